@@ -1,0 +1,137 @@
+"""What a run tells the world while it goes on: frozen values, emitted in order by the one loop.
+
+Here belong the event types only. Whoever shows them (a terminal, a log, a live page) lives in
+`pgfan.report` and receives them through `pgfan.ports.Progress`. Times are seconds of the run's
+monotonic clock since the run began; `units` are rows of a series or blocks of a heap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+TaskState: TypeAlias = Literal["planned", "done", "skipped", "failed", "not run"]
+Unit: TypeAlias = Literal["rows", "blocks", "steps"]
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins, or goes on: `resumed` means that the journal already held some of it."""
+
+    run_id: str
+    jobs: int
+    tasks: int
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class TaskStarted:
+    """A task's verdict is known and its first chunk is about to start.
+
+    `total_units` is 1 for a serial task; `done_units` is what the journal already holds.
+    """
+
+    task_id: str
+    source: str
+    kind: str
+    title: str
+    verdict: Literal["split", "native", "serial"]
+    key: str | None
+    unit: Unit
+    total_units: int
+    done_units: int
+    at_s: float
+
+
+@dataclass(frozen=True)
+class ChunkStarted:
+    """A worker takes [lo, hi) of a task."""
+
+    task_id: str
+    worker: int
+    lo: int
+    hi: int
+    at_s: float
+
+
+@dataclass(frozen=True)
+class ChunkFinished:
+    """A chunk is committed. `rows` counts what the statement touched; None where it has no count."""
+
+    task_id: str
+    worker: int
+    lo: int
+    hi: int
+    rows: int | None
+    seconds: float
+    at_s: float
+
+
+@dataclass(frozen=True)
+class ChunkRetried:
+    """A chunk failed in a way that may pass; it runs again after `delay_s`."""
+
+    task_id: str
+    worker: int
+    lo: int
+    hi: int
+    attempt: int
+    delay_s: float
+    reason: str
+    at_s: float
+
+
+@dataclass(frozen=True)
+class TaskFinished:
+    """A task ended: done, skipped (the journal had it), failed, or not run."""
+
+    task_id: str
+    source: str
+    state: TaskState
+    rows: int | None
+    chunks: int
+    seconds: float
+    error: str | None
+    at_s: float
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A NOTICE or WARNING that the server sent with a statement of `task_id`."""
+
+    task_id: str
+    severity: str
+    message: str
+    at_s: float
+
+
+@dataclass(frozen=True)
+class Message:
+    """Something a person should know: a named hazard, a wait for the server, a change of workers."""
+
+    level: Literal["debug", "info", "warning"]
+    text: str
+    at_s: float
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """The run ended; `ok` is true when every task is done or skipped."""
+
+    run_id: str
+    ok: bool
+    interrupted: bool
+    seconds: float
+
+
+Event: TypeAlias = (
+    RunStarted
+    | TaskStarted
+    | ChunkStarted
+    | ChunkFinished
+    | ChunkRetried
+    | TaskFinished
+    | Notice
+    | Message
+    | RunFinished
+)

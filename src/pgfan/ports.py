@@ -1,0 +1,99 @@
+"""The edges of pgfan: what the loop needs of a database session, a journal, a clock and a display.
+
+Only Protocols and the values that cross them. `pgfan.postgres` and `pgfan.report` implement them
+for real, `tests/` with fakes; `pgfan.execute` knows nothing else of the world.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfan.events import Event
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer to one statement, as text.
+
+    `tag` is PostgreSQL's command tag ("INSERT 0 5"); `columns` is None for a statement that
+    returns no rows; NULL is None; `numeric` tells which columns a table aligns to the right.
+    """
+
+    tag: str
+    columns: tuple[str, ...] | None = None
+    numeric: tuple[bool, ...] = ()
+    rows: Sequence[tuple[str | None, ...]] = ()
+
+    @property
+    def row_count(self) -> int | None:
+        """Rows that the statement touched, from its tag; None for tags without a count."""
+        last = self.tag.rsplit(" ", 1)[-1]
+        return int(last) if last.isdigit() else None
+
+
+class Session(Protocol):
+    """One connection. Not shared between threads, but for `cancel`."""
+
+    def execute(self, sql: str) -> list[Result]:
+        """Send `sql` (one or more statements) over the simple protocol; one round trip.
+
+        Raises DatabaseError when the server refuses a statement (those after it did not run), and
+        ConnectionLostError when the connection broke. Connects first if there is no connection.
+        """
+        ...
+
+    def rollback(self) -> None:
+        """Leave a transaction that failed; does nothing outside of one."""
+        ...
+
+    def prepare(self, settings: tuple[str, ...]) -> None:
+        """Have the SET statements of the user's script in force, in order, before what follows."""
+        ...
+
+    def cancel(self) -> None:
+        """Ask the server to cancel what runs here now. From any thread; never raises."""
+        ...
+
+    def notices(self) -> list[tuple[str, str]]:
+        """Severity and text of the notices since the last call."""
+        ...
+
+    def close(self) -> None:
+        """End the connection; what was not committed is gone."""
+        ...
+
+
+class Journal(Protocol):
+    """SQL that makes a chunk exactly-once; every text ends with a semicolon or is empty."""
+
+    def claim(self, task: int, lo: int, hi: int, *, unlogged: bool) -> str:
+        """The INSERT of the chunk's row: fails with 23505 when the chunk is already done."""
+        ...
+
+    def settle(self, task: int, lo: int, rows: int | None, seconds: float, *, unlogged: bool) -> str:
+        """The UPDATE that adds what the chunk did to its row, for the end of its transaction."""
+        ...
+
+    def is_duplicate(self, error: Exception) -> bool:
+        """Whether `error` says that the chunk's row was there already."""
+        ...
+
+
+class Clock(Protocol):
+    """Monotonic seconds."""
+
+    def now_s(self) -> float:
+        """Seconds since some fixed instant; never goes back."""
+        ...
+
+
+class Progress(Protocol):
+    """Whoever shows a run."""
+
+    def emit(self, event: Event) -> None:
+        """Take the next event. Called from one thread, in order; must not raise or block long."""
+        ...
