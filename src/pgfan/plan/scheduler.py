@@ -1,0 +1,435 @@
+"""What happens next: a state machine, events in, commands out.
+
+The loop in `pgfan.execute.runner` tells it what happened (a chunk is done, a worker has no
+connection, the user wants to stop) and carries out the commands it answers with. There is no
+clock, no I/O and no randomness here but what is passed in, so every order of events can be played
+by a test. An event that the state does not allow raises IllegalEventError with the history that
+led there.
+
+A task waits for those it comes after, is prepared (its verdict is known only when the tables that
+earlier tasks made exist), hands out ranges until none is left, and is finished when the last of
+them is done. A range that failed in a way that may pass is kept whole and tried again before
+anything else is taken: it may be in doubt (COMMIT sent, no answer), and only the same range start
+meets the journal row that settles the doubt.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+
+from pgfan.plan.ranges import Range, RangeSet
+from pgfan.plan.sizing import ChunkSizer, SizingOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ATTEMPTS_MAX = 10
+DELAY_S_FIRST = 0.1
+DELAY_S_MAX = 5.0
+HISTORY_MAX = 40
+
+Disposition: TypeAlias = Literal["fatal", "again", "halve", "renew", "duplicate"]
+
+
+class IllegalEventError(Exception):
+    """An event that cannot happen in this state: a bug in pgfan, told with the events before it."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task by number; it starts when all of `after` have ended well."""
+
+    task: int
+    after: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class SchedulerOptions:
+    """`keep_going`: a failed task does not keep those after it from running."""
+
+    sizing: SizingOptions = field(default_factory=SizingOptions)
+    keep_going: bool = False
+
+
+# Events -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Start the run."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task's domain is [0, `total`); the journal holds `done`. `worker` pins it to one worker."""
+
+    task: int
+    total: int
+    done: tuple[Range, ...] = ()
+    worker: int | None = None
+
+
+@dataclass(frozen=True)
+class PrepareFailed:
+    """A task cannot start (or go on, after a Renew)."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """The journal says that the whole task is done."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class ChunkDone:
+    """A worker's chunk is committed after `seconds`."""
+
+    worker: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ChunkFailed:
+    """A worker's chunk left nothing behind, or is in doubt. See Disposition for what to do."""
+
+    worker: int
+    disposition: Disposition
+
+
+@dataclass(frozen=True)
+class WorkerUnavailable:
+    """The server gives this worker no connection for now (53300)."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """The task's snapshot was taken anew; its chunks may go on."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The journal says that the task is done."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Start nothing more; the run is over when what runs now has ended."""
+
+
+Event: TypeAlias = (
+    Begin
+    | Prepared
+    | PrepareFailed
+    | Skipped
+    | ChunkDone
+    | ChunkFailed
+    | WorkerUnavailable
+    | Renewed
+    | Finished
+    | Drain
+)
+
+
+# Commands ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Find the task's verdict and domain; answer Prepared, Skipped or PrepareFailed."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class StartChunk:
+    """Run `piece` of the task on the worker after `delay_s`; `attempt` counts from 1."""
+
+    worker: int
+    task: int
+    piece: Range
+    attempt: int = 1
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Renew:
+    """The task's snapshot is gone: take a new one if that is sound; Renewed or PrepareFailed."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Every range is done: mark the task in the journal; answer Finished."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The task failed and nothing of it runs any more."""
+
+    task: int
+
+
+Command: TypeAlias = Prepare | StartChunk | Renew | Finish | Fail
+
+
+@dataclass
+class _Task:
+    spec: TaskSpec
+    state: Literal[
+        "waiting", "preparing", "running", "renewing", "failing", "finishing", "done", "failed"
+    ] = "waiting"
+    left: RangeSet = field(default_factory=RangeSet)
+    retries: deque[tuple[Range, int]] = field(default_factory=deque)
+    running: int = 0
+    worker: int | None = None
+    sizer: ChunkSizer | None = None
+
+
+@dataclass(frozen=True)
+class _Busy:
+    task: int
+    piece: Range
+    attempt: int
+
+
+class Scheduler:
+    """Decides for a fixed list of tasks and `workers` workers, numbered from 0."""
+
+    def __init__(
+        self,
+        tasks: Sequence[TaskSpec],
+        workers: int,
+        options: SchedulerOptions | None = None,
+        jitter: Callable[[], float] = lambda: 0.5,
+    ) -> None:
+        """`jitter` returns numbers in [0, 1) that spread retries apart."""
+        self._options = options or SchedulerOptions()
+        self._tasks = {spec.task: _Task(spec) for spec in tasks}
+        self._busy: dict[int, _Busy] = {}
+        self._idle = set(range(workers))
+        self._away: set[int] = set()
+        self._jitter = jitter
+        self._draining = False
+        self._open: list[int] = []
+        self._waiting = deque(spec.task for spec in tasks)
+        self._history: deque[Event] = deque(maxlen=HISTORY_MAX)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing runs and nothing will."""
+        states = {task.state for task in self._tasks.values()}
+        if self._busy or states & {"preparing", "renewing", "finishing"}:
+            return False
+        return self._draining or not states & {"running", "failing"}
+
+    @property
+    def workers_busy(self) -> int:
+        """How many workers run a chunk now."""
+        return len(self._busy)
+
+    def state(self, task: int) -> str:
+        """Where a task stands; for messages and tests."""
+        return self._tasks[task].state
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take one event; the commands are to be carried out in order."""
+        self._history.append(event)
+        commands = self._apply(event)
+        if not self._draining:
+            commands += self._ready()
+            commands += self._deal()
+        return commands
+
+    def _apply(self, event: Event) -> list[Command]:
+        match event:
+            case Begin() | Drain():
+                self._draining = self._draining or isinstance(event, Drain)
+                return []
+            case Prepared():
+                return self._prepared(event)
+            case PrepareFailed():
+                return self._prepare_failed(event)
+            case Skipped():
+                self._enter(event.task, {"preparing"}, "done")
+                return []
+            case ChunkDone():
+                return self._chunk_done(event)
+            case ChunkFailed():
+                return self._chunk_failed(event)
+            case WorkerUnavailable():
+                return self._unavailable(event)
+            case Renewed():
+                self._enter(event.task, {"renewing"}, "running")
+                return []
+            case Finished():
+                self._enter(event.task, {"finishing"}, "done")
+                return []
+            case _:
+                assert_never(event)
+
+    # Tasks --------------------------------------------------------------------------------------
+
+    def _ready(self) -> list[Command]:
+        """Prepare every task whose predecessors have ended."""
+        ended = {"done", "failed"} if self._options.keep_going else {"done"}
+        commands: list[Command] = []
+        for number in list(self._waiting):
+            task = self._tasks[number]
+            if all(self._tasks[before].state in ended for before in task.spec.after):
+                self._waiting.remove(number)
+                task.state = "preparing"
+                commands.append(Prepare(number))
+            elif not self._options.keep_going:
+                break
+        return commands
+
+    def _prepared(self, event: Prepared) -> list[Command]:
+        task = self._enter(event.task, {"preparing"}, "running")
+        if event.total:
+            task.left.add(Range(0, event.total))
+        for piece in event.done:
+            task.left.remove(piece)
+        task.worker = event.worker
+        task.sizer = ChunkSizer(event.total, self._options.sizing)
+        self._open.append(event.task)
+        return self._settle(event.task)
+
+    def _prepare_failed(self, event: PrepareFailed) -> list[Command]:
+        self._enter(event.task, {"preparing", "renewing"}, "failing")
+        return self._settle(event.task)
+
+    def _settle(self, number: int) -> list[Command]:
+        """Finish or fail a task of which nothing is left to do."""
+        task = self._tasks[number]
+        if task.running:
+            return []
+        if task.state == "failing":
+            task.state = "failed"
+            command: Command = Fail(number)
+        elif task.state == "running" and not task.left and not task.retries:
+            task.state = "finishing"
+            command = Finish(number)
+        else:
+            return []
+        if number in self._open:
+            self._open.remove(number)
+        return [command]
+
+    # Chunks -------------------------------------------------------------------------------------
+
+    def _deal(self) -> list[Command]:
+        """Give every idle worker the next range, earliest task first."""
+        commands: list[Command] = []
+        for number in self._open:
+            task = self._tasks[number]
+            if task.state != "running":
+                continue
+            for worker in sorted(self._idle):
+                if task.worker is not None and worker != task.worker:
+                    continue
+                if not task.retries and not task.left:
+                    break
+                commands.append(self._start(worker, number, task))
+            if not self._idle:
+                break
+        return commands
+
+    def _start(self, worker: int, number: int, task: _Task) -> StartChunk:
+        delay_s = 0.0
+        if task.retries:
+            piece, attempt = task.retries.popleft()
+            if attempt > 1:
+                delay_s = min(DELAY_S_MAX, DELAY_S_FIRST * 2 ** (attempt - 2))
+                delay_s *= 0.5 + self._jitter()
+        else:
+            if task.sizer is None:
+                raise self._illegal(f"task {number} runs without a sizer")
+            units = task.sizer.next_units(len(task.left), self._workers_present())
+            piece, attempt = task.left.take(units), 1
+        self._idle.remove(worker)
+        self._busy[worker] = _Busy(number, piece, attempt)
+        task.running += 1
+        return StartChunk(worker, number, piece, attempt, delay_s)
+
+    def _release(self, worker: int) -> tuple[_Busy, _Task]:
+        busy = self._busy.pop(worker, None)
+        if busy is None:
+            raise self._illegal(f"worker {worker} reports on a chunk that it does not have")
+        task = self._tasks[busy.task]
+        task.running -= 1
+        self._idle.add(worker)
+        return busy, task
+
+    def _chunk_done(self, event: ChunkDone) -> list[Command]:
+        busy, task = self._release(event.worker)
+        if task.sizer is not None:
+            task.sizer.observe(len(busy.piece), event.seconds)
+        if self._away:  # somebody's backend ended: there may be room again
+            self._idle |= self._away
+            self._away.clear()
+        return self._settle(busy.task)
+
+    def _chunk_failed(self, event: ChunkFailed) -> list[Command]:
+        busy, task = self._release(event.worker)
+        match event.disposition:
+            case "duplicate":
+                pass  # done before, by a COMMIT whose answer was lost
+            case "renew":
+                task.retries.append((busy.piece, busy.attempt))
+                if task.state == "running":
+                    task.state = "renewing"
+                    return [Renew(busy.task)]
+            # A piece that was tried before may be in doubt, and its halves would not meet its row.
+            case "halve" if len(busy.piece) > 1 and busy.attempt == 1:
+                task.retries.extend((half, 1) for half in busy.piece.halves())
+            case "again" if busy.attempt < ATTEMPTS_MAX:
+                task.retries.append((busy.piece, busy.attempt + 1))
+            case "halve" if busy.attempt in range(2, ATTEMPTS_MAX):
+                task.retries.append((busy.piece, busy.attempt + 1))
+            case "fatal" | "again" | "halve":
+                task.state = "failing"
+            case _:
+                assert_never(event.disposition)
+        return self._settle(busy.task)
+
+    def _unavailable(self, event: WorkerUnavailable) -> list[Command]:
+        busy, task = self._release(event.worker)
+        if self._busy:  # others go on; come back when one of them has ended a chunk
+            task.retries.append((busy.piece, busy.attempt))
+            self._idle.discard(event.worker)
+            self._away.add(event.worker)
+        elif busy.attempt < ATTEMPTS_MAX:
+            task.retries.append((busy.piece, busy.attempt + 1))
+        else:
+            task.state = "failing"
+        return self._settle(busy.task)
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _workers_present(self) -> int:
+        return max(1, len(self._busy) + len(self._idle))
+
+    def _enter(self, number: int, allowed: set[str], state: str) -> _Task:
+        task = self._tasks[number]
+        if task.state not in allowed:
+            raise self._illegal(f"task {number} is {task.state}, and cannot become {state}")
+        task.state = state  # type: ignore[assignment]  # checked by the callers' literals
+        return task
+
+    def _illegal(self, what: str) -> IllegalEventError:
+        events = "\n".join(f"  {event}" for event in self._history)
+        return IllegalEventError(f"{what}; the last events were\n{events}")

@@ -1,0 +1,120 @@
+"""How big the next chunk should be.
+
+A chunk of n units takes about a + b * n seconds: a is what every chunk pays again (planning, hash
+builds, COMMIT), b the cost of a unit. Both are fitted online by least squares over finished
+chunks, with older ones fading, so that the size follows data that changes along the table. From
+the fit come
+
+* the target: the n that takes `target_s`;
+* the floor: the smallest n whose share of fixed cost a / (a + b * n) is at most FIXED_SHARE_MAX;
+* the tail: no more than a fair share of what is left, so that the workers end together (guided
+  self-scheduling, Polychronopoulos and Kuck 1987; the divisor of two is factoring's, Hummel 1992).
+
+Growth is bounded step by step because the first chunks are small and say little. A chunk that
+took far longer than the target divides the size at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+FIXED_SHARE_MAX = 0.05
+FADE = 0.9
+GROWTH_MAX = 1.5
+RAMP_GROWTH_MAX = 3.0
+"""While chunks take less than an eighth of the target, their times are mostly fixed cost: grow
+faster, or thousands of units go by before the first full-size chunk."""
+RAMP_BELOW = 1 / 8
+PANIC_ABOVE = 5.0
+PANIC_DIVISOR = 10
+FIRST_CHUNKS_PER_WORKER = 256
+TAIL_DIVISOR = 2
+CHUNK_S_MIN = 0.05
+"""No tail of ever smaller chunks: idling this long costs less than cutting finer."""
+
+
+@dataclass(frozen=True)
+class SizingOptions:
+    """`target_s`: seconds a chunk should take. `fixed_units`: size given by the user, or None."""
+
+    target_s: float = 2.0
+    fixed_units: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.target_s > 0 and math.isfinite(self.target_s)):
+            raise ValueError(f"a chunk cannot take {self.target_s} seconds")
+        if self.fixed_units is not None and self.fixed_units < 1:
+            raise ValueError(f"a chunk cannot have {self.fixed_units} units")
+
+
+class ChunkSizer:
+    """Sizes the chunks of one task from the times of its finished chunks."""
+
+    def __init__(self, total_units: int, options: SizingOptions) -> None:
+        self._options = options
+        self._total_units = total_units
+        self._size = 0
+        self._weight = self._sum_n = self._sum_t = self._sum_nn = self._sum_nt = 0.0
+
+    def observe(self, units: int, seconds: float) -> None:
+        """A chunk of `units` took `seconds` in one worker; sets the size to grow from."""
+        self._weight = self._weight * FADE + 1
+        self._sum_n = self._sum_n * FADE + units
+        self._sum_t = self._sum_t * FADE + seconds
+        self._sum_nn = self._sum_nn * FADE + units * units
+        self._sum_nt = self._sum_nt * FADE + units * seconds
+        if seconds > PANIC_ABOVE * self._options.target_s:
+            self._size = max(1, min(self._size, units) // PANIC_DIVISOR)
+            return
+        fixed_s, unit_s = self.fit()
+        wanted = self._wanted(fixed_s, unit_s)
+        ramping = seconds < RAMP_BELOW * self._options.target_s
+        growth = RAMP_GROWTH_MAX if ramping else GROWTH_MAX
+        # A late answer about a small chunk must not shrink what larger ones have shown since.
+        largest = max(math.ceil(units * growth), self._size)
+        self._size = max(1, min(wanted, largest))
+
+    def fit(self) -> tuple[float, float]:
+        """Seconds a chunk pays whatever its size, and seconds for each unit; neither negative."""
+        if not self._weight:
+            return 0.0, 0.0
+        mean_n, mean_t = self._sum_n / self._weight, self._sum_t / self._weight
+        variance = self._sum_nn / self._weight - mean_n * mean_n
+        covariance = self._sum_nt / self._weight - mean_n * mean_t
+        # Sizes that hardly differ cannot tell fixed cost from marginal: all of it is marginal then.
+        if variance <= (0.01 * mean_n) ** 2:
+            return 0.0, mean_t / mean_n
+        unit_s = min(max(covariance / variance, 0.0), mean_t / mean_n)
+        return max(mean_t - unit_s * mean_n, 0.0), unit_s
+
+    def next_units(self, left_units: int, workers: int) -> int:
+        """Units of the next chunk when `left_units` are not yet taken; at least 1."""
+        if self._options.fixed_units is not None:
+            return self._options.fixed_units
+        if not self._size:
+            self._size = max(1, self._total_units // (FIRST_CHUNKS_PER_WORKER * workers))
+        fair = math.ceil(left_units / (TAIL_DIVISOR * workers))
+        fixed_s, unit_s = self.fit()
+        floor = min(self._floor(fixed_s, unit_s), self._size)
+        return max(1, min(self._size, max(fair, floor)))
+
+    def seconds_for(self, units: int) -> float | None:
+        """How long a chunk of `units` is expected to take; None before any has finished."""
+        if not self._weight:
+            return None
+        fixed_s, unit_s = self.fit()
+        return fixed_s + unit_s * units
+
+    def _wanted(self, fixed_s: float, unit_s: float) -> int:
+        if not unit_s:
+            return self._total_units
+        target = (self._options.target_s - fixed_s) / unit_s
+        return max(1, math.floor(target), self._floor(fixed_s, unit_s))
+
+    def _floor(self, fixed_s: float, unit_s: float) -> int:
+        if not unit_s:
+            return 1
+        by_share = fixed_s * (1 - FIXED_SHARE_MAX) / (FIXED_SHARE_MAX * unit_s)
+        by_time = min(CHUNK_S_MIN, self._options.target_s) / unit_s
+        return max(1, math.ceil(min(self._total_units, max(by_share, by_time))))
