@@ -1,0 +1,72 @@
+"""Why a statement is not split, and in what a split run may differ: closed lists of codes.
+
+A reason is a value with a code that programs can rely on and a message for people. The codes are
+explained in docs/reasons.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+ReasonCode: TypeAlias = Literal[
+    "aggregate",
+    "asked-serial",
+    "atomic",
+    "cte",
+    "default-function",
+    "deparse",
+    "distinct",
+    "foreign-table",
+    "function-unknown",
+    "function-volatile",
+    "function-unstable",
+    "group-by",
+    "into",
+    "key-not-found",
+    "limit",
+    "locking",
+    "no-driving-relation",
+    "not-insert-select",
+    "on-conflict",
+    "operator-unknown",
+    "parameter",
+    "reads-target",
+    "relation-unknown",
+    "returning",
+    "row-security",
+    "rule",
+    "sequence-relation",
+    "server",
+    "set-operation",
+    "set-returning",
+    "series-bounds",
+    "small",
+    "special-datetime",
+    "tablesample",
+    "target-kind",
+    "target-references-itself",
+    "temporary-table",
+    "transaction-block",
+    "trigger",
+    "unlogged-partitions",
+    "view",
+    "volatile-subquery",
+    "window",
+]
+
+Hazard: TypeAlias = Literal["not-atomic", "physical-order", "sequence-order"]
+
+HAZARDS: dict[Hazard, str] = {
+    "not-atomic": "others see finished chunks while the statement runs, and a failure leaves them",
+    "physical-order": "rows are stored in another order than ORDER BY gave them",
+    "sequence-order": "sequence values are given to rows in another order",
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason why a statement runs on one connection."""
+
+    code: ReasonCode
+    message: str

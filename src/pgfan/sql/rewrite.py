@@ -1,0 +1,202 @@
+"""A statement restricted to a range of its driving relation.
+
+The tree is changed and deparsed by libpg_query; the text is parsed again and must give the same
+tree. That is done once for a task: the bounds of a chunk are put into the finished text, where
+two parameters mark their places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import postgast
+from postgast import pg_query_pb2 as pb
+
+from pgfan.sql.freeze import freeze_time
+from pgfan.sql.sources import from_items, select_of
+from pgfan.sql.tree import (
+    Message,
+    deparse_statement,
+    inner,
+    kind_of,
+    parse_expression,
+    walk,
+    wrap,
+)
+
+if TYPE_CHECKING:
+    from pgfan.sql.distribute import Candidate, Split
+    from pgfan.sql.facts import CatalogFacts
+
+_LOCATIONS = frozenset(
+    {
+        "list_end",
+        "list_start",
+        "location",
+        "rexpr_list_end",
+        "rexpr_list_start",
+        "stmt_len",
+        "stmt_location",
+    }
+)
+
+
+class RewriteError(Exception):
+    """The rewritten statement does not survive deparsing and parsing; it must run serially."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """SQL with a hole for each bound: `head` LOW `middle` HIGH `tail`; bounds are literals."""
+
+    head: str
+    middle: str
+    tail: str
+
+    def fill(self, low: str, high: str) -> str:
+        """The statement for bounds whose text holds no quote; they are quoted here."""
+        return f"{self.head}'{low}'{self.middle}'{high}'{self.tail}"
+
+
+@dataclass(frozen=True)
+class SeriesSpec:
+    """How a series' bounds are written: `type_name` of the values, `step` as SQL."""
+
+    type_name: str
+    step: str
+    by_interval: bool = False
+    """Bounds are intervals since 2000-01-01 (UTC), for timestamps with and without zone."""
+
+
+def restrict_series(
+    tree: Message,
+    split: Split,
+    candidate: Candidate,
+    spec: SeriesSpec,
+    facts: CatalogFacts,
+    frozen_at: str,
+) -> Template:
+    """The statement with its generate_series bounds as the holes, both inclusive."""
+    copy = _prepared(tree, split, facts, frozen_at)
+    call = series_call(copy, candidate)
+    low, high = _markers(tree)
+    bounds = [parse_expression(_series_bound(marker, spec)) for marker in (low, high)]
+    del call.args[:]
+    call.args.extend([*bounds, parse_expression(spec.step)])
+    return _template(copy, low, high)
+
+
+def restrict_blocks(
+    tree: Message, split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
+) -> Template:
+    """The statement with `ctid >= LOW AND ctid < HIGH` on the driving heap."""
+    copy = _prepared(tree, split, facts, frozen_at)
+    low, high = _markers(tree)
+    column = ".".join(_quoted(part) for part in (*candidate.alias, "ctid"))
+    condition = parse_expression(
+        f"{column} OPERATOR(pg_catalog.>=) {low}::pg_catalog.tid"
+        f" AND {column} OPERATOR(pg_catalog.<) {high}::pg_catalog.tid"
+    )
+    _and_where(select_of(copy), condition)
+    return _template(copy, low, high)
+
+
+def series_call(tree: Message, candidate: Candidate) -> Message:
+    """The generate_series call that `candidate` names, in this very tree."""
+    select: Message = select_of(tree)
+    if candidate.ordinal >= 0:
+        item = next(item for item in from_items(select) if item.ordinal == candidate.ordinal)
+        return inner(item.node.functions[0].list.items[0])
+    return next(
+        node
+        for target in select.target_list
+        for node in walk(target)
+        if kind_of(node) == "FuncCall" and node.funcname[-1].string.sval == "generate_series"
+    )
+
+
+def same_tree(left: Message, right: Message) -> bool:
+    """Whether two trees differ in nothing but locations."""
+    return bool(_without_locations(left) == _without_locations(right))
+
+
+def _prepared(tree: Message, split: Split, facts: CatalogFacts, frozen_at: str) -> Message:
+    copy = type(tree)()
+    copy.CopyFrom(tree)
+    select = select_of(copy)
+    if split.frozen_defaults:
+        _write_out(copy, select, split, facts)
+    freeze_time(copy, frozen_at, facts)
+    return copy
+
+
+def _write_out(insert: Message, select: Message, split: Split, facts: CatalogFacts) -> None:
+    """Name the columns that have a default to freeze, and select the default."""
+    if not insert.cols:
+        name = (insert.relation.schemaname, insert.relation.relname)
+        target = facts.relations[name if name[0] else name[1:]]
+        for given in target.columns[: len(select.target_list)]:
+            insert.cols.append(wrap("res_target", pb.ResTarget(name=given.name)))
+    for column in split.frozen_defaults:
+        insert.cols.append(wrap("res_target", pb.ResTarget(name=column.name)))
+        value = pb.ResTarget(val=parse_expression(column.default))
+        select.target_list.append(wrap("res_target", value))
+
+
+def _series_bound(marker: str, spec: SeriesSpec) -> str:
+    if not spec.by_interval:
+        return f"{marker}::{spec.type_name}"
+    moment = (
+        f"('2000-01-01'::pg_catalog.timestamp OPERATOR(pg_catalog.+) {marker}::pg_catalog.interval)"
+    )
+    return moment if spec.type_name == "timestamp" else f"pg_catalog.timezone('UTC', {moment})"
+
+
+def _and_where(select: Message, condition: Message) -> None:
+    if not select.HasField("where_clause"):
+        select.where_clause.CopyFrom(condition)
+        return
+    both = pb.BoolExpr(boolop=pb.BoolExprType.Value("AND_EXPR"))
+    both.args.extend([select.where_clause, *condition.bool_expr.args])
+    select.where_clause.CopyFrom(wrap("bool_expr", both))
+
+
+def _markers(tree: Message) -> tuple[str, str]:
+    """Two parameters that occur nowhere in the statement's text."""
+    text = str(tree)
+    number = 900_001
+    while str(number) in text or str(number + 1) in text:
+        number += 2
+    return f"${number}", f"${number + 1}"
+
+
+def _template(insert: Message, low: str, high: str) -> Template:
+    statement = wrap("insert_stmt", insert)
+    text = deparse_statement(statement)
+    again = postgast.parse(text)
+    if len(again.stmts) != 1 or not same_tree(again.stmts[0].stmt, statement):
+        raise RewriteError("libpg_query does not give the rewritten statement back unchanged")
+    if text.count(low) != 1 or text.count(high) != 1:
+        raise RewriteError("a bound has no single place in the rewritten statement")
+    head, rest = text.split(low)
+    middle, tail = rest.split(high)
+    return Template(head, middle, tail)
+
+
+def _without_locations(message: Message) -> Message:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    stack = [copy]
+    while stack:
+        current = stack.pop()
+        for descriptor, value in current.ListFields():
+            if descriptor.type == descriptor.TYPE_MESSAGE:
+                stack.extend((value,) if hasattr(value, "DESCRIPTOR") else value)
+            elif descriptor.name in _LOCATIONS:
+                current.ClearField(descriptor.name)
+    return copy
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

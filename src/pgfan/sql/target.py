@@ -1,0 +1,129 @@
+"""The table that an INSERT writes: what makes it unfit for a split, and its omitted columns.
+
+A column left out of an INSERT gets its default in every chunk's own transaction. A default that
+looks at the transaction's time must therefore be written into the statement, where it is frozen
+to one value for the whole task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgfan.sql import functions
+from pgfan.sql.access import relation_name
+from pgfan.sql.reasons import Reason
+from pgfan.sql.tree import Message, kind_of, parse_expression, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgfan.sql.facts import CatalogFacts, ColumnFacts, RelationFacts
+
+
+@dataclass(frozen=True)
+class DefaultColumn:
+    """A column that the statement leaves out, with the default that has to be frozen."""
+
+    name: str
+    default: str
+
+
+@dataclass(frozen=True)
+class TargetColumns:
+    """What the omitted columns ask for: columns to write out, or reasons against a split."""
+
+    frozen: tuple[DefaultColumn, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+
+def target_objections(relation: Message, facts: CatalogFacts) -> Iterator[Reason]:
+    """Why rows inserted into `relation` by several transactions may not be the same rows."""
+    name = ".".join(relation_name(relation))
+    target = facts.relations.get(relation_name(relation))
+    if target is None or target.kind == "?" or relation.catalogname:
+        yield Reason("relation-unknown", f"relation {name} is not in the catalogue")
+        return
+    if target.kind not in {"r", "p"} or target.foreign_partitions:
+        yield Reason("target-kind", f"{name} is not a plain or partitioned table")
+    if target.persistence == "t":
+        yield Reason("temporary-table", f"{name} is temporary: other connections cannot see it")
+    if target.persistence == "x":
+        yield Reason("unlogged-partitions", f"some partitions of {name} are unlogged, some are not")
+    yield from _side_effects(name, target)
+
+
+def _side_effects(name: str, target: RelationFacts) -> Iterator[Reason]:
+    if target.triggers:
+        yield Reason("trigger", f"{name} has the trigger {target.triggers[0]}")
+    if target.has_rules:
+        yield Reason("rule", f"{name} has a rule")
+    if target.row_security:
+        yield Reason("row-security", f"row-level security is on for {name}")
+    if target.references_itself:
+        yield Reason("target-references-itself", f"a foreign key of {name} refers to {name}")
+
+
+def target_columns(insert: Message, select: Message, facts: CatalogFacts) -> TargetColumns:
+    """What has to be done about the columns that `insert` leaves out."""
+    target = facts.relations.get(relation_name(insert.relation))
+    if target is None or not any(column.default for column in target.columns):
+        return TargetColumns()
+    omitted = _omitted(insert, select, target)
+    frozen: list[DefaultColumn] = []
+    reasons: list[Reason] = []
+    for column in target.columns if omitted is None else omitted:
+        if column.default is None or column.generated:
+            continue
+        expression = parse_expression(column.default)
+        objection = next(_objections(expression, facts), None)
+        if objection is not None:
+            why = f"default of {column.name}: {objection.message}"
+            reasons.append(Reason("default-function", why))
+        elif _looks_at_time(expression, facts):
+            if omitted is None:
+                why = f"name the columns: the default of {column.name} looks at the time"
+                reasons.append(Reason("default-function", why))
+            frozen.append(DefaultColumn(column.name, column.default))
+    return TargetColumns(tuple(frozen), tuple(reasons))
+
+
+def _omitted(
+    insert: Message, select: Message, target: RelationFacts
+) -> tuple[ColumnFacts, ...] | None:
+    """The columns that get their default; None when a star hides how many are given."""
+    if insert.cols:
+        named = {column.res_target.name for column in insert.cols}
+        return tuple(column for column in target.columns if column.name not in named)
+    if any(kind_of(node) == "A_Star" for part in select.target_list for node in _own(part)):
+        return None
+    return target.columns[len(select.target_list) :]
+
+
+def _own(part: Message) -> Iterator[Message]:
+    """The nodes of a target list entry, without its subqueries (whose stars are their own)."""
+    value = part.res_target.val
+    which = value.WhichOneof("node")
+    if which == "column_ref":
+        for field in value.column_ref.fields:
+            yield from walk(field)
+    elif which == "a_indirection":
+        for step in value.a_indirection.indirection:
+            yield from walk(step)
+
+
+def _objections(expression: Message, facts: CatalogFacts) -> Iterator[Reason]:
+    yield from functions.special_datetimes(expression)
+    for node in walk(expression):
+        if kind_of(node) == "FuncCall":
+            reason = functions.objection(node, facts)
+            if reason is not None:
+                yield reason
+
+
+def _looks_at_time(expression: Message, facts: CatalogFacts) -> bool:
+    return any(
+        kind_of(node) == "SQLValueFunction"
+        or (kind_of(node) == "FuncCall" and functions.is_transaction_time(node, facts))
+        for node in walk(expression)
+    )
