@@ -287,7 +287,7 @@ RULES = [
         machine_path,
         r".*",
         bad="one\nsee /" + "home/jo/pgfan/x.sql and /" + "root/.venv\n",
-        good="src/work/x, $HOME/work/, ~/.pgpass, /var/run/postgresql/, https://a.example/home/jo/\n",
+        good="src/home/jo/x, $DIR/home/jo/x, ~/.pgpass, /var/run/postgresql/, https://a.example/home/jo/\n",
         line=2,
         bad_path="docs/guide.md",
         good_path="docs/guide.md",
