@@ -5,8 +5,9 @@ fills it, the postmaster starts, this process joins its users. The last user to 
 postmaster that a killed pgfan left behind is found through postmaster.pid and joined as any other.
 Servers that pgfan did not make are refused, never configured.
 
-What may lie in DIR is in `embedded_folder`, programs and processes in `embedded_process`, the
-settings in `embedded_settings`. See the PostgreSQL manual, "Server Setup and Operation".
+What may lie in DIR is in `embedded_folder`, how programs are run in `embedded_process`, who has a
+lock file in `embedded_postmaster`, the settings in `embedded_settings`. See the PostgreSQL manual,
+"Server Setup and Operation".
 """
 
 from __future__ import annotations
@@ -22,21 +23,29 @@ from psycopg.conninfo import make_conninfo
 
 from pgfan.errors import ConnectionFailedError, InternalError, PgfanError, UsageError
 from pgfan.postgres.embedded_folder import FolderState, ServerFolder
-from pgfan.postgres.embedded_process import (
-    Account,
+from pgfan.postgres.embedded_postmaster import (
     Holder,
     Postmaster,
-    ServerBinaries,
     answers,
     discard_stale_lock,
     first_line,
     holder,
+)
+from pgfan.postgres.embedded_process import (
+    Account,
+    ServerBinaries,
     last_lines,
+    next_step,
     open_programs,
     open_the_way,
     run_as,
 )
-from pgfan.postgres.embedded_settings import Machine, Setting, building_settings, render
+from pgfan.postgres.embedded_settings import (
+    Machine,
+    building_settings,
+    connection_settings,
+    render,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,73 +145,94 @@ class EmbeddedServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.release()
+        self._release_quietly()
 
     def start(self) -> None:
         """Have the server running and count this process among its users.
 
         Makes the server when DIR is new or empty; joins one that runs already. Waits for crash
-        recovery up to START_TIMEOUT_S. UsageError when DIR is not pgfan's to use;
-        ConnectionFailedError when the server cannot be made or does not start.
+        recovery up to START_TIMEOUT_S; a server that needs longer goes on recovering and is joined
+        next time. A running server keeps the settings that it started with. UsageError when DIR is
+        not pgfan's to use; ConnectionFailedError when the server cannot be made or does not start.
         """
-        self._folder.state(self.major_version)
-        account = self._choose_account()
+        account = self._choose_account(self._folder.state(self.major_version))
         self._folder.make(account)
         if os.geteuid() == 0:
             open_the_way(self.folder, account)
             open_programs(self.binaries, account)
         self._account = account
-        with self._folder.locked(account, LOCK_TIMEOUT_S) as lock:
-            if self._folder.state(self.major_version) is not FolderState.READY:
-                self._initialise(account, lock)
-            if self._users is None:
-                self._users = self._folder.join(account)
-                self._process = os.getpid()
-                if self._stop_at_exit:
-                    atexit.register(self._at_exit)
-            self._address = self._launch_or_adopt(account)
+        try:
+            with self._folder.locked(account, LOCK_TIMEOUT_S) as lock:
+                if self._folder.state(self.major_version) is not FolderState.READY:
+                    self._initialise(account, lock)
+                self._join(account)
+                self._address = self._launch_or_adopt(account)
+        except ConnectionFailedError:
+            self._leave(stop=False)
+            raise
+        except BaseException:
+            # Ctrl-C while the server starts: nobody else would stop it.
+            self._release_quietly()
+            raise
+
+    def _join(self, account: Account) -> None:
+        if self._users is None:
+            self._users = self._folder.join(account)
+            self._process = os.getpid()
+            atexit.register(self._release_quietly)
 
     def release(self) -> None:
         """Leave the server; stop it when nobody else uses it (never when not `stop_at_exit`)."""
-        atexit.unregister(self._at_exit)
+        self._leave(stop=self._stop_at_exit)
+
+    def _leave(self, *, stop: bool) -> None:
+        atexit.unregister(self._release_quietly)
         users, self._users = self._users, None
         if users is None or self._account is None or os.getpid() != self._process:
             return  # never joined, or a fork of the process that did
         try:
-            if self._stop_at_exit:
+            if stop:
                 with self._folder.locked(self._account, LOCK_TIMEOUT_S):
                     if self._folder.is_last(users):
                         self._stop_locked(self._account, "fast")
         finally:
             os.close(users)
 
-    def stop(self, mode: Literal["fast", "immediate", "smart"] = "fast") -> None:
-        """Stop the server whoever else uses it; does nothing when it does not run.
-
-        "immediate" is a crash: the next start recovers, and unlogged tables come back empty.
-        """
-        account = self._account if self._account is not None else self._choose_account()
-        if self._running() is None:
-            return
-        with self._folder.locked(account, LOCK_TIMEOUT_S):
-            self._stop_locked(account, mode)
-
-    def _at_exit(self) -> None:
+    def _release_quietly(self) -> None:
+        """Leave at the end of the work, which has its own outcome: a failure here is a warning."""
         try:
             self.release()
         except PgfanError as error:
             logger.warning("the embedded server was not stopped: %s", error)
 
-    def _choose_account(self) -> Account:
+    def stop(self, mode: Literal["fast", "immediate", "smart"] = "fast") -> None:
+        """Stop the server whoever else uses it; does nothing when it does not run.
+
+        "immediate" is a crash: the next start recovers, and unlogged tables come back empty.
+        """
+        if self._running() is None:
+            return
+        account = self._account
+        if account is None:
+            account = self._choose_account(self._folder.state(self.major_version))
+        with self._folder.locked(account, LOCK_TIMEOUT_S):
+            self._stop_locked(account, mode)
+
+    def _choose_account(self, state: FolderState) -> Account:
         """Whom the server runs as: the owner of its data folder, or for a new one as told."""
         owner = self._folder.owner()
-        if owner is None:
+        if state is not FolderState.READY or owner is None:
             return Account.for_new_server(self._user)
         account = Account.of_uid(*owner)
         if os.geteuid() not in {0, account.uid}:
             raise UsageError(
                 f"the server in {self.folder} belongs to {account.name}",
                 hint="run pgfan as that user, or name another folder",
+            )
+        if account.uid == 0:
+            raise UsageError(
+                f"{self._folder.data} belongs to root, and PostgreSQL refuses to run as root",
+                hint=f"give it back to the user that it was made for: chown -R USER {self.folder}",
             )
         return account
 
@@ -223,12 +253,11 @@ class EmbeddedServer:
             self._folder.abandon()
             raise ConnectionFailedError(
                 f"initdb could not make a server in {self.folder}:\n{outcome.output}",
-                hint=_hint(outcome.output, "mend what initdb names and run the same command again"),
+                hint=next_step(
+                    outcome.output, "mend what initdb names and run the same command again"
+                ),
             )
-        with (self._folder.data / "postgresql.conf").open("a") as configuration:
-            configuration.write("\n# Written by pgfan at every start.\ninclude '../pgfan.conf'\n")
-            configuration.flush()
-            os.fsync(configuration.fileno())
+        self._folder.include_settings(account)
         self._folder.finish(account)
 
     def _locale_options(self) -> list[str]:
@@ -260,6 +289,7 @@ class EmbeddedServer:
                 self.reused = False
                 self._launch(account)
             elif postmaster.status == "ready":
+                self._check_socket(postmaster)
                 return postmaster
             else:
                 # A killed pgfan's server that still starts, recovers or stops.
@@ -270,13 +300,23 @@ class EmbeddedServer:
             "command again",
         )
 
+    def _check_socket(self, postmaster: Postmaster) -> None:
+        socket = postmaster.socket_dir / f".s.PGSQL.{postmaster.port}"
+        if not answers(socket):
+            raise ConnectionFailedError(
+                f"the server in {self.folder} runs (process {postmaster.pid}), but nobody answers "
+                f"on its socket {socket}: the socket was removed, or the folder moved",
+                hint=f"stop the server with `kill -INT {postmaster.pid}` and run the same "
+                "command again",
+            )
+
     def _launch(self, account: Account) -> None:
         """Configure the server and run pg_ctl start; it may still recover when this returns."""
         discard_stale_lock(self._folder.data / "postmaster.pid", self._folder.data)
         socket_dir = self._folder.socket_dir(account, PORT)
         self._claim_socket(socket_dir / f".s.PGSQL.{PORT}")
         settings = (
-            *_connection_settings(socket_dir),
+            *connection_settings(PORT, socket_dir),
             *building_settings(Machine.measure(self.folder), self.major_version),
         )
         self._folder.replace(self._folder.settings, render(settings, self._overrides), account)
@@ -291,7 +331,7 @@ class EmbeddedServer:
             said = self._folder.log_since(log_begin) or outcome.output
             raise ConnectionFailedError(
                 f"the server in {self.folder} did not start:\n{last_lines(said)}",
-                hint=_hint(said, f"the whole log is {self._folder.log}"),
+                hint=next_step(said, f"the whole log is {self._folder.log}"),
             )
 
     def _claim_socket(self, path: Path) -> None:
@@ -325,31 +365,3 @@ class EmbeddedServer:
         if postmaster.socket_dir != self.folder:
             with contextlib.suppress(OSError):
                 postmaster.socket_dir.rmdir()
-
-
-def _connection_settings(socket_dir: Path) -> tuple[Setting, ...]:
-    # A list of quoted names, within which a quotation mark is doubled.
-    directory = '"{}"'.format(str(socket_dir).replace('"', '""'))
-    return (
-        Setting("listen_addresses", "", "no TCP: nobody reaches it but through the socket"),
-        Setting("port", str(PORT), "only a part of the socket's name"),
-        Setting("unix_socket_directories", directory, "in a folder that is closed to others"),
-        Setting("unix_socket_permissions", "0700", "and closed to others itself"),
-    )
-
-
-def _hint(said: str, otherwise: str) -> str:
-    """What to do next, after what a server's program said of its failure."""
-    for mark, hint in (
-        (
-            "No space left on device",
-            "free some space (a new server takes about 60 MB), or name a folder elsewhere",
-        ),
-        ("Disk quota exceeded", "free some of your quota, or name a folder elsewhere"),
-        ("Read-only file system", "name a folder on a writable disk"),
-        ("Cannot allocate memory", "other programs take the memory that the server needs"),
-        ("invalid locale", "the system's C library must have the locale C.UTF-8"),
-    ):
-        if mark in said:
-            return hint
-    return otherwise

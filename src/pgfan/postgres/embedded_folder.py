@@ -43,6 +43,8 @@ MARKER_SCHEMA = 1
 SOCKET_PATH_BYTES_MAX = 107
 LOG_BYTES_MAX = 16 * 1024 * 1024
 LOCK_POLL_S = 0.05
+# A file on its way into place. One name, so that what a killed pgfan left is overwritten.
+DRAFT = "pgfan.new"
 # pg_ctl's shell commands put the path between double quotes, where these keep their meaning.
 UNQUOTABLE = '"$`\\\n\r'
 
@@ -82,7 +84,7 @@ class ServerFolder:
             ) from error
         if self._marker.name not in names:
             # lost+found: DIR may be the root of a file system of its own.
-            if names <= {"pgfan.lock", "pgfan.users", "lost+found"}:
+            if names <= {"pgfan.lock", "pgfan.users", DRAFT, "lost+found"}:
                 return FolderState.EMPTY
             raise self._foreign(names)
         if not self._initialised():
@@ -113,8 +115,8 @@ class ServerFolder:
     def _initialised(self) -> bool:
         try:
             marker = json.loads(self._marker.read_text())
-            schema, initialised = marker["schema"], bool(marker["initialised"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            schema, initialised = marker["schema"], bool(marker.get("initialised"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"{self._marker} cannot be read: {error}", hint="name a new or an empty folder"
             ) from error
@@ -234,8 +236,18 @@ class ServerFolder:
     def begin(self, account: Account) -> None:
         """Put the marker, before anything else is made; what an earlier attempt left goes."""
         self._mark(account, initialised=False)
-        if self.data.exists():
+        try:
             shutil.rmtree(self.data)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise self.unwritable(error) from error
+
+    def include_settings(self, account: Account) -> None:
+        """Have postgresql.conf read pgfan.conf, after all that stands in it."""
+        configuration = self.data / "postgresql.conf"
+        addition = f"\n# Written by pgfan at every start.\ninclude '../{self.settings.name}'\n"
+        self.replace(configuration, configuration.read_text() + addition, account)
 
     def finish(self, account: Account) -> None:
         """The data folder is complete and on disk: say so in the marker, for good."""
@@ -251,9 +263,11 @@ class ServerFolder:
         self.replace(self._marker, json.dumps(marker) + "\n", account)
 
     def replace(self, path: Path, text: str, account: Account) -> None:
-        """Put a file in place in one step, readable by the server: old or new, never half."""
+        """Put a file of the server in place in one step: old or new, never half. Under the lock."""
+        draft = path.with_name(DRAFT)
         try:
-            descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix="pgfan.new.")
+            draft.unlink(missing_ok=True)
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 with os.fdopen(descriptor, "w") as file:
                     file.write(text)
@@ -261,9 +275,9 @@ class ServerFolder:
                     if os.geteuid() == 0:
                         os.fchown(file.fileno(), account.uid, account.gid)
                     os.fsync(file.fileno())
-                Path(draft).replace(path)
+                draft.replace(path)
             except BaseException:
-                Path(draft).unlink(missing_ok=True)
+                draft.unlink(missing_ok=True)
                 raise
         except OSError as error:
             raise self.unwritable(error) from error

@@ -1,10 +1,10 @@
-"""The processes of a packaged server: its programs, the system user it runs as, its postmaster.
+"""The programs of the packaged server, and the system user that they run as.
 
-PostgreSQL refuses to run as root, so root's pgfan runs the server's programs as another user.
-What does not belong here: what the server's folder may hold, and when to start or stop.
+PostgreSQL refuses to run as root, so root's pgfan runs the server's programs as another user, who
+must be able to reach them and the server's folder. What does not belong here: what the folder may
+hold, and when to start or stop.
 
-See the PostgreSQL manual: "The PostgreSQL User Account", pg_ctl, and "Database File Layout" for
-postmaster.pid.
+See the PostgreSQL manual: "The PostgreSQL User Account", initdb, pg_ctl.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import importlib.util
 import os
 import pwd
 import re
-import socket
 import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import cache
 from pathlib import Path
 
@@ -240,112 +238,18 @@ def last_lines(text: str, count: int = 8) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
 
 
-@dataclass(frozen=True)
-class Postmaster:
-    """What postmaster.pid says of a server; `status` is empty until the server has set it."""
-
-    pid: int
-    port: int
-    socket_dir: Path
-    status: str
-
-    @classmethod
-    def read(cls, data: Path) -> Postmaster | None:
-        """None when there is no file, or one that is still being written."""
-        lines = _lines(data / "postmaster.pid")
-        try:
-            return cls(
-                pid=abs(int(lines[0])),
-                port=int(lines[3]),
-                socket_dir=Path(lines[4]),
-                status=lines[7] if len(lines) > 7 else "",
-            )
-        except (ValueError, IndexError):
-            return None
-
-
-class Holder(Enum):
-    """Who has the process number that a lock file of PostgreSQL names."""
-
-    NOBODY = auto()
-    THIS_SERVER = auto()
-    OTHER_SERVER = auto()
-    """The postmaster of another folder, or a backend of one."""
-    UNRELATED = auto()
-    """Not PostgreSQL (any more): the number was given out anew, or nobody reaps the dead server."""
-    UNKNOWN = auto()
-    """A postmaster whose folder cannot be told (moved while it ran)."""
-
-
-def holder(pid: int, data: Path) -> Holder:
-    """Who runs under `pid`, seen from a server with its data in `data`."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return Holder.NOBODY
-    # A zombie and a kernel thread have no command line. In containers whose first process reaps
-    # nobody, a crashed server stays a zombie, and PostgreSQL takes that for a running one.
-    arguments = [os.fsdecode(word) for word in words]
-    if arguments[0].startswith("postgres:"):
-        return Holder.OTHER_SERVER  # a backend's title; only a postmaster keeps its command line
-    if Path(arguments[0]).name != "postgres":
-        return Holder.UNRELATED
-    try:
-        same = data.samefile(arguments[arguments.index("-D") + 1])
-    except (OSError, ValueError):
-        return Holder.UNKNOWN
-    return Holder.THIS_SERVER if same else Holder.OTHER_SERVER
-
-
-def discard_stale_lock(lock: Path, data: Path) -> None:
-    """Remove a lock file of PostgreSQL whose process number now belongs to another program.
-
-    PostgreSQL itself gets over a number that nobody has. One that was given out anew, to a process
-    of the same user, it takes for a running server, and refuses to start. Nothing is removed while
-    the dead server's shared memory is attached: then backends of it are still at work.
-    """
-    lines = _lines(lock)
-    if not lines or not lines[0].lstrip("-").isdigit():
-        return
-    pid = abs(int(lines[0]))
-    stale = {Holder.UNRELATED}
-    if lock.name == "postmaster.pid":
-        stale.add(Holder.OTHER_SERVER)
-    if holder(pid, data) in stale and not _attached(lines):
-        lock.unlink(missing_ok=True)
-
-
-def _attached(lines: list[str]) -> bool:
-    """Whether processes are attached to the shared memory that postmaster.pid names in line 7."""
-    try:
-        identifier = lines[6].split()[1]
-    except IndexError:
-        return False
-    # Columns: key, shmid, perms, size, cpid, lpid, nattch, ...
-    rows = [line.split() for line in _lines(Path("/proc/sysvipc/shm"))[1:]]
-    return any(row[1] == identifier and row[6] != "0" for row in rows)
-
-
-def first_line(file: Path) -> str:
-    """The first line of a small file; "unknown" when it cannot be read."""
-    return next(iter(_lines(file)), "unknown")
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return [line.strip() for line in file.read_text(errors="replace").splitlines()]
-    except OSError:
-        return []
-
-
-def answers(path: Path) -> bool:
-    """Whether some process listens on the Unix socket at `path`."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(5)
-        try:
-            probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except OSError:
-            return True  # a full queue, or no permission: somebody is there
-    return True
+def next_step(said: str, otherwise: str) -> str:
+    """What to do next, after what a server's program said of its failure."""
+    for mark, hint in (
+        (
+            "No space left on device",
+            "free some space (a new server takes about 60 MB), or name a folder elsewhere",
+        ),
+        ("Disk quota exceeded", "free some of your quota, or name a folder elsewhere"),
+        ("Read-only file system", "name a folder on a writable disk"),
+        ("Cannot allocate memory", "other programs take the memory that the server needs"),
+        ("invalid locale", "the system's C library must have the locale C.UTF-8"),
+    ):
+        if mark in said:
+            return hint
+    return otherwise

@@ -101,6 +101,18 @@ def _limit_in(file: Path) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+def connection_settings(port: int, socket_dir: Path) -> tuple[Setting, ...]:
+    """Where the server listens: on a socket in `socket_dir`, and nowhere else."""
+    # A list of quoted names, within which a quotation mark is doubled.
+    directory = '"{}"'.format(str(socket_dir).replace('"', '""'))
+    return (
+        Setting("listen_addresses", "", "no TCP: nobody reaches it but through the socket"),
+        Setting("port", str(port), "only a part of the socket's name"),
+        Setting("unix_socket_directories", directory, "in a folder that is closed to others"),
+        Setting("unix_socket_permissions", "0700", "and closed to others itself"),
+    )
+
+
 def building_settings(machine: Machine, major_version: int) -> tuple[Setting, ...]:
     """What pgfan.conf says of sizes, durability and planning, in the order of the manual."""
     return (
