@@ -6,10 +6,11 @@ No traceback: those are for pgfan's own faults, and go to the log.
 from __future__ import annotations
 
 import shutil
-import unicodedata
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError
+from pgfan.report.rows import character_width
 from pgfan.report.safe_text import MASK, clean, redact_dsn, secret_spans
 
 if TYPE_CHECKING:
@@ -35,8 +36,11 @@ def render_error(error: PgfanError, *, color: bool, width: int | None = None) ->
     lines += [f"  {line}" for line in rest]
     if error.position is not None and error.source_line:
         lines += _excerpt(error.source_line, error.position, cells_max, color)
+    # Not only errors of the server carry a SQLSTATE: syntax errors and lost connections do too.
+    sqlstate = getattr(error, "sqlstate", None)
+    if sqlstate:
+        lines.append(f"SQLSTATE {clean(sqlstate, 20)}")
     if isinstance(error, DatabaseError):
-        lines.append(f"SQLSTATE {clean(error.sqlstate, 20)}")
         lines += _labelled("DETAIL", error.detail, color)
     lines += _labelled("HINT", error.hint, color)
     return "\n".join(lines) + "\n"
@@ -59,23 +63,32 @@ def _labelled(label: str, text: str | None, color: bool) -> list[str]:
     return [_paint(f"{label}:", _CYAN, color) + f" {first}", *(indent + line for line in rest)]
 
 
+@dataclass(frozen=True)
+class _Cut:
+    """A stretch of a line: each character as it is shown, with its width in cells."""
+
+    cells: list[tuple[str, int]]
+    caret: int
+    """Index into `cells` of the character at fault; one past their end at the end of a line."""
+    more_before: bool
+    more_after: bool
+
+
 def _excerpt(source_line: str, position: Position, cells_max: int, color: bool) -> list[str]:
     gutter = f"{position.line:>4} | "
-    cells, caret = _cells(source_line, position.column - 1, cells_max)
-    start, stop = _window(cells, caret, cells_max - len(gutter))
-    head = "…" if start > 0 else ""
-    tail = "…" if stop < len(cells) else ""
-    shown = "".join(text for text, _ in cells[start:stop])
-    before = len(head) + sum(width for _, width in cells[start:caret])
+    cut = _cut_to_width(
+        _around(source_line, position.column - 1, cells_max), cells_max - len(gutter)
+    )
+    head = "…" if cut.more_before else ""
+    tail = "…" if cut.more_after else ""
+    shown = "".join(text for text, _ in cut.cells)
+    before = len(head) + sum(width for _, width in cut.cells[: cut.caret])
     blank = " " * (len(gutter) - 2) + "| "
     return [f"{gutter}{head}{shown}{tail}", blank + " " * before + _paint("^", _RED, color)]
 
 
-def _cells(source_line: str, index: int, cells_max: int) -> tuple[list[tuple[str, int]], int]:
-    """The characters around `index` as they are shown, with their widths, and where it is in them.
-
-    At most `cells_max` characters either side: a line may be megabytes long.
-    """
+def _around(source_line: str, index: int, chars_max: int) -> _Cut:
+    """At most `chars_max` characters either side of `index`: a line may be megabytes long."""
     line = source_line.rstrip("\r\n")
     index = max(0, min(index, len(line)))
     for start, stop in reversed(secret_spans(line)):
@@ -84,35 +97,40 @@ def _cells(source_line: str, index: int, cells_max: int) -> tuple[list[tuple[str
             index += len(MASK) - (stop - start)
         elif index > start:
             index = start
-    start = max(0, index - cells_max)
-    # One character more than fits either side, so that a cut shows as one.
-    around = line[max(0, start - 1) : index + cells_max + 1]
-    return [_shown(character) for character in around], index - max(0, start - 1)
+    first = max(0, index - chars_max)
+    last = index + chars_max
+    cells = [_shown(character) for character in line[first:last]]
+    return _Cut(cells, index - first, first > 0, last < len(line))
 
 
 def _shown(character: str) -> tuple[str, int]:
     if character == "\t":
         return _TAB, len(_TAB)
     text = clean(character, 10)
-    if len(text) > 1:
-        return text, len(text)
-    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
-        return text, 0
-    return text, 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+    return text, len(text) if len(text) > 1 else character_width(text)
 
 
-def _window(cells: list[tuple[str, int]], caret: int, width_max: int) -> tuple[int, int]:
-    """The part [start, stop) of `cells` that fits, with the caret two thirds from its left end."""
-    if sum(width for _, width in cells) <= width_max:
-        return 0, len(cells)
+def _cut_to_width(cut: _Cut, width_max: int) -> _Cut:
+    """The part of `cut` that fits, with the caret about two thirds from its left end."""
+    cells, caret = cut.cells, cut.caret
     room = width_max - 2
+    if not (cut.more_before or cut.more_after) and sum(width for _, width in cells) <= width_max:
+        return cut
     start = caret
     used = cells[caret][1] if caret < len(cells) else 1
     while start > 0 and used + cells[start - 1][1] <= room * 2 // 3:
         start -= 1
         used += cells[start][1]
+    # A combining mark belongs to the character that was cut off.
+    while start < caret and cells[start][1] == 0:
+        start += 1
     stop = min(caret + 1, len(cells))
     while stop < len(cells) and used + cells[stop][1] <= room:
         used += cells[stop][1]
         stop += 1
-    return start, stop
+    return _Cut(
+        cells[start:stop],
+        caret - start,
+        cut.more_before or start > 0,
+        cut.more_after or stop < len(cells),
+    )

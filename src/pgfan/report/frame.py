@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from pgfan.report.tally import RunTally, TaskTally
 
 TAG_CELLS = 8
+_ROW_AFTER_S = 0.3
 _GAP = "  "
 _LABEL_CELLS_MIN = 12
-_BAR_CELLS_MIN = 8
+_BAR_CELLS_MIN = 7
 _BAR_CELLS_MAX = 40
 _FIGURE_CELLS = {"span": 18, "count": 12, "rate": 7, "eta": 8, "busy": 8, "chunks": 10}
 _FIGURE_CHOICES = (
@@ -72,45 +73,56 @@ class Look:
     tick: int
 
 
-def label_cells(tasks: list[TaskTally], width: int) -> int:
-    """How wide the column of labels has to be for `tasks`, at most a third of the terminal."""
+def label_cells(tasks: list[TaskTally], tasks_in_all: int, width: int) -> int:
+    """How wide the column of labels has to be for `tasks`.
+
+    One task needs no telling apart from others, so its figures come first.
+    """
     widest = max((cell_len(task.label) for task in tasks), default=0)
-    return max(_LABEL_CELLS_MIN, min(widest, (width - TAG_CELLS) * 2 // 5))
+    share_max = (width - TAG_CELLS) * 2 // (7 if tasks_in_all == 1 else 5)
+    return max(_LABEL_CELLS_MIN, min(widest, share_max))
 
 
 def frame(tally: RunTally, look: Look, now_s: float, label_width: int) -> list[Text]:
-    """A row for each running task that finds room, and one for the run when it has several."""
-    tasks = list(tally.running.values())
+    """A row for each running task that finds room, and one for the run when it has several.
+
+    Among several, a task gets its row once it has run for a moment: names that flash by cannot be
+    read, and rows that come and go make the rest jump.
+    """
+    several = tally.tasks > 1
+    tasks = [
+        task
+        for task in tally.running.values()
+        if not several or now_s - task.started.at_s >= _ROW_AFTER_S
+    ]
     # One row for the totals, one for the cursor, one of what was there before.
     room = max(1, look.height - 3)
     rows = [_task_row(task, tally, look, now_s, label_width) for task in tasks[:room]]
-    if tally.tasks > 1:
+    if several and not tally.over:
         rows.append(_totals_row(tally, now_s, len(tasks) - room))
     for row in rows:
         row.truncate(look.width - 1, overflow="crop")
     return rows
 
 
-def finished_row(event: TaskFinished, task: TaskTally | None, look: Look, label_width: int) -> Text:
-    """A task that ended well, in the columns of the bars."""
-    tag = f"{event.state:<{TAG_CELLS}}"
-    text = Text(tag, style=TAG_STYLES.get(event.state, ""), end="")
-    plain = Text(end="")
-    source, title = (task.source, task.title) if task else (event.source, "")
-    plain.append(fit_label(source, title, label_width, look.glyphs))
-    if event.state == "done":
-        rows = "" if event.rows is None else counted(event.rows, "row")
-        plain.append(f"{_GAP}{rows:>18}{_GAP}{seconds_text(event.seconds):>7}")
-        if event.chunks > 1:
-            plain.append(f"{_GAP}{counted(event.chunks, 'chunk')}", style="dim")
-    return Text.assemble(text, plain, end="")
+def done_row(event: TaskFinished, task: TaskTally, look: Look, label_width: int) -> Text:
+    """A task that is done, in the columns of the bars."""
+    row = Text(f"{'done':<{TAG_CELLS}}", style=TAG_STYLES["done"], end="")
+    label = fit_label(task.source, task.title, label_width, look.glyphs)
+    rows = "" if event.rows is None else counted(event.rows, "row")
+    figures = f"{label}{_GAP}{rows:>16}{_GAP}{seconds_text(event.seconds):>7}"
+    chunks = f"{_GAP}{counted(event.chunks, 'chunk')}" if event.chunks > 1 else ""
+    return Text.assemble(row, figures, (chunks, "dim"), end="")
 
 
 def fit_label(source: str, title: str, cells: int, glyphs: Glyphs) -> str:
-    """`source title` in `cells` cells: a long path loses its head, a long title its tail."""
-    source_max = max(cells // 2, cells - 1 - cell_len(title))
+    """`source title` in `cells` cells: a long path loses its folders, a long title its tail."""
+    if cell_len(source) + 1 + cell_len(title) > cells:
+        source = source.rpartition("/")[2]
+    # The title keeps two fifths: what is done matters more than where it is written.
+    source_max = max(cells * 3 // 5, cells - 1 - cell_len(title))
     if cell_len(source) > source_max:
-        tail = source
+        tail = source[-source_max:]
         while tail and cell_len(tail) >= source_max:
             tail = tail[1:]
         source = glyphs.ellipsis + tail
@@ -187,4 +199,6 @@ def _totals_row(tally: RunTally, now_s: float, hidden: int) -> Text:
     if tally.ended["failed"]:
         parts.append(f"{tally.ended['failed']:,} failed")
     parts.append(clock_text(now_s))
-    return Text(" " * TAG_CELLS + _GAP.join(parts), style="dim", no_wrap=True, end="")
+    percent = f"{ended * 100 // tally.tasks}%"
+    text = f"{percent:>{TAG_CELLS - len(_GAP)}}{_GAP}{_GAP.join(parts)}"
+    return Text(text, style="dim", no_wrap=True, end="")

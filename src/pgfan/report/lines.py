@@ -203,7 +203,7 @@ def line_of(event: Event, task: TaskTally | None, tally: RunTally) -> Line:
             when = f"again in {seconds_text(event.delay_s)}, attempt {event.attempt}"
             return Line("retry", f"{_range(event, task)} {when}: {_safe(event.reason)}")
         case TaskFinished():
-            return Line(_STATE_TAGS.get(event.state, event.state), finished_text(event, task))
+            return Line(event.state, finished_text(event, task))
         case Notice():
             source = f"{task.source}: " if task else ""
             level: Level = "warning" if event.severity == "WARNING" else "info"
@@ -215,9 +215,6 @@ def line_of(event: Event, task: TaskTally | None, tally: RunTally) -> Line:
             return run_finished_line(event, tally)
         case _:
             assert_never(event)
-
-
-_STATE_TAGS = {"not run": "not run", "skipped": "skipped", "failed": "failed", "done": "done"}
 
 
 def _message_line(event: Message) -> Line:
@@ -240,22 +237,26 @@ def _started_text(event: TaskStarted, task: TaskTally | None) -> str:
 
 
 def finished_text(event: TaskFinished, task: TaskTally | None) -> str:
-    """Label, rows, time and chunks of a task that ended, and the first words of its error."""
+    """Label, rows, time and chunks of a task that ended, or its error and what was done before."""
     label = task.label if task else clean(event.source, 200)
     if event.state in {"skipped", "not run"}:
         return label
-    parts = [] if event.rows is None else [counted(event.rows, "row")]
-    parts += [seconds_text(event.seconds), counted(event.chunks, "chunk")]
-    text = f"{label}: {', '.join(parts)}"
-    return f"{text}: {_safe(event.error)}" if event.error else text
+    took = seconds_text(event.seconds)
+    chunks = f", {counted(event.chunks, 'chunk')}" if event.chunks > 1 or event.error else ""
+    if event.error:
+        return f"{label}: {_safe(event.error)} (after {took}{chunks})"
+    rows = "" if event.rows is None else f"{counted(event.rows, 'row')}, "
+    return f"{label}: {rows}{took}{chunks}"
 
 
 def run_finished_line(event: RunFinished, tally: RunTally) -> Line:
     """How the run ended, and how many of its tasks ended in which way."""
     counts = ", ".join(f"{count:,} {state}" for state, count in sorted(tally.ended.items()))
-    took = f"{counts or 'nothing to do'} in {seconds_text(event.seconds)}"
+    if set(tally.ended) <= {"done"}:
+        counts = counted(tally.ended["done"], "task")
+    took = f"{counts} in {seconds_text(event.seconds)}"
     if event.interrupted:
-        return Line("stopped", f"{took}; what is done stays done, the same command goes on")
+        return Line("stopped", f"{took}; run the same command again to go on")
     return Line("done" if event.ok else "failed", took)
 
 
@@ -273,8 +274,8 @@ def progress_line(task: TaskTally, tally: RunTally, at_s: float) -> Line:
 
 
 def _range(event: ChunkStarted | ChunkFinished | ChunkRetried, task: TaskTally | None) -> str:
-    label = task.label if task else clean(event.task_id, 200)
-    return f"{label} [{event.lo:,}, {event.hi:,})"
+    source = task.source if task else clean(event.task_id, 200)
+    return f"{source} [{event.lo:,}, {event.hi:,})"
 
 
 def _safe(text: str) -> str:

@@ -7,7 +7,6 @@ be written costs one warning and never the run.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +65,13 @@ class _Log(Display):
         self, _logger: object, _method: str, entry: MutableMapping[str, Any]
     ) -> Mapping[str, Any]:
         moment = self._now().astimezone(UTC).isoformat(timespec="milliseconds")
-        return {"at": moment.replace("+00:00", "Z"), **entry}
+        return {"at": moment.replace("+00:00", "Z"), "event": entry.pop("event"), **entry}
 
     def emit(self, event: Event) -> None:
         """Write one line."""
         if self._file is None:
             return
-        entry = {field.name: _loggable(getattr(event, field.name)) for field in fields(event)}
+        entry = {name: _loggable(value) for name, value in vars(event).items()}
         try:
             self._logger.msg(type(event).__name__, **entry)
         except (OSError, ValueError) as error:
@@ -98,6 +97,8 @@ class _Log(Display):
 
 
 def _loggable(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 6)
     if not isinstance(value, str):
         return value
     redacted = redact_dsn(value)[:_TEXT_CHARS_MAX]

@@ -160,11 +160,16 @@ def _shown_character(character: str) -> tuple[str, int]:
     elif 0x80 <= code < 0xA0:
         text = f"\\u{code:04X}"
     else:
-        return character, _character_width(character)
+        return character, character_width(character)
     return text, len(text)
 
 
-def _character_width(character: str) -> int:
-    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+def character_width(character: str) -> int:
+    """Cells that a character takes on a terminal, by psql's rule: 0, 1 or 2."""
+    category = unicodedata.category(character)
+    if category in {"Mn", "Me", "Cf"}:
         return 0
+    # CPython calls every unassigned character full-width; in Unicode only planes 2 and 3 are.
+    if category == "Cn":
+        return 2 if 0x20000 <= ord(character) <= 0x3FFFD else 1
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1

@@ -34,11 +34,13 @@ _VALUE = re.compile(
     rf"'(?:[^'\\]|{_ESCAPED})*(?:'|\Z)|(?:[^\s\\']|{_ESCAPED})(?:[^\s\\]|{_ESCAPED})*|",
     re.DOTALL,
 )
+_NAMES = "|".join(sorted(_SECRET_KEYWORDS))
 # The same in the middle of a message, and PGPASSWORD.
 _PAIR_IN_MESSAGE = re.compile(
-    rf"\b(?:pg)?(?:{'|'.join(sorted(_SECRET_KEYWORDS))})\s*=\s*({_VALUE.pattern})",
-    re.DOTALL | re.IGNORECASE,
+    rf"(?<![\w?&])(?:pg)?(?:{_NAMES})\s*=\s*({_VALUE.pattern})", re.DOTALL | re.IGNORECASE
 )
+_QUERY_START = re.compile(r"\?[\w%]+=")
+_PAIR_IN_QUERY = re.compile(rf"[?&](?:{_NAMES})=([^&\s]*)", re.IGNORECASE)
 # libpq quotes the rest of a password that holds a blank.
 _LIBPQ_FRAGMENT = re.compile(r'missing "=" after "([^"]*)"')
 
@@ -91,7 +93,8 @@ def secret_spans(text: str) -> list[tuple[int, int]]:
     lowered = text.lower()
     if any(word in lowered for word in _SECRET_KEYWORDS):
         spans += _conninfo_spans(text)
-        spans += [match.span(1) for match in _PAIR_IN_MESSAGE.finditer(text)]
+        for pattern in (_PAIR_IN_MESSAGE, _PAIR_IN_QUERY):
+            spans += [match.span(1) for match in pattern.finditer(text)]
     uris = list(_URI_START.finditer(text))
     for uri, following in zip_longest(uris, uris[1:]):
         # A URI in a message ends at a blank; the rest of a text that starts with one is all URI.
@@ -115,7 +118,7 @@ def _merged(spans: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
 def _conninfo_spans(text: str) -> list[tuple[int, int]]:
     """The secret values of a keyword=value string.
 
-    Words that are no pair follow a password that should have been quoted; they belong to the mask.
+    Words that are no pair may belong to a password that should have been quoted: masked as well.
     """
     spans: list[tuple[int, int]] = []
     in_secret = False
@@ -133,8 +136,9 @@ def _conninfo_spans(text: str) -> list[tuple[int, int]]:
             continue
         value = _VALUE.match(text, keyword.end())
         position = value.end() if value is not None else keyword.end()
-        in_secret = keyword[1].lower() in _SECRET_KEYWORDS
-        if in_secret:
+        is_secret = keyword[1].lower() in _SECRET_KEYWORDS
+        in_secret = is_secret and not text.startswith("'", keyword.end())
+        if is_secret:
             spans.append((keyword.end(), position))
     return spans
 
@@ -148,7 +152,8 @@ def _uri_spans(text: str, start: int, stop: int) -> list[tuple[int, int]]:
     spans = []
     slash = text.find("/", start, stop)
     first_at = text.find("@", start, slash if slash >= 0 else stop)
-    question = text.find("?", max(first_at, start), stop)
+    query = _QUERY_START.search(text, max(first_at, start), stop)
+    question = query.start() if query else -1
     last_at = text.rfind("@", start, question if question >= 0 else stop)
     colon = text.find(":", start, last_at) if last_at >= 0 else -1
     if colon >= 0:

@@ -17,6 +17,7 @@ from pgfan.events import (
     ChunkRetried,
     ChunkStarted,
     Notice,
+    RunFinished,
     RunStarted,
     TaskFinished,
     TaskStarted,
@@ -111,6 +112,7 @@ class RunTally:
     def __init__(self) -> None:
         self.run_id = ""
         self.tasks = 0
+        self.over = False
         self.ended: Counter[str] = Counter()
         self.running: dict[str, TaskTally] = {}
         self._jobs = 0
@@ -127,24 +129,12 @@ class RunTally:
         return max(self._jobs, self.busy)
 
     def apply(self, event: Event) -> TaskTally | None:
-        """Count `event`; returns the task that it belongs to, if it is known and not over."""
+        """Count `event`; returns the task that it belongs to, also when it has just ended."""
         match event:
             case ChunkStarted():
                 return self._chunk_started(event)
-            case ChunkFinished():
-                task = self._free_worker(event.task_id, event.worker)
-                if task is not None:
-                    units = event.hi - event.lo
-                    task.done_units += units
-                    task.rows += event.rows or 0
-                    task.chunks += 1
-                    task.rate.add(units, event.at_s)
-                return task
-            case ChunkRetried():
-                task = self._free_worker(event.task_id, event.worker)
-                if task is not None:
-                    task.retries += 1
-                return task
+            case ChunkFinished() | ChunkRetried():
+                return self._chunk_ended(event)
             case TaskStarted():
                 return self._task_started(event)
             case TaskFinished():
@@ -153,6 +143,8 @@ class RunTally:
                 return self.running.get(event.task_id)
             case RunStarted():
                 self.run_id, self._jobs, self.tasks = event.run_id, event.jobs, event.tasks
+            case RunFinished():
+                self.over = True
         return None
 
     def _task_started(self, event: TaskStarted) -> TaskTally:
@@ -173,11 +165,21 @@ class RunTally:
             self._worker_task[event.worker] = task
         return task
 
-    def _free_worker(self, task_id: str, worker: int) -> TaskTally | None:
-        task = self.running.get(task_id)
-        if task is not None and worker in task.workers:
-            task.workers.discard(worker)
-            del self._worker_task[worker]
+    def _chunk_ended(self, event: ChunkFinished | ChunkRetried) -> TaskTally | None:
+        task = self.running.get(event.task_id)
+        if task is None:
+            return None
+        if event.worker in task.workers:
+            task.workers.discard(event.worker)
+            del self._worker_task[event.worker]
+        if isinstance(event, ChunkRetried):
+            task.retries += 1
+            return task
+        units = event.hi - event.lo
+        task.done_units += units
+        task.rows += event.rows or 0
+        task.chunks += 1
+        task.rate.add(units, event.at_s)
         return task
 
     def _task_finished(self, event: TaskFinished) -> TaskTally | None:

@@ -31,7 +31,7 @@ from pgfan.report.frame import (
     TAG_STYLES,
     UNICODE,
     Look,
-    finished_row,
+    done_row,
     frame,
     label_cells,
 )
@@ -98,6 +98,8 @@ class TerminalProgress(Display):
         with self._counting:
             task = self._tally.apply(event)
             self._run_at_s, self._clock_at_s = at_s_of(event), self._clock()
+            if isinstance(event, RunFinished):
+                self._add_stopped()
             if self._verbose or not isinstance(event, ChunkStarted | ChunkFinished):
                 self._add_lines(event, task)
         if self._thread is None and self._refresh_s is not None and not self._closed:
@@ -124,8 +126,7 @@ class TerminalProgress(Display):
                 return
             self._closed = True
             with self._counting:
-                for task in self._tally.running.values():
-                    self._above.append(_line_text(_stopped_line(task, self._now_s())))
+                self._add_stopped()
             self._draw(with_frame=False)
 
     def paused(self) -> AbstractContextManager[None]:
@@ -142,6 +143,11 @@ class TerminalProgress(Display):
         finally:
             self._held = False
 
+    def _add_stopped(self) -> None:
+        for task in self._tally.running.values():
+            self._above.append(_line_text(_stopped_line(task, self._now_s())))
+        self._tally.running.clear()
+
     def _now_s(self) -> float:
         return self._run_at_s + max(0.0, self._clock() - self._clock_at_s)
 
@@ -150,14 +156,19 @@ class TerminalProgress(Display):
             return
         if len(self._above) >= _LINES_PER_FRAME_MAX:
             self._unshown += 1
-        elif isinstance(event, TaskFinished) and event.state != "failed":
-            if task is not None:
-                self._widen_labels([task])
-            self._above.append(finished_row(event, task, self._look(), self._label_width))
+        elif isinstance(event, TaskFinished) and event.state == "done" and task is not None:
+            self._above.append(self._done_row(event, task))
         else:
             line = line_of(event, task, self._tally)
             if self._verbose or line.level != "detail":
                 self._above.append(_line_text(line))
+
+    def _done_row(self, event: TaskFinished, task: TaskTally) -> Text:
+        if self._tally.tasks == 1:
+            # No other row to be in line with.
+            return done_row(event, task, self._look(), label_cells([task], 2, self._console.width))
+        self._widen_labels([task])
+        return done_row(event, task, self._look(), self._label_width)
 
     def _worth_showing(self, event: Event, task: TaskTally | None) -> bool:
         """Whether an event gets a line of its own: the bars and the results tell most of it."""
@@ -188,7 +199,7 @@ class TerminalProgress(Display):
     def _widen_labels(self, tasks: list[TaskTally]) -> None:
         # Never narrower again: columns that stay where they are can be read.
         width = self._console.width
-        self._label_width = max(self._label_width, label_cells(tasks, width))
+        self._label_width = max(self._label_width, label_cells(tasks, self._tally.tasks, width))
 
     def _draw(self, *, with_frame: bool) -> None:
         with self._counting:
@@ -198,7 +209,7 @@ class TerminalProgress(Display):
                 above.append(_line_text(Line("", f"{self._unshown:,} more lines are not shown")))
                 self._unshown = 0
             rows: list[Text] = []
-            if with_frame and self._tally.running:
+            if with_frame:
                 self._tick += 1
                 self._widen_labels(list(self._tally.running.values()))
                 rows = frame(self._tally, self._look(), self._now_s(), self._label_width)
@@ -209,8 +220,18 @@ class TerminalProgress(Display):
         rows_up = sum(max(1, -(-cells // width)) for cells in self._drawn_cells)
         self._drawn_cells = [row.cell_len for row in rows]
         up = f"\x1b[{rows_up}A" if rows_up else ""
-        texts = [f"{self._ansi(text)}{_ERASE_LINE}\n" for text in (*above, *rows)]
+        rows = [line for text in above for line in self._wrapped(text, width)] + rows
+        texts = [f"{self._ansi(text)}{_ERASE_LINE}\n" for text in rows]
         self._write(f"\r{up}{''.join(texts)}{_ERASE_BELOW}")
+
+    def _wrapped(self, text: Text, width: int) -> list[Text]:
+        """`text` in rows that fit, those after the first under its words."""
+        if text.cell_len < width or width <= 2 * TAG_CELLS:
+            return [text]
+        tag, body = text.divide([TAG_CELLS])
+        first, *rest = body.wrap(self._console, width - TAG_CELLS - 1)
+        indent = Text(" " * TAG_CELLS)
+        return [tag + first, *(indent + line for line in rest)]
 
     def _ansi(self, text: Text) -> str:
         with self._console.capture() as capture:
