@@ -22,6 +22,8 @@ from pgfan.postgres.embedded_settings import Machine, building_settings, connect
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from conftest import ServerFactory
+
 WAIT_S = 20
 
 
@@ -108,11 +110,9 @@ def test_what_keeps_data_safe_stays_on(made18: Path) -> None:
             assert ask(server, f"SHOW {name}") == "on", name
 
 
-def test_parallel_plans_do_without_dev_shm(made18: Path) -> None:
-    with (
-        EmbeddedServer(made18, settings={"dynamic_shared_memory_type": "sysv"}) as server,
-        psycopg.connect(server.dsn) as connection,
-    ):
+def test_parallel_plans_do_without_dev_shm(server_factory: ServerFactory) -> None:
+    server = server_factory(settings={"dynamic_shared_memory_type": "sysv"})
+    with psycopg.connect(server.dsn) as connection:
         connection.execute("SET debug_parallel_query = on")
         row = connection.execute("SELECT count(*) FROM pg_class").fetchone()
         assert row is not None

@@ -155,7 +155,7 @@ def test_two_that_start_at_once_share_one_new_server(scratch: Path) -> None:
     assert pid_of(folder) == "None"
 
 
-@pytest.mark.parametrize("moment", ["pgfan.json", "data/PG_VERSION", "data/base/1/PG_VERSION"])
+@pytest.mark.parametrize("moment", ["pgfan.json", "data/base/1/PG_VERSION"])
 def test_a_client_killed_during_initdb_leaves_a_folder_that_mends_itself(
     scratch: Path, moment: str
 ) -> None:

@@ -243,7 +243,7 @@ def next_step(said: str, otherwise: str) -> str:
     for mark, hint in (
         (
             "No space left on device",
-            "free some space (a new server takes about 60 MB), or name a folder elsewhere",
+            "free some space (a new server takes about 40 MB), or name a folder elsewhere",
         ),
         ("Disk quota exceeded", "free some of your quota, or name a folder elsewhere"),
         ("Read-only file system", "name a folder on a writable disk"),
