@@ -17,7 +17,7 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the user's SQL: `source` is a file name, `-c` or `<stdin>`; both numbers from 1."""
+    """A place in the user's SQL; `source` is a file name, `-c` or `<stdin>`, numbers from 1."""
 
     source: str
     line: int
@@ -28,7 +28,7 @@ class Position:
 
 
 class PgfanError(Exception):
-    """The root: a message, an optional place, the source line it points into, and what to do next."""
+    """The root: a message, where in the SQL, the source line there, and what to do next."""
 
     exit_code = EXIT_TASK_FAILED
 
@@ -48,7 +48,7 @@ class PgfanError(Exception):
 
 
 class UsageError(PgfanError):
-    """The caller's mistake: wrong option, unreadable file, SQL that does not parse. Nothing was run."""
+    """The caller's mistake: a wrong option, SQL that does not parse. Nothing was run."""
 
     exit_code = EXIT_USAGE
 
@@ -58,7 +58,7 @@ class UnsupportedError(UsageError):
 
 
 class DatabaseError(PgfanError):
-    """PostgreSQL refused something; `sqlstate` is its five-character code (Appendix A of the manual)."""
+    """PostgreSQL refused something; `sqlstate` is its code, as in Appendix A of the manual."""
 
     def __init__(
         self,
@@ -66,26 +66,31 @@ class DatabaseError(PgfanError):
         *,
         sqlstate: str,
         detail: str | None = None,
-        statement_offset: int | None = None,
-        position: Position | None = None,
-        source_line: str | None = None,
         hint: str | None = None,
+        statement_offset: int | None = None,
+        relation: tuple[str, str] = ("", ""),
     ) -> None:
-        super().__init__(message, position=position, source_line=source_line, hint=hint)
+        super().__init__(message, hint=hint)
         self.sqlstate = sqlstate
         self.detail = detail
+        self.completed = 0
+        """Statements of the same message that had succeeded before (and are rolled back)."""
         self.statement_offset = statement_offset
         """Characters before the error in the text that was sent, from 0; None when unknown."""
+        self.relation = relation
+        """Schema and table that a constraint violation names; empty when it names none."""
 
 
 class ConnectionFailedError(PgfanError):
     """No connection could be made, or one was lost for good."""
 
     exit_code = EXIT_CONNECTION
+    sqlstate: str | None = None
+    """The server's reason, where it gave one: 53300 for too many connections."""
 
 
 class ConnectionLostError(PgfanError):
-    """A connection broke under a statement. `in_doubt`: COMMIT had been sent and was not answered."""
+    """A connection broke under a statement; `in_doubt`: COMMIT was sent and not answered."""
 
     exit_code = EXIT_CONNECTION
 
@@ -99,7 +104,7 @@ class RunLockedError(UsageError):
 
 
 class ResumeRefusedError(PgfanError):
-    """A run cannot go on as it was (its sources changed, an outcome is unknown); says the way out."""
+    """A run cannot go on as it was: sources changed, an outcome is unknown. Says the way out."""
 
 
 class InterruptedRunError(PgfanError):

@@ -56,7 +56,7 @@ class ChunkStarted:
 
 @dataclass(frozen=True)
 class ChunkFinished:
-    """A chunk is committed. `rows` counts what the statement touched; None where it has no count."""
+    """A chunk is committed. `rows`: what the statement touched; None where it has no count."""
 
     task_id: str
     worker: int
@@ -107,7 +107,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Message:
-    """Something a person should know: a named hazard, a wait for the server, a change of workers."""
+    """Something a person should know: a hazard, a wait for the server, a change of workers."""
 
     level: Literal["debug", "info", "warning"]
     text: str

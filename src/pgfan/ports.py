@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgfan.errors import PgfanError
     from pgfan.events import Event
+    from pgfan.plan.ranges import Range
+    from pgfan.plan.task import TaskPlan
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,69 @@ class Journal(Protocol):
         """The INSERT of the chunk's row: fails with 23505 when the chunk is already done."""
         ...
 
-    def settle(self, task: int, lo: int, rows: int | None, seconds: float, *, unlogged: bool) -> str:
+    def settle(
+        self, task: int, lo: int, rows: int | None, seconds: float, *, unlogged: bool
+    ) -> str:
         """The UPDATE that adds what the chunk did to its row, for the end of its transaction."""
         ...
 
     def is_duplicate(self, error: Exception) -> bool:
         """Whether `error` says that the chunk's row was there already."""
+        ...
+
+    def chunk_of(
+        self, session: Session, task: int, lo: int, *, unlogged: bool
+    ) -> tuple[int, int | None]:
+        """The upper bound and the rows of a chunk that is in the journal."""
+        ...
+
+    def mark_outside(self, task: int) -> str:
+        """The UPDATE that says: from now on the task runs outside of a transaction."""
+        ...
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """A task that is ready to run, or that the journal has whole (`skipped`).
+
+    `key` is its row in the journal. `begin` opens a chunk's transaction. `statements` is the text
+    of a serial task; a split one has it in its plan. `done`, `rows_done` and `seconds_done` are
+    what an earlier client committed.
+    """
+
+    key: int
+    plan: TaskPlan
+    begin: str
+    statements: tuple[str, ...]
+    settings: tuple[str, ...]
+    done: tuple[Range, ...] = ()
+    rows_done: int = 0
+    chunks_done: int = 0
+    seconds_done: float = 0.0
+    skipped: bool = False
+    rolls_back: bool = False
+
+
+class Coordinator(Protocol):
+    """The part of a run that is not chunks: verdicts, snapshots, the journal's task rows.
+
+    Called from the loop's thread, while the first worker's session is idle.
+    """
+
+    def prepare(self, number: int) -> PreparedTask:
+        """Find the task's plan, or take the journal's. Raises PgfanError when it cannot run."""
+        ...
+
+    def renew(self, number: int) -> str:
+        """A new snapshot in place of a lost one: the new `begin`. Raises ResumeRefusedError."""
+        ...
+
+    def finish(self, number: int, rows: int | None, chunks: int, seconds: float) -> None:
+        """Mark the task done, durably."""
+        ...
+
+    def fail(self, number: int, error: PgfanError | None) -> None:
+        """Mark the task failed; a task of unknown outcome stays what it is."""
         ...
 
 

@@ -17,8 +17,27 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 
+from pgfan.plan.messages import (
+    Begin,
+    ChunkDone,
+    ChunkFailed,
+    Command,
+    Drain,
+    Event,
+    Fail,
+    Finish,
+    Finished,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Renew,
+    Renewed,
+    Skipped,
+    StartChunk,
+    WorkerUnavailable,
+)
 from pgfan.plan.ranges import Range, RangeSet
 from pgfan.plan.sizing import ChunkSizer, SizingOptions
 
@@ -29,8 +48,6 @@ ATTEMPTS_MAX = 10
 DELAY_S_FIRST = 0.1
 DELAY_S_MAX = 5.0
 HISTORY_MAX = 40
-
-Disposition: TypeAlias = Literal["fatal", "again", "halve", "renew", "duplicate"]
 
 
 class IllegalEventError(Exception):
@@ -51,139 +68,6 @@ class SchedulerOptions:
 
     sizing: SizingOptions = field(default_factory=SizingOptions)
     keep_going: bool = False
-
-
-# Events -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Begin:
-    """Start the run."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A task's domain is [0, `total`); the journal holds `done`. `worker` pins it to one worker."""
-
-    task: int
-    total: int
-    done: tuple[Range, ...] = ()
-    worker: int | None = None
-
-
-@dataclass(frozen=True)
-class PrepareFailed:
-    """A task cannot start (or go on, after a Renew)."""
-
-    task: int
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """The journal says that the whole task is done."""
-
-    task: int
-
-
-@dataclass(frozen=True)
-class ChunkDone:
-    """A worker's chunk is committed after `seconds`."""
-
-    worker: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class ChunkFailed:
-    """A worker's chunk left nothing behind, or is in doubt. See Disposition for what to do."""
-
-    worker: int
-    disposition: Disposition
-
-
-@dataclass(frozen=True)
-class WorkerUnavailable:
-    """The server gives this worker no connection for now (53300)."""
-
-    worker: int
-
-
-@dataclass(frozen=True)
-class Renewed:
-    """The task's snapshot was taken anew; its chunks may go on."""
-
-    task: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The journal says that the task is done."""
-
-    task: int
-
-
-@dataclass(frozen=True)
-class Drain:
-    """Start nothing more; the run is over when what runs now has ended."""
-
-
-Event: TypeAlias = (
-    Begin
-    | Prepared
-    | PrepareFailed
-    | Skipped
-    | ChunkDone
-    | ChunkFailed
-    | WorkerUnavailable
-    | Renewed
-    | Finished
-    | Drain
-)
-
-
-# Commands ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Prepare:
-    """Find the task's verdict and domain; answer Prepared, Skipped or PrepareFailed."""
-
-    task: int
-
-
-@dataclass(frozen=True)
-class StartChunk:
-    """Run `piece` of the task on the worker after `delay_s`; `attempt` counts from 1."""
-
-    worker: int
-    task: int
-    piece: Range
-    attempt: int = 1
-    delay_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Renew:
-    """The task's snapshot is gone: take a new one if that is sound; Renewed or PrepareFailed."""
-
-    task: int
-
-
-@dataclass(frozen=True)
-class Finish:
-    """Every range is done: mark the task in the journal; answer Finished."""
-
-    task: int
-
-
-@dataclass(frozen=True)
-class Fail:
-    """The task failed and nothing of it runs any more."""
-
-    task: int
-
-
-Command: TypeAlias = Prepare | StartChunk | Renew | Finish | Fail
 
 
 @dataclass
@@ -304,7 +188,7 @@ class Scheduler:
         for piece in event.done:
             task.left.remove(piece)
         task.worker = event.worker
-        task.sizer = ChunkSizer(event.total, self._options.sizing)
+        task.sizer = ChunkSizer(event.total, self._options.sizing.in_units(event.rows_per_unit))
         self._open.append(event.task)
         return self._settle(event.task)
 
@@ -388,8 +272,8 @@ class Scheduler:
         match event.disposition:
             case "duplicate":
                 pass  # done before, by a COMMIT whose answer was lost
-            case "renew":
-                task.retries.append((busy.piece, busy.attempt))
+            case "renew" if busy.attempt < ATTEMPTS_MAX:
+                task.retries.append((busy.piece, busy.attempt + 1))
                 if task.state == "running":
                     task.state = "renewing"
                     return [Renew(busy.task)]
@@ -400,7 +284,7 @@ class Scheduler:
                 task.retries.append((busy.piece, busy.attempt + 1))
             case "halve" if busy.attempt in range(2, ATTEMPTS_MAX):
                 task.retries.append((busy.piece, busy.attempt + 1))
-            case "fatal" | "again" | "halve":
+            case "fatal" | "again" | "halve" | "renew":
                 task.state = "failing"
             case _:
                 assert_never(event.disposition)

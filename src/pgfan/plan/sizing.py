@@ -17,7 +17,7 @@ took far longer than the target divides the size at once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FIXED_SHARE_MAX = 0.05
 FADE = 0.9
@@ -36,7 +36,7 @@ CHUNK_S_MIN = 0.05
 
 @dataclass(frozen=True)
 class SizingOptions:
-    """`target_s`: seconds a chunk should take. `fixed_units`: size given by the user, or None."""
+    """`target_s`: seconds a chunk should take. `fixed_units`: the user's size, in rows, or None."""
 
     target_s: float = 2.0
     fixed_units: int | None = None
@@ -46,6 +46,12 @@ class SizingOptions:
             raise ValueError(f"a chunk cannot take {self.target_s} seconds")
         if self.fixed_units is not None and self.fixed_units < 1:
             raise ValueError(f"a chunk cannot have {self.fixed_units} units")
+
+    def in_units(self, rows_per_unit: float) -> SizingOptions:
+        """The same with a fixed size in rows turned into units that hold so many rows each."""
+        if self.fixed_units is None:
+            return self
+        return replace(self, fixed_units=max(1, round(self.fixed_units / max(rows_per_unit, 1e-9))))
 
 
 class ChunkSizer:

@@ -17,6 +17,7 @@ ReasonCode: TypeAlias = Literal[
     "default-function",
     "deparse",
     "distinct",
+    "explain",
     "foreign-table",
     "function-unknown",
     "function-volatile",

@@ -17,6 +17,7 @@ from pgfan.sql.freeze import freeze_time
 from pgfan.sql.sources import from_items, select_of
 from pgfan.sql.tree import (
     Message,
+    copy_of,
     deparse_statement,
     inner,
     kind_of,
@@ -122,8 +123,7 @@ def same_tree(left: Message, right: Message) -> bool:
 
 
 def _prepared(tree: Message, split: Split, facts: CatalogFacts, frozen_at: str) -> Message:
-    copy = type(tree)()
-    copy.CopyFrom(tree)
+    copy = copy_of(tree)
     select = select_of(copy)
     if split.frozen_defaults:
         _write_out(copy, select, split, facts)
@@ -185,8 +185,7 @@ def _template(insert: Message, low: str, high: str) -> Template:
 
 
 def _without_locations(message: Message) -> Message:
-    copy = type(message)()
-    copy.CopyFrom(message)
+    copy = copy_of(message)
     stack = [copy]
     while stack:
         current = stack.pop()

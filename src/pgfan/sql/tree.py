@@ -61,6 +61,13 @@ def wrap(field: str, message: Message) -> Message:
     return node
 
 
+def copy_of(message: Message) -> Message:
+    """An independent copy."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
 def parse_expression(text: str) -> Message:
     """The Node of one expression, by PostgreSQL's own grammar."""
     tree = postgast.parse(f"SELECT {text}")
@@ -77,3 +84,10 @@ def deparse_statement(statement: Message) -> str:
 
 def _is_repeated(value: object) -> bool:
     return not hasattr(value, "DESCRIPTOR")
+
+
+def deparse_expression(node: Message) -> str:
+    """SQL of one expression Node."""
+    select = pb.SelectStmt(limit_option="LIMIT_OPTION_DEFAULT", op="SETOP_NONE")
+    select.target_list.append(wrap("res_target", pb.ResTarget(val=node)))
+    return deparse_statement(wrap("select_stmt", select)).removeprefix("SELECT ")

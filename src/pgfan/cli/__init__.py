@@ -1,0 +1,73 @@
+"""The command line: one file per command, whose docstring is its help.
+
+Here are options, terminals and exit codes, and nothing else: everything a command does, it does
+through `pgfan.api`. Imports are inside functions where they cost time: `pgfan --help` stays fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+COMMANDS = {
+    "exec": "Run statements, each split over many connections where that is safe and worth it.",
+    "resume": "Go on with an unfinished run.",
+    "status": "List the runs in the journal.",
+    "forget": "Drop journal rows of old runs, or the journal.",
+    "demo": "The pool script's example, end to end, on the packaged server.",
+    "bench": "The reproducible comparisons of the README.",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The console script: runs one command and returns its exit code."""
+    from cyclopts import CycloptsError
+
+    from pgfan.errors import EXIT_INTERRUPTED, EXIT_USAGE, PgfanError
+
+    app = build()
+    try:
+        code = app(
+            sys.argv[1:] if arguments is None else arguments,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        sys.stderr.write(f"error: {error}\nhint: pgfan --help lists commands and options\n")
+        return EXIT_USAGE
+    except PgfanError as error:
+        from pgfan.report.failure import render_error
+
+        color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        sys.stderr.write(render_error(error, color=color))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output is gone; what is done is done and in the journal.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def build() -> App:
+    """The command line as a cyclopts App; commands are imported when they are called."""
+    from cyclopts import App
+
+    from pgfan import __version__
+
+    app = App(
+        name="pgfan",
+        version=__version__,
+        help="Run PostgreSQL's heavy statements over many connections: same result as one "
+        "connection, exactly once, never slower.",
+    )
+    for name, text in COMMANDS.items():
+        module = f"pgfan.cli.{name}_command"
+        app.command(f"{module}:{name}_", name=name, help=text)
+    return app

@@ -1,0 +1,100 @@
+"""Options that several commands share, with their help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from pgfan.errors import UsageError
+
+if TYPE_CHECKING:
+    from pgfan.api import ExecOptions
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Target:
+    """Which server."""
+
+    dsn: Annotated[str, Parameter(name=["-d", "--dsn"])] = ""
+    """Connection string or URI; without it libpq's environment, service file and .pgpass count."""
+    embedded: Path | None = None
+    """Folder of a packaged PostgreSQL server: made if new, started, and stopped at exit."""
+    journal_schema: str = "pgfan"
+    """Schema of the journal."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Display:
+    """What is shown, and where."""
+
+    json: Annotated[bool, Parameter(negative="")] = False
+    """Print one JSON object about the run on stdout, instead of query results."""
+    verbose: Annotated[bool, Parameter(name=["-v", "--verbose"], negative="")] = False
+    """Say more on stderr."""
+    quiet: Annotated[bool, Parameter(name=["-q", "--quiet"], negative="")] = False
+    """Say nothing on stderr but warnings and errors; print no command tags."""
+    log_file: Path | None = None
+    """Write every event as a line of JSON to this file."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Running:
+    """How statements are run."""
+
+    jobs: str = "auto"
+    """Number of connections that work, or auto: the server's cores if it is local, else 4."""
+    chunk_seconds: float = 2.0
+    """How long a chunk should take."""
+    chunk_rows: int | None = None
+    """Rows of a chunk, fixed; for a table about as many, in whole blocks."""
+    by: str | None = None
+    """What to split by: ctid or series. Without it pgfan chooses."""
+    split: Literal["auto", "always", "never"] = "auto"
+    """auto: where it is worth it; always: whatever may be split, however small; never."""
+    atomic: Annotated[bool, Parameter(negative="")] = False
+    """Refuse splits: a split statement is not atomic while it runs."""
+    keep_going: Annotated[bool, Parameter(negative="--fail-fast")] = False
+    """Go on with the statements after one that failed."""
+    restart: Annotated[bool, Parameter(negative="")] = False
+    """Begin anew, though the same command has an unfinished run."""
+    new_snapshot: Annotated[bool, Parameter(negative="")] = False
+    """Go on with what the tables hold now, though they may have changed."""
+    no_journal: Annotated[bool, Parameter(negative="")] = False
+    """Write no journal: nothing can be resumed."""
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = ()
+    """NAME=VALUE of a psql variable, for -f and standard input."""
+
+    def to_options(self, target: Target) -> ExecOptions:
+        """The options of `pgfan.api.exec`. Raises UsageError for those that make no sense."""
+        from pgfan.api import ExecOptions
+        from pgfan.sql.variables import parse_assignment
+
+        return ExecOptions(
+            jobs=parse_jobs(self.jobs),
+            chunk_s=self.chunk_seconds,
+            chunk_rows=self.chunk_rows,
+            by=self.by,
+            split=self.split,
+            atomic=self.atomic,
+            keep_going=self.keep_going,
+            restart=self.restart,
+            new_snapshot=self.new_snapshot,
+            journal_schema=None if self.no_journal else target.journal_schema,
+            variables=dict(parse_assignment(text) for text in self.set_),
+        )
+
+
+def parse_jobs(text: str) -> int | None:
+    """`--jobs`: a number, or None for auto."""
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--jobs {text!r}: give a number of connections, or auto") from None

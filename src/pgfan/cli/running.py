@@ -1,0 +1,121 @@
+"""What the commands that run something share: the server, the display, signals, the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from pgfan.errors import (
+    EXIT_CONNECTION,
+    EXIT_INTERRUPTED,
+    EXIT_TASK_FAILED,
+    ConnectionFailedError,
+    ConnectionLostError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pgfan.cli.options import Display, Target
+    from pgfan.execute.outcome import RunResult
+    from pgfan.execute.runner import Runner
+    from pgfan.ports import Progress, Result
+
+
+@contextlib.contextmanager
+def server(target: Target) -> Iterator[str]:
+    """The connection string of the server that the options name; an embedded one is running."""
+    from pgfan.report.safe_text import redact_dsn
+
+    if target.dsn and target.dsn != redact_dsn(target.dsn):
+        sys.stderr.write(
+            "warning: a password on the command line is seen by every user of this machine; "
+            "use .pgpass, a service file or PGPASSWORD\n"
+        )
+    if target.embedded is None:
+        yield target.dsn
+        return
+    if target.dsn:
+        raise UsageError("--embedded and --dsn name two servers", hint="give one of them")
+    from pgfan.postgres.embedded import EmbeddedServer
+
+    with EmbeddedServer(target.embedded) as started:
+        yield started.dsn
+
+
+@contextlib.contextmanager
+def progress(display: Display) -> Iterator[Progress]:
+    """The display for this terminal, and the log file if one is asked for."""
+    from pgfan.report.lines import MultiProgress, choose_progress
+
+    shown = choose_progress(
+        sys.stderr, quiet=display.quiet, verbose=display.verbose, environ=os.environ
+    )
+    if display.log_file is not None:
+        from pgfan.report.log import open_log
+
+        log = open_log(display.log_file, on_warning=_warn)
+        shown = MultiProgress([shown, log])
+    with shown:
+        yield shown
+
+
+def result_writer(display: Display) -> Callable[[Sequence[Result]], None] | None:
+    """Writes query results to stdout as psql does; None with --json."""
+    if display.json:
+        return None
+    from pgfan.report.rows import write_result
+
+    def write(results: Sequence[Result]) -> None:
+        for result in results:
+            if result.columns is not None or not display.quiet:
+                write_result(result, sys.stdout)
+        sys.stdout.flush()
+
+    return write
+
+
+def on_signals(runner: Runner) -> None:
+    """Ctrl-C stops the run: once drains, twice cancels. SIGTERM counts as Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: runner.interrupt())
+
+
+def conclude(result: RunResult, display: Display) -> int:
+    """Print what there is to print about a run; its exit code."""
+    if display.json:
+        sys.stdout.write(json.dumps(result.to_json()) + "\n")
+    else:
+        _write_split_tags(result, display)
+    if result.interrupted:
+        sys.stderr.write(f"interrupted; the same command, or pgfan resume {result.run}, goes on\n")
+        return EXIT_INTERRUPTED
+    if result.ok:
+        return 0
+    error = result.error
+    if error is not None:
+        from pgfan.report.failure import render_error
+
+        color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        sys.stderr.write(render_error(error, color=color))
+    if isinstance(error, ConnectionFailedError | ConnectionLostError):
+        return EXIT_CONNECTION
+    return EXIT_TASK_FAILED
+
+
+def _write_split_tags(result: RunResult, display: Display) -> None:
+    """The command tag that one connection would have printed."""
+    if display.quiet:
+        return
+    for task in result.tasks:
+        if task.verdict == "split" and task.state == "done":
+            sys.stdout.write(f"INSERT 0 {task.rows or 0}\n")
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")

@@ -1,0 +1,79 @@
+"""What a run comes to: the typed result that Python returns and that `--json` prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgfan.errors import PgfanError
+    from pgfan.events import TaskState
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """One task. `rows` is what its statements touched, in all runs together; None: no count.
+
+    `reasons` are (code, message) pairs; `seconds` is wall time in this run; `key` is None for a
+    task that was not split.
+    """
+
+    id: str
+    source: str
+    kind: str
+    state: TaskState
+    verdict: str = "serial"
+    key: str | None = None
+    reasons: tuple[tuple[str, str], ...] = ()
+    hazards: tuple[str, ...] = ()
+    chunks: int = 0
+    rows: int | None = None
+    seconds: float = 0.0
+    error: PgfanError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, as documented for `--json`."""
+        return {
+            "id": self.id,
+            "source": self.source,
+            "kind": self.kind,
+            "state": self.state,
+            "verdict": self.verdict,
+            "key": self.key,
+            "reasons": [{"code": code, "message": text} for code, text in self.reasons],
+            "hazards": list(self.hazards),
+            "chunks": self.chunks,
+            "rows": self.rows,
+            "seconds": round(self.seconds, 6),
+            "error": self.error.message if self.error else None,
+        }
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run. `ok`: every task is done or skipped. `interrupted`: the same command goes on."""
+
+    run: str
+    ok: bool
+    seconds: float
+    jobs: int
+    tasks: tuple[TaskOutcome, ...]
+    interrupted: bool = False
+
+    @property
+    def error(self) -> PgfanError | None:
+        """The first error of a task, if any failed."""
+        return next((task.error for task in self.tasks if task.error), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, as documented for `--json`."""
+        return {
+            "schema": SCHEMA,
+            "run": self.run,
+            "ok": self.ok,
+            "seconds": round(self.seconds, 6),
+            "jobs": self.jobs,
+            "tasks": [task.to_json() for task in self.tasks],
+        }

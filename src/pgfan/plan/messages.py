@@ -1,0 +1,145 @@
+"""What the loop tells the scheduler (events) and what the scheduler asks of it (commands).
+
+Values only; `pgfan.plan.scheduler` gives them their meaning. Tasks and workers are numbers, and
+ranges are ordinals of a task's domain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from pgfan.plan.ranges import Range
+
+Disposition: TypeAlias = Literal["fatal", "again", "halve", "renew", "duplicate"]
+"""What to do about a failed chunk: give up the task, run it again, cut it in two, take a new
+snapshot first, or nothing, because its row was in the journal already."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Start the run."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task's domain is [0, `total`); the journal holds `done`. `worker` pins it to one worker."""
+
+    task: int
+    total: int
+    done: tuple[Range, ...] = ()
+    worker: int | None = None
+    rows_per_unit: float = 1.0
+
+
+@dataclass(frozen=True)
+class PrepareFailed:
+    """A task cannot start (or go on, after a Renew)."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """The journal says that the whole task is done."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class ChunkDone:
+    """A worker's chunk is committed after `seconds`."""
+
+    worker: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ChunkFailed:
+    """A worker's chunk left nothing behind, or is in doubt. See Disposition for what to do."""
+
+    worker: int
+    disposition: Disposition
+
+
+@dataclass(frozen=True)
+class WorkerUnavailable:
+    """The server gives this worker no connection for now (53300)."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """The task's snapshot was taken anew; its chunks may go on."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The journal says that the task is done."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Start nothing more; the run is over when what runs now has ended."""
+
+
+Event: TypeAlias = (
+    Begin
+    | Prepared
+    | PrepareFailed
+    | Skipped
+    | ChunkDone
+    | ChunkFailed
+    | WorkerUnavailable
+    | Renewed
+    | Finished
+    | Drain
+)
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Find the task's verdict and domain; answer Prepared, Skipped or PrepareFailed."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class StartChunk:
+    """Run `piece` of the task on the worker after `delay_s`; `attempt` counts from 1."""
+
+    worker: int
+    task: int
+    piece: Range
+    attempt: int = 1
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Renew:
+    """The task's snapshot is gone: take a new one if that is sound; Renewed or PrepareFailed."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Every range is done: mark the task in the journal; answer Finished."""
+
+    task: int
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The task failed and nothing of it runs any more."""
+
+    task: int
+
+
+Command: TypeAlias = Prepare | StartChunk | Renew | Finish | Fail

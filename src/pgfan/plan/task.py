@@ -1,0 +1,191 @@
+"""What is decided about one task before it runs: a value that the journal keeps as JSON.
+
+A plan must outlive the client: a resume takes the stored one and cuts the same ranges. So it
+holds the finished SQL around the bounds, the domain, and how an ordinal becomes a bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from decimal import Decimal, localcontext
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
+
+if TYPE_CHECKING:
+    from pgfan.events import Unit
+    from pgfan.plan.ranges import Range
+
+DIGITS_MAX = 150_000
+"""Digits of arithmetic: numeric has at most 131,072 before the point and 16,383 after it."""
+US_PER_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Ordinals are block numbers of a heap; bounds are tids, the upper one exclusive."""
+
+    kind: Literal["blocks"] = "blocks"
+
+    def low(self, ordinal: int) -> str:
+        """The first tid of the block."""
+        return f"({ordinal},0)"
+
+    def high(self, ordinal: int) -> str:
+        """The tid before which the range [.., ordinal) ends."""
+        return f"({ordinal},0)"
+
+
+@dataclass(frozen=True)
+class NumberSeries:
+    """Ordinal i is start + i * step; exact, with numeric's own scale."""
+
+    start: str
+    step: str
+    kind: Literal["numbers"] = "numbers"
+
+    def low(self, ordinal: int) -> str:
+        """The value at the ordinal."""
+        with localcontext() as context:
+            context.prec = DIGITS_MAX
+            if not ordinal:
+                return self.start
+            return f"{Decimal(self.start) + ordinal * Decimal(self.step):f}"
+
+    def high(self, ordinal: int) -> str:
+        """The last value of a range that ends before `ordinal`."""
+        return self.low(ordinal - 1)
+
+
+@dataclass(frozen=True)
+class TimeSeries:
+    """Timestamps with a step of constant length; microseconds since 2000-01-01 UTC."""
+
+    start_us: int
+    step_us: int
+    kind: Literal["times"] = "times"
+
+    def low(self, ordinal: int) -> str:
+        """The interval since 2000-01-01 at the ordinal."""
+        return interval_text(self.start_us + ordinal * self.step_us)
+
+    def high(self, ordinal: int) -> str:
+        """The interval of the last value of a range that ends before `ordinal`."""
+        return self.low(ordinal - 1)
+
+
+@dataclass(frozen=True)
+class CalendarSeries:
+    """Timestamps with a step of months or days, which add up from element to element.
+
+    Each ordinal stands for a run of elements whose first and last the server has computed.
+    """
+
+    firsts_us: tuple[int, ...]
+    lasts_us: tuple[int, ...]
+    kind: Literal["calendar"] = "calendar"
+
+    def low(self, ordinal: int) -> str:
+        """The interval since 2000-01-01 of the run's first element."""
+        return interval_text(self.firsts_us[ordinal])
+
+    def high(self, ordinal: int) -> str:
+        """The interval of the last element of the run before `ordinal`."""
+        return interval_text(self.lasts_us[ordinal - 1])
+
+
+Bounds: TypeAlias = Blocks | NumberSeries | TimeSeries | CalendarSeries
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How a task is cut: [0, `total`) of `unit`, each range filled into the SQL pieces."""
+
+    key: Literal["ctid", "series"]
+    unit: Unit
+    total: int
+    pieces: tuple[str, str, str]
+    bounds: Bounds
+    sources: tuple[str, ...]
+    """Quoted names of the relations that are read, as the session resolves them."""
+    rows_per_unit: float = 1.0
+    """About how many rows of the driving relation an ordinal stands for."""
+
+    def statement(self, piece: Range) -> str:
+        """The SQL of one chunk."""
+        head, middle, tail = self.pieces
+        low, high = self.bounds.low(piece.lo), self.bounds.high(piece.hi)
+        return f"{head}'{low}'{middle}'{high}'{tail}"
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """A task's verdict; `split` is None when it runs on one connection."""
+
+    verdict: Literal["split", "native", "serial"]
+    reasons: tuple[tuple[str, str], ...] = ()
+    """(code, message) pairs."""
+    hazards: tuple[str, ...] = ()
+    unlogged: bool = False
+    split: SplitPlan | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TaskPlan:
+        """The inverse of `to_json`; KeyError or TypeError for what it did not write."""
+        split = value["split"]
+        return cls(
+            verdict=value["verdict"],
+            reasons=tuple((code, message) for code, message in value["reasons"]),
+            hazards=tuple(value["hazards"]),
+            unlogged=value["unlogged"],
+            split=_split_from_json(split) if split else None,
+        )
+
+
+def number_count(start: str, stop: str, step: str) -> int:
+    """Elements of generate_series(start, stop, step) over numbers; ValueError for step 0."""
+    with localcontext() as context:
+        context.prec = DIGITS_MAX
+        first, last, by = Decimal(start), Decimal(stop), Decimal(step)
+        if not by or not all(number.is_finite() for number in (first, last, by)):
+            raise ValueError(f"no series from {start} to {stop} by {step}")
+        return max(0, int((last - first) // by) + 1) if (last - first) * by >= 0 else 0
+
+
+def interval_text(microseconds: int) -> str:
+    """An interval literal, exact, that reads the same under every IntervalStyle."""
+    days, rest = divmod(microseconds, US_PER_DAY)
+    seconds, fraction = divmod(rest, 1_000_000)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{days} days +{hour:02}:{minute:02}:{second:02}.{fraction:06}"
+
+
+def _split_from_json(value: dict[str, Any]) -> SplitPlan:
+    head, middle, tail = value["pieces"]
+    return SplitPlan(
+        key=value["key"],
+        unit=value["unit"],
+        total=value["total"],
+        pieces=(head, middle, tail),
+        bounds=_bounds_from_json(value["bounds"]),
+        sources=tuple(value["sources"]),
+        rows_per_unit=value["rows_per_unit"],
+    )
+
+
+def _bounds_from_json(value: dict[str, Any]) -> Bounds:
+    kind: Literal["blocks", "numbers", "times", "calendar"] = value["kind"]
+    match kind:
+        case "blocks":
+            return Blocks()
+        case "numbers":
+            return NumberSeries(value["start"], value["step"])
+        case "times":
+            return TimeSeries(value["start_us"], value["step_us"])
+        case "calendar":
+            return CalendarSeries(tuple(value["firsts_us"]), tuple(value["lasts_us"]))
+        case _:
+            assert_never(kind)

@@ -1,0 +1,230 @@
+"""A statement and a live server to a task's plan: verdict, key, domain, and the SQL around them.
+
+The rules are in `pgfan.sql.distribute`; here the server is asked what they need to know, the
+driving relation is chosen, and its extent is measured. Whatever the server refuses on the way is
+left to the statement itself, run on one connection, to report.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pgfan.errors import DatabaseError
+from pgfan.plan.task import Blocks, SplitPlan, TaskPlan
+from pgfan.postgres.catalog import quoted, read_facts
+from pgfan.postgres.series import MeasuredSeries, measure_series
+from pgfan.sql.access import references
+from pgfan.sql.distribute import Candidate, Serial, Split, distribute
+from pgfan.sql.facts import CatalogFacts
+from pgfan.sql.freeze import freeze_time
+from pgfan.sql.reasons import Reason
+from pgfan.sql.rewrite import RewriteError, Template, restrict_blocks, restrict_series, series_call
+from pgfan.sql.sources import select_of
+from pgfan.sql.tree import copy_of
+
+if TYPE_CHECKING:
+    from pgfan.events import Unit
+    from pgfan.postgres.session import PostgresSession
+    from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
+    from pgfan.sql.script import ScriptItem, Statement
+
+SMALL_COST = 10_000.0
+"""EXPLAIN's cost below which a statement is over before a second worker has begun: about 0.1 s."""
+_FROZEN_AT = (
+    "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
+    "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
+)
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """What the user said about splitting; `by` is None, "ctid" or "series"."""
+
+    split: Literal["auto", "always", "never"] = "auto"
+    by: str | None = None
+    atomic: bool = False
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A plan, and the snapshot that its chunks share; None when it reads no relation."""
+
+    plan: TaskPlan
+    snapshot: Snapshot | None = None
+    rows_estimated: float | None = None
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    candidate: Candidate
+    series: MeasuredSeries | None
+
+
+class Analyst:
+    """Analyses items with a session of its own, which must be at the item's settings."""
+
+    def __init__(
+        self,
+        session: PostgresSession,
+        snapshots: SnapshotHolder,
+        options: SplitOptions,
+        server_refuses_split: str | None,
+    ) -> None:
+        self._session = session
+        self._snapshots = snapshots
+        self._options = options
+        self._refuses = server_refuses_split
+
+    def analyse(self, item: ScriptItem) -> Analysis:
+        """The plan for one item. A snapshot that it needs is open in the holder afterwards."""
+        objection = self._objection_by_request(item)
+        if objection is not None:
+            return _serial(objection)
+        statement = item.first
+        if select_of(statement.tree) is None:
+            return _serial(*_serial_reasons(distribute(statement.tree, CatalogFacts())))
+        self._session.prepare(item.settings)
+        names = references(statement.tree)
+        facts = read_facts(self._session, names, self._refuses)
+        verdict = distribute(statement.tree, facts)
+        if isinstance(verdict, Serial):
+            return _serial(*verdict.reasons, unlogged=_target_unlogged(statement, facts))
+        try:
+            return self._split(item, verdict, facts)
+        except RewriteError as error:
+            return _serial(Reason("deparse", str(error)), unlogged=verdict.unlogged)
+
+    def _objection_by_request(self, item: ScriptItem) -> Reason | None:
+        if item.is_block:
+            return Reason("transaction-block", "a transaction block is one transaction")
+        if self._options.split == "never":
+            return Reason("asked-serial", "--split never")
+        if self._options.atomic:
+            return Reason("atomic", "--atomic: a split statement is not atomic while it runs")
+        return None
+
+    def _split(self, item: ScriptItem, split: Split, facts: CatalogFacts) -> Analysis:
+        statement = item.first
+        estimate = self._estimate(statement)
+        if isinstance(estimate, Reason):
+            return _serial(estimate, unlogged=split.unlogged)
+        cost, rows = estimate
+        if self._options.split == "auto" and cost < SMALL_COST:
+            why = f"EXPLAIN's cost is {cost:.0f}: not worth more than one connection"
+            return _serial(Reason("small", why), unlogged=split.unlogged)
+        frozen_at = self._session.execute(_FROZEN_AT)[0].rows[0][0] or ""
+        chosen = self._choose(statement, split, facts, frozen_at)
+        if isinstance(chosen, Reason):
+            return _serial(chosen, unlogged=split.unlogged)
+        template = _template(statement, split, chosen, facts, frozen_at)
+        snapshot = None
+        if split.reads:
+            snapshot = self.open_snapshot(item.settings, split, facts)
+        plan = self._plan(split, chosen, template, facts)
+        return Analysis(plan, snapshot, rows)
+
+    def open_snapshot(
+        self, settings: tuple[str, ...], split: Split, facts: CatalogFacts
+    ) -> Snapshot:
+        """Take the task's snapshot, with its sources locked against rewriting."""
+        tables, others = _source_names(split, facts)
+        return self._snapshots.open(settings, tables, others)
+
+    def _plan(
+        self, split: Split, chosen: _Chosen, template: Template, facts: CatalogFacts
+    ) -> TaskPlan:
+        tables, others = _source_names(split, facts)
+        pieces = (template.head, template.middle, template.tail)
+        sources = tuple(sorted([*tables, *others]))
+        series = chosen.series
+        if series is not None:
+            unit: Unit = "steps" if series.total != series.count else "rows"
+            per_unit = series.count / series.total if series.total else 1.0
+            cut = SplitPlan("series", unit, series.total, pieces, series.bounds, sources, per_unit)
+        else:
+            relation = facts.relations[chosen.candidate.relation or ()]
+            blocks = self._snapshots.blocks(quoted((relation.schema, relation.name)))
+            per_unit = relation.rows / blocks if blocks and relation.rows > 0 else 100.0
+            cut = SplitPlan("ctid", "blocks", blocks, pieces, Blocks(), sources, per_unit)
+        return TaskPlan("split", (), split.hazards, split.unlogged, cut)
+
+    def _choose(
+        self, statement: Statement, split: Split, facts: CatalogFacts, frozen_at: str
+    ) -> _Chosen | Reason:
+        """The candidate with the most rows."""
+        best: tuple[float, _Chosen] | None = None
+        for candidate in split.candidates:
+            if self._options.by not in {None, candidate.key}:
+                continue
+            series = None
+            if candidate.key == "series":
+                series = self._measure(statement, candidate, facts, frozen_at)
+                if series is None:
+                    continue
+                rows = float(series.count)
+            else:
+                relation = facts.relations[candidate.relation or ()]
+                # Never analysed: a guess of 100 bytes a row is enough to compare relations.
+                rows = relation.rows if relation.rows >= 0 else relation.size_bytes / 100
+            if best is None or rows > best[0]:
+                best = rows, _Chosen(candidate, series)
+        if best is not None:
+            return best[1]
+        if self._options.by is not None:
+            return Reason("key-not-found", f"nothing to split by {self._options.by}")
+        return Reason("series-bounds", "the series has no bounds that can be cut")
+
+    def _measure(
+        self, statement: Statement, candidate: Candidate, facts: CatalogFacts, frozen_at: str
+    ) -> MeasuredSeries | None:
+        frozen = copy_of(statement.tree)
+        freeze_time(frozen, frozen_at, facts)
+        return measure_series(self._session, series_call(frozen, candidate))
+
+    def _estimate(self, statement: Statement) -> tuple[float, float] | Reason:
+        """Total cost and rows, as EXPLAIN has them."""
+        try:
+            text = self._session.execute(f"EXPLAIN (FORMAT JSON) {statement.text}")[0].rows[0][0]
+        except DatabaseError as error:
+            self._session.rollback()
+            return Reason("explain", f"EXPLAIN failed: {error.message}")
+        plan: dict[str, Any] = json.loads(text or "[]")[0]["Plan"]
+        source = plan.get("Plans", [plan])[0]
+        return float(plan["Total Cost"]), float(source["Plan Rows"])
+
+
+def _template(
+    statement: Statement, split: Split, chosen: _Chosen, facts: CatalogFacts, frozen_at: str
+) -> Template:
+    tree, candidate = statement.tree, chosen.candidate
+    if chosen.series is None:
+        return restrict_blocks(tree, split, candidate, facts, frozen_at)
+    return restrict_series(tree, split, candidate, chosen.series.spec, facts, frozen_at)
+
+
+def _source_names(split: Split, facts: CatalogFacts) -> tuple[list[str], list[str]]:
+    """Quoted names of the tables read, and of the materialised views read."""
+    tables: list[str] = []
+    others: list[str] = []
+    for name in split.reads:
+        relation = facts.relations[name]
+        full = quoted((relation.schema, relation.name))
+        (others if relation.kind == "m" else tables).append(full)
+    return tables, others
+
+
+def _serial(*reasons: Reason, unlogged: bool = False) -> Analysis:
+    pairs = tuple((str(reason.code), reason.message) for reason in reasons)
+    return Analysis(TaskPlan("serial", pairs, (), unlogged))
+
+
+def _serial_reasons(verdict: Serial | Split) -> tuple[Reason, ...]:
+    return verdict.reasons if isinstance(verdict, Serial) else ()
+
+
+def _target_unlogged(statement: Statement, facts: CatalogFacts) -> bool:
+    relation = statement.tree.relation
+    name = (relation.schemaname, relation.relname) if relation.schemaname else (relation.relname,)
+    return name in facts.relations and facts.relations[name].persistence == "u"

@@ -1,0 +1,169 @@
+"""What the catalogue says of the names in a statement: three queries, however many names.
+
+Unqualified names are resolved by the server through the session's search_path, so the session
+must have the script's SET statements in force. The answers are frozen in `pgfan.sql.facts`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from pgfan.postgres.quoting import array, identifier, literal
+from pgfan.sql.access import References, expression_references
+from pgfan.sql.facts import CatalogFacts, ColumnFacts, FunctionFacts, RelationFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pgfan.ports import Session
+    from pgfan.sql.facts import Name
+
+RELATIONS: LiteralString = """
+WITH RECURSIVE wanted AS (
+    SELECT ord, pg_catalog.to_regclass(name)::pg_catalog.oid AS oid
+    FROM pg_catalog.unnest({names}) WITH ORDINALITY AS w(name, ord)
+), down (root, oid) AS (
+    SELECT oid, oid FROM wanted WHERE oid IS NOT NULL
+    UNION SELECT d.root, i.inhrelid FROM down d JOIN pg_catalog.pg_inherits i ON i.inhparent = d.oid
+), up (root, oid) AS (
+    SELECT oid, oid FROM wanted WHERE oid IS NOT NULL
+    UNION SELECT u.root, i.inhparent FROM up u JOIN pg_catalog.pg_inherits i ON i.inhrelid = u.oid
+)
+SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
+    SELECT c.oid::pg_catalog.int8 AS oid, n.nspname AS schema, c.relname AS name,
+        c.relkind AS kind, c.relpersistence AS persistence, a.amname = 'heap' AS heap,
+        c.reltuples AS rows,
+        CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END
+            AS size_bytes,
+        (SELECT pg_catalog.count(*) > 1 FROM down WHERE root = c.oid) AS has_children,
+        pg_catalog.row_security_active(c.oid) AS row_security,
+        EXISTS (SELECT FROM pg_catalog.pg_rewrite r
+            WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS has_rules,
+        ARRAY(SELECT DISTINCT t.tgname FROM down
+            JOIN pg_catalog.pg_trigger t ON t.tgrelid = down.oid
+            WHERE down.root = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+                AND t.tgtype & 4 <> 0) AS triggers,
+        EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f'
+            AND f.conrelid IN (SELECT oid FROM down WHERE root = c.oid)
+            AND f.confrelid IN (SELECT oid FROM down WHERE root = c.oid
+                UNION SELECT oid FROM up WHERE root = c.oid)) AS references_itself,
+        ARRAY(SELECT DISTINCT l.relkind::pg_catalog.text || l.relpersistence::pg_catalog.text
+            FROM down JOIN pg_catalog.pg_class l ON l.oid = down.oid
+            WHERE down.root = c.oid AND l.relkind <> 'p') AS leaves,
+        ARRAY(SELECT oid::pg_catalog.int8 FROM down WHERE root = c.oid
+            UNION SELECT oid::pg_catalog.int8 FROM up WHERE root = c.oid) AS family,
+        ARRAY(SELECT pg_catalog.json_build_array(k.attname, k.attgenerated <> '', COALESCE(
+                pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+                pg_catalog.pg_get_expr(y.typdefaultbin, 0)))
+            FROM pg_catalog.pg_attribute k JOIN pg_catalog.pg_type y ON y.oid = k.atttypid
+            LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = k.attrelid AND d.adnum = k.attnum
+            WHERE k.attrelid = c.oid AND k.attnum > 0 AND NOT k.attisdropped
+            ORDER BY k.attnum) AS columns
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
+    WHERE c.oid = w.oid
+) AS facts"""
+
+FUNCTIONS: LiteralString = """
+SELECT w.ord, n.nspname, p.provolatile, p.prokind, p.proretset
+FROM pg_catalog.json_array_elements({names}::pg_catalog.json) WITH ORDINALITY AS w(name, ord)
+JOIN pg_catalog.pg_proc p ON p.proname = w.name ->> -1
+JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE CASE WHEN pg_catalog.json_array_length(w.name) = 1
+    THEN n.nspname = ANY (pg_catalog.current_schemas(true)) ELSE n.nspname = w.name ->> -2 END"""
+
+OPERATORS: LiteralString = """
+SELECT w.ord, n.nspname, p.provolatile, p.prokind, p.proretset
+FROM pg_catalog.json_array_elements({names}::pg_catalog.json) WITH ORDINALITY AS w(name, ord)
+JOIN pg_catalog.pg_operator o ON o.oprname = w.name ->> -1
+JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+WHERE n.nspname <> 'pg_catalog' AND CASE WHEN pg_catalog.json_array_length(w.name) = 1
+    THEN n.nspname = ANY (pg_catalog.current_schemas(true)) ELSE n.nspname = w.name ->> -2 END"""
+
+
+def read_facts(
+    session: Session, names: References, server_refuses_split: str | None
+) -> CatalogFacts:
+    """The facts about everything in `names`, and about the defaults of the relations in it."""
+    relations = _relations(session, sorted(names.relations))
+    defaults = {
+        column.default
+        for relation in relations.values()
+        for column in relation.columns
+        if column.default is not None
+    }
+    every = names | expression_references(sorted(defaults))
+    return CatalogFacts(
+        relations=relations,
+        functions=_functions(session, FUNCTIONS, every.functions),
+        operators=_functions(session, OPERATORS, every.operators),
+        server_refuses_split=server_refuses_split,
+    )
+
+
+def quoted(name: Name) -> str:
+    """A possibly qualified name as SQL."""
+    return ".".join(identifier(part) for part in name)
+
+
+def _relations(session: Session, wanted: list[Name]) -> dict[Name, RelationFacts]:
+    if not wanted:
+        return {}
+    names = array([quoted(name) for name in wanted])
+    rows = session.execute(RELATIONS.replace("{names}", names))[-1].rows
+    found = {int(row[0] or 0): json.loads(row[1] or "{}") for row in rows}
+    return {
+        name: _relation(found[number]) if number in found else RelationFacts(0, kind="?")
+        for number, name in enumerate(wanted, 1)
+    }
+
+
+def _relation(value: dict[str, Any]) -> RelationFacts:
+    leaves = value["leaves"]
+    persistence = value["persistence"]
+    if value["kind"] == "p":
+        kinds = {leaf[1] for leaf in leaves}
+        persistence = kinds.pop() if len(kinds) == 1 else ("x" if kinds else "p")
+    return RelationFacts(
+        oid=value["oid"],
+        schema=value["schema"],
+        name=value["name"],
+        kind=value["kind"],
+        persistence=persistence,
+        heap=bool(value["heap"]),
+        has_children=value["has_children"],
+        row_security=value["row_security"],
+        has_rules=value["has_rules"],
+        triggers=tuple(sorted(value["triggers"])),
+        references_itself=value["references_itself"],
+        foreign_partitions=any(leaf[0] == "f" for leaf in leaves),
+        family=frozenset(value["family"]),
+        columns=tuple(
+            ColumnFacts(name, default, generated) for name, generated, default in value["columns"]
+        ),
+        rows=value["rows"],
+        size_bytes=value["size_bytes"],
+    )
+
+
+def _functions(
+    session: Session, query: LiteralString, names: Iterable[Name]
+) -> dict[Name, tuple[FunctionFacts, ...]]:
+    wanted = sorted(names)
+    if not wanted:
+        return {}
+    text = literal(json.dumps([list(name) for name in wanted]))
+    found: dict[Name, list[FunctionFacts]] = {name: [] for name in wanted}
+    for ord_, schema, volatility, kind, returns_set in session.execute(
+        query.replace("{names}", text)
+    )[-1].rows:
+        found[wanted[int(ord_ or 0) - 1]].append(
+            FunctionFacts(schema or "", _volatility(volatility), kind or "f", returns_set == "t")
+        )
+    return {name: tuple(functions) for name, functions in found.items()}
+
+
+def _volatility(letter: str | None) -> Any:  # noqa: ANN401  # provolatile is one of three letters
+    return letter if letter in {"i", "s", "v"} else "v"

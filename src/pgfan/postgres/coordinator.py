@@ -1,0 +1,244 @@
+"""The coordinating side of a run: task rows, verdicts, snapshots. Implements `ports.Coordinator`.
+
+It writes with the owner's session and analyses with the first worker's, which sees what the
+script has made there (temporary tables) and is idle whenever the loop asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from pgfan.errors import ConnectionLostError, ResumeRefusedError
+from pgfan.ports import PreparedTask
+from pgfan.postgres.journal import ChunkTotals
+from pgfan.postgres.quoting import literal
+from pgfan.postgres.snapshot import refuse_if_changed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgfan.errors import PgfanError
+    from pgfan.plan.task import TaskPlan
+    from pgfan.postgres.analysis import Analyst
+    from pgfan.postgres.journal import PostgresJournal, TaskRecord
+    from pgfan.postgres.runs import OpenRun
+    from pgfan.postgres.session import PostgresSession
+    from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
+    from pgfan.sql.script import ScriptItem
+
+T = TypeVar("T")
+TRIES_MAX = 3
+RUN_AGAIN = frozenset({"vacuum", "check point", "reindex", "cluster", "alter system", "discard"})
+"""Statements outside of transactions that may be run again when nobody knows how they ended."""
+
+
+@dataclass(frozen=True)
+class ResumeOptions:
+    """What the user said about going on.
+
+    `new_snapshot`: though the sources may have changed. `unknown`: what to do about a statement of
+    unknown outcome: refuse, take it as done, or run it again.
+    """
+
+    new_snapshot: bool = False
+    unknown: Literal["refuse", "done", "again"] = "refuse"
+
+
+class PostgresCoordinator:
+    """One run's coordinator. `journal` is None with --no-journal: then nothing is written."""
+
+    def __init__(
+        self,
+        owner: PostgresSession,
+        journal: PostgresJournal | None,
+        run: OpenRun,
+        items: Sequence[ScriptItem],
+        analyst: Analyst,
+        snapshots: SnapshotHolder,
+        options: ResumeOptions,
+    ) -> None:
+        self._session = owner
+        self._journal = journal
+        self._run = run
+        self._items = items
+        self._analyst = analyst
+        self._snapshots = snapshots
+        self._options = options
+        self._prepared: dict[int, PreparedTask] = {}
+        self._sources: dict[int, Snapshot] = {}
+
+    def prepare(self, number: int) -> PreparedTask:
+        """See `pgfan.ports.Coordinator.prepare`."""
+        record = self._run.tasks.get(number)
+        prepared = None
+        if record is not None:
+            prepared = self._resumed(number, record)
+        if prepared is None:
+            prepared = self._fresh(number)
+        self._prepared[number] = prepared
+        return prepared
+
+    def renew(self, number: int) -> str:
+        """See `pgfan.ports.Coordinator.renew`."""
+        prepared = self._prepared[number]
+        before = self._sources.get(number)
+        snapshot = self._open(prepared.plan, prepared.settings)
+        if before is not None and not self._options.new_snapshot:
+            refuse_if_changed(before.state, snapshot.state)
+        self._sources[number] = snapshot
+        return _begin_split(snapshot, journaled=self._journal is not None)
+
+    def finish(self, number: int, rows: int | None, chunks: int, seconds: float) -> None:
+        """See `pgfan.ports.Coordinator.finish`."""
+        self._let_go(number)
+        journal = self._journal
+        if journal is not None:
+            key = self._prepared[number].key
+            self._write(lambda: journal.finish_task(self._session, key, rows, chunks, seconds))
+
+    def fail(self, number: int, error: PgfanError | None) -> None:
+        """See `pgfan.ports.Coordinator.fail`."""
+        self._let_go(number)
+        journal = self._journal
+        prepared = self._prepared.get(number)
+        unknown = isinstance(error, ConnectionLostError) and error.in_doubt
+        if journal is not None and prepared is not None and not unknown:
+            text = error.message if error is not None else None
+            self._write(lambda: journal.set_state(self._session, prepared.key, "failed", text))
+
+    # Plans --------------------------------------------------------------------------------------
+
+    def _fresh(self, number: int) -> PreparedTask:
+        item = self._items[number]
+        analysis = self._analyst.analyse(item)
+        key = self._begin_task(number, analysis.plan)
+        if analysis.snapshot is not None:
+            self._keep_sources(number, key, analysis.snapshot)
+        return self._put_together(number, key, analysis.plan, analysis.snapshot, None)
+
+    def _resumed(self, number: int, record: TaskRecord) -> PreparedTask | None:
+        """What is left of a task that had begun; None when nothing of it was done."""
+        journal = self._journal
+        if journal is None:
+            return None
+        if record.state == "outside":
+            return self._unknown(number, record)
+        totals = journal.chunks(self._session, record.key, unlogged=record.plan.unlogged)
+        if record.state == "done" or (record.plan.split is None and totals.chunks):
+            if record.state != "done":  # the client was lost between the COMMIT and this row
+                journal.finish_task(
+                    self._session, record.key, totals.rows, totals.chunks, totals.seconds
+                )
+            return self._skipped(number, record)
+        if record.plan.split is None or not totals.chunks:
+            return None
+        snapshot = None
+        if record.plan.split.sources:
+            snapshot = self._open(record.plan, self._items[number].settings)
+            if record.sources is not None and not self._options.new_snapshot:
+                refuse_if_changed(record.sources, snapshot.state)
+            self._keep_sources(number, record.key, snapshot)
+        journal.set_state(self._session, record.key, "running")
+        return self._put_together(number, record.key, record.plan, snapshot, totals)
+
+    def _unknown(self, number: int, record: TaskRecord) -> PreparedTask | None:
+        item = self._items[number]
+        journal = self._journal
+        if self._options.unknown == "done" and journal is not None:
+            journal.finish_task(self._session, record.key, None, 1, 0.0)
+            return self._skipped(number, record)
+        if self._options.unknown == "again" or item.kind in RUN_AGAIN:
+            return None
+        raise ResumeRefusedError(
+            "this statement runs outside of a transaction, and the client was lost while it ran: "
+            "look whether it took effect",
+            hint="then `pgfan resume --unknown done`, or `--unknown again` to run it again",
+        )
+
+    def _skipped(self, number: int, record: TaskRecord) -> PreparedTask:
+        base = self._put_together(number, record.key, record.plan, None, None)
+        return replace(
+            base, skipped=True, rows_done=record.rows or 0, chunks_done=record.chunks or 0
+        )
+
+    def _put_together(
+        self,
+        number: int,
+        key: int,
+        plan: TaskPlan,
+        snapshot: Snapshot | None,
+        totals: ChunkTotals | None,
+    ) -> PreparedTask:
+        item = self._items[number]
+        totals = totals or ChunkTotals((), 0, 0.0)
+        texts = [statement.text for statement in item.statements]
+        begin = "BEGIN;"
+        if plan.split is not None:
+            begin = _begin_split(snapshot, journaled=self._journal is not None)
+        elif item.is_block:
+            begin = texts[0] + ";"
+        return PreparedTask(
+            key=key,
+            plan=plan,
+            begin=begin,
+            statements=tuple(texts[1:-1] if item.is_block else texts),
+            settings=item.settings,
+            done=totals.done,
+            rows_done=totals.rows,
+            chunks_done=totals.chunks,
+            rolls_back=item.rolls_back,
+        )
+
+    def _open(self, plan: TaskPlan, settings: tuple[str, ...]) -> Snapshot:
+        sources = plan.split.sources if plan.split else ()
+        return self._snapshots.open(settings, sources)
+
+    def _let_go(self, number: int) -> None:
+        if self._sources.pop(number, None) is not None:
+            self._snapshots.close()
+
+    # The journal --------------------------------------------------------------------------------
+
+    def _begin_task(self, number: int, plan: TaskPlan) -> int:
+        journal = self._journal
+        if journal is None:
+            return 0
+        first = self._items[number].first
+        label = (f"{first.position.source}:{first.position.line}", self._items[number].kind)
+        return self._write(
+            lambda: journal.begin_task(self._session, self._run.id, number, label, plan)
+        )
+
+    def _keep_sources(self, number: int, key: int, snapshot: Snapshot) -> None:
+        self._sources[number] = snapshot
+        journal = self._journal
+        if journal is not None:
+            self._write(lambda: journal.set_sources(self._session, key, snapshot.state))
+
+    def _write(self, call: Callable[[], T]) -> T:
+        """Write to the journal; again on a new connection when the old one is lost.
+
+        Every write here may be done twice with the same effect.
+        """
+        for _ in range(TRIES_MAX - 1):
+            try:
+                return call()
+            except ConnectionLostError:
+                continue
+        return call()
+
+
+def _begin_split(snapshot: Snapshot | None, *, journaled: bool) -> str:
+    """The start of a chunk's transaction.
+
+    Chunks need no flush of their own: chunk and journal row are lost together in a crash, and the
+    commit that marks the task done is synchronous and makes all before it durable.
+    """
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED;"
+    if snapshot is not None:
+        begin = (
+            "BEGIN ISOLATION LEVEL REPEATABLE READ;"
+            f"SET TRANSACTION SNAPSHOT {literal(snapshot.name)};"
+        )
+    return begin + ("SET LOCAL synchronous_commit = off;" if journaled else "")

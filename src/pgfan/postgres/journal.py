@@ -1,0 +1,359 @@
+"""The journal: pgfan's tables in the target database, and every statement that touches them.
+
+A chunk's row is written first in the chunk's own transaction, then the work, then COMMIT. The row
+is unique on (task, range start): whoever comes second waits for the first transaction and then
+fails with 23505, or goes on if the first one rolled back. All names are qualified and all
+operators are pg_catalog's: the user's search_path has no say here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from pgfan.errors import DatabaseError, InternalError, UsageError
+from pgfan.plan.ranges import Range
+from pgfan.plan.sqlstate import UNIQUE_VIOLATION
+from pgfan.plan.task import TaskPlan
+from pgfan.postgres.quoting import array, identifier, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfan.ports import Result, Session
+
+VERSION = 1
+SCHEMA_DEFAULT = "pgfan"
+UNFINISHED = ("running", "failed", "interrupted")
+_SETUP_LOCK = 0x7067_6661_6E00
+EQ = "OPERATOR(pg_catalog.=)"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as the journal holds it; times are text as the server prints them."""
+
+    id: str
+    fingerprint: str
+    title: str
+    state: str
+    client: str
+    script: dict[str, Any]
+    session: dict[str, str]
+    started_at: str
+    ended_at: str | None
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """A task as the journal holds it."""
+
+    key: int
+    number: int
+    state: str
+    plan: TaskPlan
+    sources: dict[str, Any] | None
+    rows: int | None
+    chunks: int | None
+    seconds: float | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class ChunkTotals:
+    """What the chunks of a task add up to."""
+
+    done: tuple[Range, ...]
+    rows: int
+    seconds: float
+
+    @property
+    def chunks(self) -> int:
+        """How many there are."""
+        return len(self.done)
+
+
+class PostgresJournal:
+    """The journal in schema `schema`. Reads and writes go through the session given to each call.
+
+    Nothing here begins or commits: single statements commit themselves.
+    """
+
+    def __init__(self, schema: str = SCHEMA_DEFAULT) -> None:
+        self._name = schema
+        self._schema = identifier(schema)
+
+    # In a chunk's transaction -------------------------------------------------------------------
+
+    def claim(self, task: int, lo: int, hi: int, *, unlogged: bool) -> str:
+        """See `pgfan.ports.Journal.claim`."""
+        return (
+            f"INSERT INTO {self._chunks(unlogged=unlogged)} (task, lo, hi) "
+            f"VALUES ({task}, {lo}, {hi});"
+        )
+
+    def settle(
+        self, task: int, lo: int, rows: int | None, seconds: float, *, unlogged: bool
+    ) -> str:
+        """See `pgfan.ports.Journal.settle`."""
+        return (
+            f"UPDATE {self._chunks(unlogged=unlogged)} "
+            f"SET rows = {literal(rows)}, seconds = '{seconds:.6f}' "
+            f"WHERE task {EQ} '{task}' AND lo {EQ} '{lo}';"
+        )
+
+    def is_duplicate(self, error: Exception) -> bool:
+        """See `pgfan.ports.Journal.is_duplicate`."""
+        return (
+            isinstance(error, DatabaseError)
+            and error.sqlstate == UNIQUE_VIOLATION
+            and error.relation in {(self._name, "chunk"), (self._name, "chunk_unlogged")}
+        )
+
+    def chunk_of(
+        self, session: Session, task: int, lo: int, *, unlogged: bool
+    ) -> tuple[int, int | None]:
+        """The upper bound and the rows of a chunk that is in the journal."""
+        rows = _rows(
+            session,
+            f"SELECT hi, rows FROM {self._chunks(unlogged=unlogged)} "
+            f"WHERE task {EQ} '{task}' AND lo {EQ} '{lo}'",
+        )
+        if not rows:
+            raise InternalError(f"the journal refused chunk {lo} of task {task} but has no row")
+        hi, count = rows[0]
+        return int(hi or 0), int(count) if count is not None else None
+
+    def mark_outside(self, task: int) -> str:
+        """See `pgfan.ports.Journal.mark_outside`."""
+        return f"UPDATE {self._schema}.task SET state = 'outside' WHERE key {EQ} '{task}';"
+
+    # Set-up -------------------------------------------------------------------------------------
+
+    def exists(self, session: Session) -> bool:
+        """Whether the journal's tables are there, in the version that this code writes.
+
+        Raises UsageError for a journal of another version.
+        """
+        found = f"pg_catalog.to_regclass({literal(self._schema + '.version')})"
+        if _rows(session, f"SELECT {found}")[0][0] is None:
+            return False
+        version = _rows(session, f"SELECT pg_catalog.max(version) FROM {self._schema}.version")
+        if version[0][0] != str(VERSION):
+            raise UsageError(
+                f"the journal in schema {self._name} has version {version[0][0]}; "
+                f"this pgfan writes version {VERSION}",
+                hint="use the pgfan that made it, or another --journal-schema",
+            )
+        return True
+
+    def create(self, session: Session) -> None:
+        """Make the schema and its tables; two clients at once do not collide.
+
+        Raises UsageError with the GRANT that is missing when the role may not.
+        """
+        script = resources.files(__package__).joinpath("journal.sql").read_text("utf-8")
+        try:
+            session.execute(
+                f"BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({_SETUP_LOCK}); "
+                f"SET LOCAL client_min_messages = warning; "
+                f"{script.replace('{schema}', self._schema)} COMMIT"
+            )
+        except DatabaseError as error:
+            session.rollback()
+            if error.sqlstate != "42501":
+                raise
+            raise UsageError(
+                f"no permission to make the journal: {error.message}",
+                hint="GRANT CREATE ON DATABASE to this role once, or have its owner run "
+                f"CREATE SCHEMA {self._schema} AUTHORIZATION this role; or run with --no-journal, "
+                "without which nothing can be resumed",
+            ) from error
+        finally:
+            session.notices()
+
+    def drop(self, session: Session) -> None:
+        """Drop the schema with everything in it."""
+        session.execute(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
+
+    # Runs ---------------------------------------------------------------------------------------
+
+    def runs(
+        self,
+        session: Session,
+        *,
+        run: str | None = None,
+        fingerprint: str | None = None,
+        states: Sequence[str] = (),
+    ) -> list[RunRecord]:
+        """Runs that match every condition given, newest first."""
+        conditions = ["true"]
+        if run is not None:
+            conditions.append(f"id {EQ} {literal(run)}")
+        if fingerprint is not None:
+            conditions.append(f"fingerprint {EQ} {literal(fingerprint)}")
+        if states:
+            conditions.append(f"state {EQ} ANY ({array(list(states))})")
+        rows = _rows(
+            session,
+            "SELECT id, fingerprint, title, state, client, script, session, started_at, ended_at "
+            f"FROM {self._schema}.run WHERE {' AND '.join(conditions)} "
+            "ORDER BY started_at DESC, id DESC",
+        )
+        return [_run(row) for row in rows]
+
+    def insert_run(self, session: Session, run: RunRecord, owner: str) -> None:
+        """Write a new run, which `owner` may work on."""
+        session.execute(
+            f"INSERT INTO {self._schema}.run "
+            "(id, fingerprint, title, state, owner, client, script, session) VALUES ("
+            + ", ".join(
+                literal(value)
+                for value in (
+                    run.id,
+                    run.fingerprint,
+                    run.title,
+                    run.state,
+                    owner,
+                    run.client,
+                    json.dumps(run.script),
+                    json.dumps(run.session),
+                )
+            )
+            + ")"
+        )
+
+    def take_over(self, session: Session, run: str, owner: str, client: str) -> None:
+        """Make `owner` the one that may work on the run."""
+        session.execute(
+            f"UPDATE {self._schema}.run SET owner = {literal(owner)}, client = {literal(client)}, "
+            f"state = 'running', ended_at = NULL WHERE id {EQ} {literal(run)}"
+        )
+
+    def owner_of(self, session: Session, run: str) -> str | None:
+        """The token of the client that may work on the run; None when the run is gone."""
+        rows = _rows(session, f"SELECT owner FROM {self._schema}.run WHERE id {EQ} {literal(run)}")
+        return rows[0][0] if rows else None
+
+    def end_run(self, session: Session, run: str, state: str) -> None:
+        """Set the run's state and its end."""
+        session.execute(
+            f"UPDATE {self._schema}.run SET state = {literal(state)}, "
+            f"ended_at = pg_catalog.clock_timestamp() WHERE id {EQ} {literal(run)}"
+        )
+
+    def forget(self, session: Session, run: str) -> None:
+        """Delete a run with its tasks and chunks, in one transaction."""
+        keys = f"SELECT key FROM {self._schema}.task WHERE run {EQ} {literal(run)}"
+        session.execute(
+            "BEGIN; "
+            f"DELETE FROM {self._schema}.chunk WHERE task IN ({keys}); "
+            f"DELETE FROM {self._schema}.chunk_unlogged WHERE task IN ({keys}); "
+            f"DELETE FROM {self._schema}.run WHERE id {EQ} {literal(run)}; "
+            "COMMIT"
+        )
+
+    # Tasks --------------------------------------------------------------------------------------
+
+    def tasks(self, session: Session, run: str) -> list[TaskRecord]:
+        """The tasks of a run that have begun, in order."""
+        rows = _rows(
+            session,
+            "SELECT key, number, state, plan, sources, rows, chunks, seconds, error "
+            f"FROM {self._schema}.task WHERE run {EQ} {literal(run)} ORDER BY number",
+        )
+        return [_task(row) for row in rows]
+
+    def begin_task(
+        self, session: Session, run: str, number: int, label: tuple[str, str], plan: TaskPlan
+    ) -> int:
+        """Write a task that begins, or begins again with another plan; its key.
+
+        `label` is its source and kind.
+        """
+        source, kind = label
+        text = json.dumps(plan.to_json())
+        rows = _rows(
+            session,
+            f"INSERT INTO {self._schema}.task (run, number, source, kind, state, plan) VALUES "
+            f"({literal(run)}, {number}, {literal(source)}, {literal(kind)}, 'running', "
+            f"{literal(text)}) ON CONFLICT (run, number) DO UPDATE "
+            "SET state = 'running', plan = EXCLUDED.plan, error = NULL RETURNING key",
+        )
+        return int(rows[0][0] or 0)
+
+    def set_sources(self, session: Session, task: int, sources: dict[str, Any]) -> None:
+        """Keep what the source relations looked like under the task's snapshot."""
+        session.execute(
+            f"UPDATE {self._schema}.task SET sources = {literal(json.dumps(sources))} "
+            f"WHERE key {EQ} '{task}'"
+        )
+
+    def set_state(self, session: Session, task: int, state: str, error: str | None = None) -> None:
+        """Set a task's state: running, outside or failed."""
+        session.execute(
+            f"UPDATE {self._schema}.task SET state = {literal(state)}, error = {literal(error)} "
+            f"WHERE key {EQ} '{task}'"
+        )
+
+    def finish_task(
+        self, session: Session, task: int, rows: int | None, chunks: int, seconds: float
+    ) -> None:
+        """Mark a task done. Its commit is synchronous, and so makes all its chunks durable."""
+        session.execute(
+            f"UPDATE {self._schema}.task SET state = 'done', rows = {literal(rows)}, "
+            f"chunks = {chunks}, seconds = '{seconds:.6f}', error = NULL WHERE key {EQ} '{task}'"
+        )
+
+    def chunks(self, session: Session, task: int, *, unlogged: bool) -> ChunkTotals:
+        """The committed chunks of a task."""
+        rows = _rows(
+            session,
+            f"SELECT lo, hi, rows, seconds FROM {self._chunks(unlogged=unlogged)} "
+            f"WHERE task {EQ} '{task}' ORDER BY lo",
+        )
+        return ChunkTotals(
+            done=tuple(Range(int(row[0] or 0), int(row[1] or 0)) for row in rows),
+            rows=sum(int(row[2] or 0) for row in rows),
+            seconds=sum(float(row[3] or 0) for row in rows),
+        )
+
+    def _chunks(self, *, unlogged: bool) -> str:
+        return f"{self._schema}.{'chunk_unlogged' if unlogged else 'chunk'}"
+
+
+def _rows(session: Session, sql: str) -> Sequence[tuple[str | None, ...]]:
+    results: list[Result] = session.execute(sql)
+    return results[-1].rows
+
+
+def _run(row: tuple[str | None, ...]) -> RunRecord:
+    run, fingerprint, title, state, client, script, settings, started_at, ended_at = row
+    return RunRecord(
+        id=run or "",
+        fingerprint=fingerprint or "",
+        title=title or "",
+        state=state or "",
+        client=client or "",
+        script=json.loads(script or "{}"),
+        session=json.loads(settings or "{}"),
+        started_at=started_at or "",
+        ended_at=ended_at,
+    )
+
+
+def _task(row: tuple[str | None, ...]) -> TaskRecord:
+    key, number, state, plan, sources, rows, chunks, seconds, error = row
+    return TaskRecord(
+        key=int(key or 0),
+        number=int(number or 0),
+        state=state or "",
+        plan=TaskPlan.from_json(json.loads(plan or "{}")),
+        sources=json.loads(sources) if sources else None,
+        rows=int(rows) if rows is not None else None,
+        chunks=int(chunks) if chunks is not None else None,
+        seconds=float(seconds) if seconds is not None else None,
+        error=error,
+    )

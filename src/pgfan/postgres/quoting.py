@@ -1,0 +1,29 @@
+"""Values and names as SQL text, for the simple protocol, which has no parameters.
+
+`standard_conforming_strings` is on in every session that pgfan accepts, so doubling quotes is all
+that a literal needs, and an E'' literal is never written.
+"""
+
+from __future__ import annotations
+
+
+def literal(value: str | float | None) -> str:
+    """A literal of no particular type; numbers are quoted too."""
+    if value is None:
+        return "NULL"
+    text = str(value)
+    if "\0" in text:
+        raise ValueError("PostgreSQL text holds no NUL")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A quoted identifier."""
+    if "\0" in name:
+        raise ValueError("PostgreSQL names hold no NUL")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def array(values: list[str]) -> str:
+    """An array of text."""
+    return "ARRAY[" + ", ".join(literal(value) for value in values) + "]::pg_catalog.text[]"

@@ -1,0 +1,152 @@
+"""Beginning a run, or taking over one that another client left unfinished.
+
+A run is found again by the fingerprint of its script, its database and its user. Whoever works on
+it holds the owner's lock (`pgfan.postgres.fence`); whoever comes second is told who is first.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pgfan.errors import ResumeRefusedError, RunLockedError, UsageError
+from pgfan.postgres.fence import drive_out_workers, lock_key, own
+from pgfan.postgres.journal import UNFINISHED, PostgresJournal, RunRecord, TaskRecord
+
+if TYPE_CHECKING:
+    from pgfan.postgres.server import ServerFacts
+    from pgfan.postgres.session import PostgresSession
+
+# What changes the meaning of a statement without being in its text.
+SESSION_SETTINGS = ("TimeZone", "DateStyle", "IntervalStyle", "search_path", "extra_float_digits")
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that this client owns; `tasks` are those that had begun before, by number."""
+
+    id: str
+    owner: str
+    tasks: dict[int, TaskRecord]
+    resumed: bool
+    terminated: int = 0
+    """Backends of an earlier client that had to be ended."""
+
+
+def fingerprint_of(script: dict[str, Any], server: ServerFacts) -> str:
+    """SHA-256 over the exact texts, the database and the user."""
+    parts = [script, server.database, server.user]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def client_name() -> str:
+    """Who this client is, for people: user@host, process id."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no entry in the password database
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}, process {os.getpid()}"
+
+
+def begin_or_resume(
+    session: PostgresSession,
+    journal: PostgresJournal,
+    script: dict[str, Any],
+    server: ServerFacts,
+    title: str,
+    *,
+    restart: bool,
+) -> OpenRun:
+    """The unfinished run of the same script, or a new one; this client owns it afterwards.
+
+    Raises RunLockedError when another client works on it, ResumeRefusedError when the session's
+    settings are not those that it began with.
+    """
+    fingerprint = fingerprint_of(script, server)
+    settings = session_settings(session)
+    # Two clients that start the same script at once: the second one sees the first one's row.
+    session.execute(
+        f"BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock_key('fingerprint', fingerprint)})"
+    )
+    found = journal.runs(session, fingerprint=fingerprint, states=UNFINISHED)
+    if found and not restart:
+        session.execute("COMMIT")
+        return take_over(session, journal, found[0], settings)
+    for record in found:
+        _abandon(session, journal, record)
+    owner = secrets.token_hex(8)
+    run = RunRecord(
+        id=_new_id(),
+        fingerprint=fingerprint,
+        title=title,
+        state="running",
+        client=client_name(),
+        script=script,
+        session=settings,
+        started_at="",
+        ended_at=None,
+    )
+    journal.insert_run(session, run, owner)
+    session.execute("COMMIT")
+    own(session, run.id)
+    return OpenRun(run.id, owner, {}, resumed=False)
+
+
+def take_over(
+    session: PostgresSession,
+    journal: PostgresJournal,
+    run: RunRecord,
+    settings: dict[str, str] | None = None,
+) -> OpenRun:
+    """Become the owner of an unfinished run, and make sure that nobody else works on it."""
+    if run.state not in UNFINISHED:
+        raise UsageError(f"run {run.id} is {run.state}", hint="`pgfan status` lists the runs")
+    if not own(session, run.id):
+        raise _locked(run)
+    now = settings if settings is not None else session_settings(session)
+    for name, value in run.session.items():
+        if now.get(name, value) != value:
+            raise ResumeRefusedError(
+                f"run {run.id} began with {name} = {value!r}, and this session has {now[name]!r}",
+                hint=f'set {name} as it was (PGOPTIONS="-c {name}=..."), or use --restart',
+            )
+    owner = secrets.token_hex(8)
+    journal.take_over(session, run.id, owner, client_name())
+    terminated = drive_out_workers(session, run.id)
+    tasks = {task.number: task for task in journal.tasks(session, run.id)}
+    return OpenRun(run.id, owner, tasks, resumed=True, terminated=terminated)
+
+
+def session_settings(session: PostgresSession) -> dict[str, str]:
+    """The settings of the connection that can change what a statement means."""
+    values = ", ".join(f"pg_catalog.current_setting('{name}')" for name in SESSION_SETTINGS)
+    row = session.execute(f"SELECT {values}")[0].rows[0]
+    return {name: value or "" for name, value in zip(SESSION_SETTINGS, row, strict=True)}
+
+
+def _abandon(session: PostgresSession, journal: PostgresJournal, run: RunRecord) -> None:
+    key = lock_key("owner", run.id)
+    taken = session.execute(f"SELECT pg_catalog.pg_try_advisory_xact_lock({key})")[0].rows
+    if taken[0][0] != "t":
+        session.rollback()
+        raise _locked(run)
+    journal.end_run(session, run.id, "abandoned")
+
+
+def _locked(run: RunRecord) -> RunLockedError:
+    return RunLockedError(
+        f"run {run.id} is being worked on by {run.client} (since {run.started_at})",
+        hint="wait for it, or stop that process; then run the same command again",
+    )
+
+
+def _new_id() -> str:
+    """Sorts by time, is short enough to type, and is unique without asking anybody."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(2)

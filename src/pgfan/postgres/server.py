@@ -1,0 +1,74 @@
+"""What kind of server this is: its version, whether it can be written to, how much room it has.
+
+A server that pgfan does not support on purpose is refused or run serially, never taken for plain
+PostgreSQL by accident.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgfan.errors import UsageError
+
+if TYPE_CHECKING:
+    from pgfan.postgres.session import PostgresSession
+
+VERSION_MIN = 140000
+_FORKS = re.compile(r"-YB-|Greenplum|Redshift|CockroachDB|Materialize|Aurora DSQL", re.IGNORECASE)
+_PROBE = """
+SELECT pg_catalog.version(), pg_catalog.current_setting('server_version_num'),
+    pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(),
+    pg_catalog.current_setting('standard_conforming_strings'),
+    EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus'),
+    pg_catalog.current_setting('max_connections')::pg_catalog.int4
+        - pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4
+        - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity
+           WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()),
+    pg_catalog.current_database(), CURRENT_USER"""
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """`connections_free` counts this session's own; `refuses_split` says why nothing is split."""
+
+    version_num: int
+    connections_free: int
+    database: str
+    user: str
+    refuses_split: str | None
+
+
+def probe_server(session: PostgresSession) -> ServerFacts:
+    """Look at the server; raises UsageError for one that pgfan cannot work on."""
+    row = session.execute(_PROBE)[0].rows[0]
+    version, number, standby, pid, strings, citus, free, database, user = (
+        value or "" for value in row
+    )
+    if int(number) < VERSION_MIN:
+        raise UsageError(
+            f"the server is {version.split(' on ')[0]}; pgfan needs PostgreSQL 14 or newer",
+            hint="ctid ranges, which pgfan splits on, came with PostgreSQL 14",
+        )
+    if standby == "t":
+        raise UsageError("the server is a standby: it cannot be written to", hint="use its primary")
+    if int(pid) != session.backend_pid:
+        raise UsageError(
+            "a connection pooler stands between pgfan and the server",
+            hint="connect to the server itself: locks and snapshots belong to a session",
+        )
+    if strings != "on":
+        raise UsageError(
+            "standard_conforming_strings is off: SQL text means something else than pgfan reads",
+            hint="ALTER ROLE ... SET standard_conforming_strings = on",
+        )
+    return ServerFacts(int(number), int(free), database, user, _refusal(version, citus == "t"))
+
+
+def _refusal(version: str, citus: bool) -> str | None:
+    if citus:
+        return "the database has Citus: pgfan does not split statements there yet"
+    if _FORKS.search(version) or not version.startswith("PostgreSQL "):
+        return f"the server is not plain PostgreSQL: {version[:60]}"
+    return None

@@ -1,0 +1,280 @@
+"""One connection: SQL text in, results as text out, errors in pgfan's own tree.
+
+The simple query protocol carries several statements in one message, which is what makes a
+journaled chunk cost two round trips and no more. libpq is called through psycopg's C layer, which
+lets go of the GIL while it waits. See "Message Flow" in PostgreSQL's manual, chapter Protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgfan.errors import ConnectionFailedError, ConnectionLostError, DatabaseError
+from pgfan.plan.sqlstate import TOO_MANY_CONNECTIONS, ends_connection
+from pgfan.ports import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# A backend whose client was killed in the middle of a statement finds out after this long.
+ORPHAN_CHECK_MS = 1000
+CONNECT_TIMEOUT_S = 10
+CANCEL_TIMEOUT_S = 5.0
+# Dead networks are noticed after about a minute; only where the user has not said otherwise.
+NETWORK_DEFAULTS = {
+    "connect_timeout": str(CONNECT_TIMEOUT_S),
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+NUMERIC_OIDS = frozenset({20, 21, 23, 26, 700, 701, 790, 1700})
+RESET = "RESET ALL"
+RECONNECT_PATIENCE_S = 60.0
+RECONNECT_DELAY_S_FIRST = 0.05
+RECONNECT_DELAY_S_MAX = 1.0
+
+
+def complete_dsn(dsn: str) -> str:
+    """`dsn` with pgfan's connection defaults; what it or libpq's environment says wins.
+
+    Raises ConnectionFailedError when libpq cannot read it.
+    """
+    try:
+        given = conninfo_to_dict(dsn)
+    except psycopg.Error as error:
+        raise ConnectionFailedError(f"unreadable connection string: {error}") from error
+    options = str(given.get("options") or os.environ.get("PGOPTIONS") or "")
+    settings = f"-c client_connection_check_interval={ORPHAN_CHECK_MS} -c synchronize_seqscans=off"
+    defaults = {key: value for key, value in NETWORK_DEFAULTS.items() if key not in given}
+    if "PGCONNECT_TIMEOUT" in os.environ:
+        defaults.pop("connect_timeout", None)
+    return make_conninfo(
+        dsn,
+        **defaults,
+        options=f"{options} {settings}".strip(),
+        client_encoding="UTF8",
+        fallback_application_name="pgfan",
+    )
+
+
+class PostgresSession:
+    """Implements `pgfan.ports.Session`. Connects when first used, and again after it was lost.
+
+    `on_connect` runs after each connect, with the session itself: locks and fences are taken
+    there. An error in it closes the connection.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        on_connect: Callable[[PostgresSession], None] | None = None,
+        patience_s: float = RECONNECT_PATIENCE_S,
+    ) -> None:
+        """`patience_s`: how long to wait for a server that was there before and is away."""
+        self._dsn = dsn
+        self._on_connect = on_connect
+        self._patience_s = patience_s
+        self._was_connected = False
+        self._connection: psycopg.Connection | None = None
+        self._settings: tuple[str, ...] = ()
+        self._notices: list[tuple[str, str]] = []
+
+    @property
+    def connection(self) -> psycopg.Connection:
+        """The live psycopg connection, made if there is none."""
+        if self._connection is None:
+            self._connect()
+        if self._connection is None:
+            raise ConnectionLostError("the connection was closed while it was set up")
+        return self._connection
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection (that has not been seen to break)."""
+        return self._connection is not None
+
+    @property
+    def backend_pid(self) -> int:
+        """The server process behind this connection."""
+        return self.connection.pgconn.backend_pid
+
+    def execute(self, sql: str) -> list[Result]:
+        """See `pgfan.ports.Session.execute`."""
+        pgconn = self.connection.pgconn
+        try:
+            pgconn.send_query(sql.encode())
+            answers = []
+            while (answer := pgconn.get_result()) is not None:
+                answers.append(answer)
+                if answer.status in {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT}:
+                    break
+        except psycopg.Error as error:
+            self.close()
+            raise ConnectionLostError(str(error).strip()) from error
+        for completed, answer in enumerate(answers):
+            if answer.status == pq.ExecStatus.FATAL_ERROR:
+                failure = self._error(answer)
+                if isinstance(failure, DatabaseError):
+                    failure.completed = completed
+                raise failure
+        if pgconn.status != pq.ConnStatus.OK:
+            self.close()
+            raise ConnectionLostError("the server closed the connection")
+        return [_result(answer) for answer in answers]
+
+    def rollback(self) -> None:
+        """See `pgfan.ports.Session.rollback`."""
+        if self._connection is None:
+            return
+        if self._connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            self.execute("ROLLBACK")
+
+    def prepare(self, settings: tuple[str, ...]) -> None:
+        """See `pgfan.ports.Session.prepare`."""
+        _ = self.connection  # a new connection forgets what was in force
+        if settings == self._settings:
+            return
+        known = len(self._settings)
+        if settings[:known] == self._settings:
+            fresh = settings[known:]
+        else:
+            self.execute(RESET)
+            fresh = settings
+        for setting in fresh:
+            self.execute(setting)
+        self._settings = settings
+
+    def cancel(self) -> None:
+        """See `pgfan.ports.Session.cancel`."""
+        connection = self._connection
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error, OSError):
+                connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+
+    def notices(self) -> list[tuple[str, str]]:
+        """See `pgfan.ports.Session.notices`."""
+        taken, self._notices = self._notices, []
+        return taken
+
+    def close(self) -> None:
+        """See `pgfan.ports.Session.close`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                connection.close()
+
+    def describe(self, query: str) -> tuple[int, ...]:
+        """Type oids of the columns that `query` gives, without running it."""
+        pgconn = self.connection.pgconn
+        answer = pgconn.prepare(b"", query.encode())
+        if answer.status != pq.ExecStatus.COMMAND_OK:
+            raise self._error(answer)
+        answer = pgconn.describe_prepared(b"")
+        return tuple(answer.ftype(column) for column in range(answer.nfields))
+
+    def _connect(self) -> None:
+        self._settings = ()
+        connection = self._reach()
+        connection.pgconn.nonblocking = 0
+        connection.add_notice_handler(self._take_notice)
+        self._connection = connection
+        self._was_connected = True
+        if self._on_connect is not None:
+            try:
+                self._on_connect(self)
+            except BaseException:
+                self.close()
+                raise
+
+    def _reach(self) -> psycopg.Connection:
+        """Connect; wait for a server that restarts or recovers, if it was there before."""
+        deadline_s = time.monotonic() + (self._patience_s if self._was_connected else 0.0)
+        delay_s = RECONNECT_DELAY_S_FIRST
+        while True:
+            try:
+                return psycopg.connect(self._dsn, autocommit=True)
+            except psycopg.OperationalError as error:
+                failure = connection_failure(error)
+                full = failure.sqlstate == TOO_MANY_CONNECTIONS
+                if full or time.monotonic() + delay_s > deadline_s:
+                    raise failure from error
+            time.sleep(delay_s)
+            delay_s = min(2 * delay_s, RECONNECT_DELAY_S_MAX)
+
+    def _take_notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        severity = diagnostic.severity_nonlocalized or diagnostic.severity or "NOTICE"
+        self._notices.append((severity, diagnostic.message_primary or ""))
+
+    def _error(self, answer: pq.abc.PGresult) -> DatabaseError | ConnectionLostError:
+        message = _field(answer, pq.DiagnosticField.MESSAGE_PRIMARY)
+        sqlstate = _field(answer, pq.DiagnosticField.SQLSTATE)
+        broken = self._connection is None or (self._connection.pgconn.status != pq.ConnStatus.OK)
+        if broken or not sqlstate or ends_connection(sqlstate):
+            self.close()
+            text = message or answer.error_message.decode("utf-8", "replace").strip()
+            return ConnectionLostError(text or "the server closed the connection")
+        position = _field(answer, pq.DiagnosticField.STATEMENT_POSITION)
+        return DatabaseError(
+            message or "",
+            sqlstate=sqlstate,
+            detail=_field(answer, pq.DiagnosticField.MESSAGE_DETAIL),
+            hint=_field(answer, pq.DiagnosticField.MESSAGE_HINT),
+            statement_offset=int(position) - 1 if position else None,
+            relation=(
+                _field(answer, pq.DiagnosticField.SCHEMA_NAME) or "",
+                _field(answer, pq.DiagnosticField.TABLE_NAME) or "",
+            ),
+        )
+
+
+def connection_failure(error: psycopg.OperationalError) -> ConnectionFailedError:
+    """A refused connection, with what to do about it."""
+    text = str(error).strip()
+    hint = "check host, port and whether the server runs; or use --embedded DIR"
+    if "password" in text or "authentication" in text:
+        hint = "check user and password: pgfan reads .pgpass, PGPASSWORD and the service file"
+    elif error.sqlstate == "3D000" or "does not exist" in text:
+        hint = "check the name, or create the database first"
+    failure = ConnectionFailedError(text, hint=hint)
+    failure.sqlstate = error.sqlstate or _guess_sqlstate(text)
+    return failure
+
+
+def _guess_sqlstate(text: str) -> str | None:
+    # libpq gives no SQLSTATE for a failed connection; the texts are the server's English ones.
+    if "too many clients" in text or "remaining connection slots" in text:
+        return TOO_MANY_CONNECTIONS
+    if "too many connections" in text:
+        return TOO_MANY_CONNECTIONS
+    return None
+
+
+def _field(answer: pq.abc.PGresult, field: pq.DiagnosticField) -> str | None:
+    value = answer.error_field(field)
+    return value.decode("utf-8", "replace") if value is not None else None
+
+
+def _result(answer: pq.abc.PGresult) -> Result:
+    tag = (answer.command_status or b"").decode()
+    if answer.status != pq.ExecStatus.TUPLES_OK:
+        return Result(tag)
+    width = answer.nfields
+    columns = tuple((answer.fname(i) or b"").decode("utf-8", "replace") for i in range(width))
+    numeric = tuple(answer.ftype(i) in NUMERIC_OIDS for i in range(width))
+    rows = [
+        tuple(_text(answer.get_value(row, column)) for column in range(width))
+        for row in range(answer.ntuples)
+    ]
+    return Result(tag, columns, numeric, rows)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")

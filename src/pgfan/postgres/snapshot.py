@@ -1,0 +1,126 @@
+"""One snapshot for all chunks of a task, and what to compare when it has to be taken anew.
+
+A session of its own exports the snapshot and stays in its transaction until the task ends. It
+holds ACCESS SHARE on the relations that are read, as the single statement would: so nobody can
+rewrite, truncate or drop them between two chunks. See "Snapshot Synchronization Functions" in
+PostgreSQL's manual.
+
+The snapshot dies with its session. Another may take its place only if the sources are what they
+were: same file, same counters of inserted, updated and deleted rows, and no reset of the counters
+(a crash of the server resets them, and then nobody can tell).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from pgfan.errors import PgfanError, ResumeRefusedError
+from pgfan.postgres.quoting import array
+from pgfan.postgres.session import PostgresSession
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STATE: LiteralString = """
+WITH RECURSIVE down (root, oid) AS (
+    SELECT name, name::pg_catalog.regclass::pg_catalog.oid
+        FROM pg_catalog.unnest({names}) AS n(name)
+    UNION ALL SELECT d.root, i.inhrelid FROM down d
+        JOIN pg_catalog.pg_inherits i ON i.inhparent = d.oid
+)
+SELECT pg_catalog.json_build_object(
+    'reset', (SELECT stats_reset::pg_catalog.text FROM pg_catalog.pg_stat_bgwriter),
+    'relations', (SELECT pg_catalog.json_object_agg(root, state) FROM (
+        SELECT root, pg_catalog.json_build_object(
+            'files', pg_catalog.string_agg(
+                COALESCE(pg_catalog.pg_relation_filenode(oid), 0)::pg_catalog.text, ','
+                ORDER BY oid),
+            'changes', pg_catalog.sum(pg_catalog.pg_stat_get_tuples_inserted(oid)
+                + pg_catalog.pg_stat_get_tuples_updated(oid)
+                + pg_catalog.pg_stat_get_tuples_deleted(oid))) AS state
+        FROM down GROUP BY root) AS states))"""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`name` for SET TRANSACTION SNAPSHOT; `state` of the sources for `difference`."""
+
+    name: str
+    state: dict[str, Any]
+
+
+class SnapshotHolder:
+    """Keeps one snapshot open at a time, in a session that does nothing else."""
+
+    def __init__(self, dsn: str) -> None:
+        self._session = PostgresSession(dsn)
+
+    def open(
+        self, settings: tuple[str, ...], tables: Sequence[str], others: Sequence[str] = ()
+    ) -> Snapshot:
+        """Lock the sources and take a snapshot of them; the one before is let go.
+
+        `tables` and `others` (materialised views, which LOCK does not take) are quoted names.
+        """
+        self.close()
+        session = self._session
+        session.prepare(settings)
+        session.execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+            "SET LOCAL idle_in_transaction_session_timeout = 0"
+        )
+        if int(session.execute("SHOW server_version_num")[0].rows[0][0] or 0) >= 170000:
+            session.execute("SET LOCAL transaction_timeout = 0")
+        if tables:
+            session.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS SHARE MODE")
+        for other in others:
+            session.execute(f"SELECT FROM {other} LIMIT 0")
+        names = array([*tables, *others])
+        state = session.execute(STATE.replace("{names}", names))[0].rows[0][0]
+        name = session.execute("SELECT pg_catalog.pg_export_snapshot()")[0].rows[0][0]
+        return Snapshot(name or "", json.loads(state or "{}"))
+
+    def blocks(self, relation: str) -> int:
+        """Blocks of a relation as of now: every row that the snapshot sees lies below."""
+        sql = (
+            f"SELECT pg_catalog.pg_relation_size({array([relation])}[1]::pg_catalog.regclass) "
+            "/ pg_catalog.current_setting('block_size')::pg_catalog.int8"
+        )
+        return int(self._session.execute(sql)[0].rows[0][0] or 0)
+
+    def close(self) -> None:
+        """Let the snapshot go, and the locks with it."""
+        try:
+            self._session.rollback()
+        except PgfanError:
+            self._session.close()
+
+    def end(self) -> None:
+        """Close the session."""
+        self._session.close()
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """What speaks against going on with a new snapshot, for people; None when nothing does."""
+    for name, state in before["relations"].items():
+        current = now["relations"].get(name)
+        if current is None or current["files"] != state["files"]:
+            return f"{name} was rewritten or truncated since"
+        if current["changes"] > state["changes"]:
+            count = current["changes"] - state["changes"]
+            return f"{count} rows of {name} were inserted, updated or deleted since"
+    if before["reset"] != now["reset"]:
+        return "the server crashed or its statistics were reset since: changes cannot be ruled out"
+    return None
+
+
+def refuse_if_changed(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise ResumeRefusedError when the sources may not be what they were."""
+    why = difference(before, now)
+    if why is not None:
+        raise ResumeRefusedError(
+            f"the snapshot that the chunks shared is gone, and {why}",
+            hint="--new-snapshot goes on with what the tables hold now; --restart starts anew",
+        )
