@@ -20,6 +20,7 @@ from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.analysis import Analyst, SplitOptions
 from pgfan.postgres.coordinator import PostgresCoordinator, ResumeOptions
 from pgfan.postgres.fence import worker_guard
+from pgfan.postgres.history import RunStatus, find_unfinished, forget_runs, list_runs
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
 from pgfan.postgres.runs import OpenRun, begin_or_resume, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
@@ -149,7 +150,12 @@ class _Script:
 
     def to_json(self) -> dict[str, Any]:
         texts = [[source.name, source.text] for source in self.sources]
-        return {"command": "exec", "sources": texts, "variables": self.variables}
+        return {
+            "command": "exec",
+            "sources": texts,
+            "variables": self.variables,
+            "tasks": len(self.items),
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> _Script:
@@ -292,19 +298,28 @@ class _Execution:
         self._journal.end_run(self._owner, opened.id, state)
 
 
-def find_unfinished(session: PostgresSession, journal: PostgresJournal, run: str | None) -> Any:  # noqa: ANN401
-    """The run to resume. Raises UsageError when there is none."""
-    from pgfan.postgres.journal import UNFINISHED
+def status(dsn: str, journal_schema: str = SCHEMA_DEFAULT) -> list[RunStatus]:
+    """The runs in the journal, newest first; empty without a journal."""
+    session = PostgresSession(complete_dsn(dsn))
+    try:
+        return list_runs(session, PostgresJournal(journal_schema))
+    finally:
+        session.close()
 
-    if run is not None:
-        found = journal.runs(session, run=run)
-        if not found:
-            raise UsageError(f"there is no run {run}", hint="`pgfan status` lists the runs")
-        return found[0]
-    found = journal.runs(session, states=UNFINISHED)
-    if not found:
-        raise UsageError("no run is unfinished", hint="`pgfan status` lists the runs")
-    return found[0]
+
+def forget(
+    dsn: str, runs: Sequence[str] = (), *, every: bool = False, journal_schema: str = SCHEMA_DEFAULT
+) -> list[str]:
+    """Delete runs from the journal, by id, or the whole journal with `every`; the ids deleted.
+
+    What the runs did to the data stays. Raises UsageError for an unknown id, RunLockedError for a
+    run that is being worked on.
+    """
+    session = PostgresSession(complete_dsn(dsn))
+    try:
+        return forget_runs(session, PostgresJournal(journal_schema), None if every else runs)
+    finally:
+        session.close()
 
 
 def place_error(item: ScriptItem, error: PgfanError, index: int) -> PgfanError:

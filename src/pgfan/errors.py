@@ -51,6 +51,8 @@ class UsageError(PgfanError):
     """The caller's mistake: a wrong option, SQL that does not parse. Nothing was run."""
 
     exit_code = EXIT_USAGE
+    sqlstate: str | None = None
+    """42601 for a syntax error; None where PostgreSQL has no code for it."""
 
 
 class UnsupportedError(UsageError):

@@ -41,10 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\nhint: pgfan --help lists commands and options\n")
         return EXIT_USAGE
     except PgfanError as error:
-        from pgfan.report.failure import render_error
+        from pgfan.cli.running import show_error
 
-        color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        sys.stderr.write(render_error(error, color=color))
+        show_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

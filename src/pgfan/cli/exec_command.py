@@ -55,7 +55,7 @@ def exec_(
             sources,
             options,
             progress=progress,
-            on_result=shared.result_writer(display),
+            on_result=shared.result_writer(display, progress),
             on_start=shared.on_signals,
         )
     return shared.conclude(result, display)

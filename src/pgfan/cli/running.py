@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pgfan.errors import (
     EXIT_TASK_FAILED,
     ConnectionFailedError,
     ConnectionLostError,
+    PgfanError,
     UsageError,
 )
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from pgfan.cli.options import Display, Target
     from pgfan.execute.outcome import RunResult
     from pgfan.execute.runner import Runner
-    from pgfan.ports import Progress, Result
+    from pgfan.ports import Result
+    from pgfan.report.lines import Display as Shown
 
 
 @contextlib.contextmanager
@@ -49,11 +52,11 @@ def server(target: Target) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def progress(display: Display) -> Iterator[Progress]:
+def progress(display: Display) -> Iterator[Shown]:
     """The display for this terminal, and the log file if one is asked for."""
     from pgfan.report.lines import MultiProgress, choose_progress
 
-    shown = choose_progress(
+    shown: Shown = choose_progress(
         sys.stderr, quiet=display.quiet, verbose=display.verbose, environ=os.environ
     )
     if display.log_file is not None:
@@ -65,17 +68,21 @@ def progress(display: Display) -> Iterator[Progress]:
         yield shown
 
 
-def result_writer(display: Display) -> Callable[[Sequence[Result]], None] | None:
-    """Writes query results to stdout as psql does; None with --json."""
+def result_writer(display: Display, shown: Shown) -> Callable[[Sequence[Result]], None] | None:
+    """Writes query results to stdout as psql does, between two frames; None with --json."""
     if display.json:
         return None
     from pgfan.report.rows import write_result
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
     def write(results: Sequence[Result]) -> None:
-        for result in results:
-            if result.columns is not None or not display.quiet:
-                write_result(result, sys.stdout)
-        sys.stdout.flush()
+        with shown.paused():
+            for result in results:
+                if result.columns is not None or not display.quiet:
+                    write_result(result, sys.stdout)
+            sys.stdout.flush()
 
     return write
 
@@ -90,31 +97,26 @@ def conclude(result: RunResult, display: Display) -> int:
     """Print what there is to print about a run; its exit code."""
     if display.json:
         sys.stdout.write(json.dumps(result.to_json()) + "\n")
-    else:
-        _write_split_tags(result, display)
     if result.interrupted:
         sys.stderr.write(f"interrupted; the same command, or pgfan resume {result.run}, goes on\n")
         return EXIT_INTERRUPTED
     if result.ok:
         return 0
+    for task in result.tasks:
+        if task.error is not None:
+            show_error(task.error)
     error = result.error
-    if error is not None:
-        from pgfan.report.failure import render_error
-
-        color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        sys.stderr.write(render_error(error, color=color))
     if isinstance(error, ConnectionFailedError | ConnectionLostError):
         return EXIT_CONNECTION
     return EXIT_TASK_FAILED
 
 
-def _write_split_tags(result: RunResult, display: Display) -> None:
-    """The command tag that one connection would have printed."""
-    if display.quiet:
-        return
-    for task in result.tasks:
-        if task.verdict == "split" and task.state == "done":
-            sys.stdout.write(f"INSERT 0 {task.rows or 0}\n")
+def show_error(error: PgfanError) -> None:
+    """Write an error to stderr, for people."""
+    from pgfan.report.failure import render_error
+
+    color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    sys.stderr.write(render_error(error, color=color))
 
 
 def _warn(text: str) -> None:

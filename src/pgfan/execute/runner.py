@@ -18,13 +18,14 @@ from pgfan.execute.outcome import RunResult, TaskOutcome
 from pgfan.execute.threads import WorkerAnswer, WorkerThreads
 from pgfan.execute.worker import ChunkDoneReport, ChunkErrorReport, run_chunk
 from pgfan.plan import messages
+from pgfan.ports import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgfan.plan.ranges import Range
     from pgfan.plan.scheduler import Scheduler
-    from pgfan.ports import Clock, Coordinator, Journal, PreparedTask, Progress, Result, Session
+    from pgfan.ports import Clock, Coordinator, Journal, PreparedTask, Progress, Session
 
 Report: TypeAlias = ChunkDoneReport | ChunkErrorReport
 STOP_TIMEOUT_S = 5.0
@@ -210,6 +211,8 @@ class Runner:
         seconds = self._context.clock.now_s() - running.began_s + running.prepared.seconds_done
         rows = running.rows if running.counts or running.prepared.plan.split else None
         self._context.coordinator.finish(number, rows, running.chunks, seconds)
+        if running.prepared.plan.split is not None:
+            self._context.on_result(number, (Result(f"INSERT 0 {rows or 0}"),))
         self._close(number, "done")
         return self._scheduler.handle(messages.Finished(number))
 

@@ -139,8 +139,9 @@ def _syntax_error(text: str, source: str, error: postgast.PgQueryError) -> Usage
         hint = "psql meta-commands are not read by pgfan exec; give it plain SQL"
     elif text[(error.cursorpos or 1) - 1 : (error.cursorpos or 1)] == ":":
         hint = "a psql variable that is not set? give it with --set NAME=VALUE"
-    message = f"{error.message} (SQLSTATE 42601)"
-    return UsageError(message, position=position, source_line=line, hint=hint)
+    failure = UsageError(error.message, position=position, source_line=line, hint=hint)
+    failure.sqlstate = "42601"
+    return failure
 
 
 def _items(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
