@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from pgfan.ports import Progress, Result
 
 
+BATCH_S = 0.02
+"""Workers are given chunks for so long at once when chunks are shorter still."""
+
+
 @dataclass(frozen=True)
 class Source:
     """SQL text and what to call it in messages: a file name, `-c` or `<stdin>`."""
@@ -273,7 +277,7 @@ class _Execution:
             specs,
             jobs,
             SchedulerOptions(
-                SizingOptions(options.chunk_s, options.chunk_rows), options.keep_going
+                SizingOptions(options.chunk_s, options.chunk_rows), options.keep_going, BATCH_S
             ),
             random.Random().random,  # noqa: S311  # spreads retries apart
         )

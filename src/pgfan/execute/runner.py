@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pgfan.ports import Clock, Coordinator, Journal, PreparedTask, Progress, Session
 
 Report: TypeAlias = ChunkDoneReport | ChunkErrorReport
+Reports: TypeAlias = tuple[Report, ...]
 STOP_TIMEOUT_S = 5.0
 
 
@@ -70,7 +71,7 @@ class _Running:
 @dataclass(frozen=True)
 class _Chunk:
     task: int
-    piece: Range
+    pieces: tuple[Range, ...]
     attempt: int
 
 
@@ -83,8 +84,8 @@ class Runner:
         self._context = context
         self._scheduler = scheduler
         self._labels = labels
-        self._answers: SimpleQueue[WorkerAnswer[Report] | None] = SimpleQueue()
-        self._threads: WorkerThreads[Report] = WorkerThreads(self._answers)
+        self._answers: SimpleQueue[WorkerAnswer[Reports] | None] = SimpleQueue()
+        self._threads: WorkerThreads[Reports] = WorkerThreads(self._answers)
         self._tasks: dict[int, _Running] = {}
         self._chunks: dict[int, _Chunk] = {}
         self._outcomes: dict[int, TaskOutcome] = {}
@@ -180,13 +181,19 @@ class Runner:
         context = self._context
         prepared = self._tasks[command.task].prepared
         session = context.sessions[command.worker]
-        chunk = _Chunk(command.task, command.piece, command.attempt)
-        self._chunks[command.worker] = chunk
+        pieces = (command.piece, *command.more)
+        self._chunks[command.worker] = _Chunk(command.task, pieces, command.attempt)
 
-        def job() -> Report:
+        def job() -> Reports:
             if command.delay_s:
                 self._cancelling.wait(command.delay_s)
-            return run_chunk(session, context.journal, prepared, command.piece, context.clock)
+            reports: list[Report] = []
+            for piece in pieces:
+                report = run_chunk(session, context.journal, prepared, piece, context.clock)
+                reports.append(report)
+                if isinstance(report, ChunkErrorReport):
+                    break
+            return tuple(reports)
 
         label = self._labels[command.task]
         self._emit(
@@ -233,41 +240,41 @@ class Runner:
         if answer.crash is not None:
             raise answer.crash
         chunk = self._chunks.pop(answer.worker)
-        match answer.answer:
-            case ChunkDoneReport() as report:
-                event = self._done(answer.worker, chunk, report)
-            case ChunkErrorReport() as report:
-                event = self._failed(answer.worker, chunk, report)
-            case None:
-                return
-            case _ as unreachable:
-                assert_never(unreachable)
-        self._carry_out(self._scheduler.handle(event))
+        for piece, report in zip(chunk.pieces, answer.answer or (), strict=False):
+            if isinstance(report, ChunkDoneReport):
+                event = self._done(answer.worker, chunk.task, piece, report)
+            else:
+                event = self._failed(answer.worker, chunk, piece, report)
+            self._carry_out(self._scheduler.handle(event))
 
-    def _done(self, worker: int, chunk: _Chunk, report: ChunkDoneReport) -> messages.Event:
-        running = self._tasks[chunk.task]
+    def _done(
+        self, worker: int, task: int, piece: Range, report: ChunkDoneReport
+    ) -> messages.Event:
+        running = self._tasks[task]
         running.chunks += 1
         if report.rows is not None:
             running.rows += report.rows
             running.counts = True
-        label = self._labels[chunk.task]
+        label = self._labels[task]
         self._tell(label, report.notices)
         self._emit(
             events.ChunkFinished(
                 label.id,
                 worker,
-                chunk.piece.lo,
-                chunk.piece.hi,
+                piece.lo,
+                piece.hi,
                 report.rows,
                 report.seconds,
                 self._at_s(),
             )
         )
         if running.prepared.plan.split is None:
-            self._context.on_result(chunk.task, report.results)
+            self._context.on_result(task, report.results)
         return messages.ChunkDone(worker, report.seconds)
 
-    def _failed(self, worker: int, chunk: _Chunk, report: ChunkErrorReport) -> messages.Event:
+    def _failed(
+        self, worker: int, chunk: _Chunk, piece: Range, report: ChunkErrorReport
+    ) -> messages.Event:
         label = self._labels[chunk.task]
         self._tell(label, report.notices)
         if self._interrupts > 1:  # cancelled by the user: nothing is wrong with the task
@@ -286,8 +293,8 @@ class Runner:
                 events.ChunkRetried(
                     label.id,
                     worker,
-                    chunk.piece.lo,
-                    chunk.piece.hi,
+                    piece.lo,
+                    piece.hi,
                     chunk.attempt,
                     0.0,
                     report.error.message,

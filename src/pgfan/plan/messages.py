@@ -112,13 +112,18 @@ class Prepare:
 
 @dataclass(frozen=True)
 class StartChunk:
-    """Run `piece` of the task on the worker after `delay_s`; `attempt` counts from 1."""
+    """Run `piece` of the task on the worker after `delay_s`; `attempt` counts from 1.
+
+    `more` are further chunks to run after it, each its own transaction and each answered for, in
+    order, until one fails: chunks so short that asking between them would cost more than they do.
+    """
 
     worker: int
     task: int
     piece: Range
     attempt: int = 1
     delay_s: float = 0.0
+    more: tuple[Range, ...] = ()
 
 
 @dataclass(frozen=True)

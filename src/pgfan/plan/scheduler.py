@@ -48,6 +48,11 @@ ATTEMPTS_MAX = 10
 DELAY_S_FIRST = 0.1
 DELAY_S_MAX = 5.0
 HISTORY_MAX = 40
+BATCH_MAX = 64
+BATCH_SHARE = 4
+"""A batch is at most this part of a worker's fair share of what is left."""
+BATCH_TICK_S = 1e-4
+"""No chunk is taken to be shorter than this."""
 
 
 class IllegalEventError(Exception):
@@ -64,10 +69,14 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class SchedulerOptions:
-    """`keep_going`: a failed task does not keep those after it from running."""
+    """`keep_going`: a failed task does not keep those after it from running.
+
+    `batch_s`: chunks that together take about so many seconds are handed out at once; 0 never.
+    """
 
     sizing: SizingOptions = field(default_factory=SizingOptions)
     keep_going: bool = False
+    batch_s: float = 0.0
 
 
 @dataclass
@@ -86,7 +95,7 @@ class _Task:
 @dataclass(frozen=True)
 class _Busy:
     task: int
-    piece: Range
+    pieces: deque[Range]
     attempt: int
 
 
@@ -234,6 +243,7 @@ class Scheduler:
 
     def _start(self, worker: int, number: int, task: _Task) -> StartChunk:
         delay_s = 0.0
+        more: tuple[Range, ...] = ()
         if task.retries:
             piece, attempt = task.retries.popleft()
             if attempt > 1:
@@ -244,46 +254,63 @@ class Scheduler:
                 raise self._illegal(f"task {number} runs without a sizer")
             units = task.sizer.next_units(len(task.left), self._workers_present())
             piece, attempt = task.left.take(units), 1
+            more = self._more(task, task.sizer, units)
         self._idle.remove(worker)
-        self._busy[worker] = _Busy(number, piece, attempt)
+        self._busy[worker] = _Busy(number, deque((piece, *more)), attempt)
         task.running += 1
-        return StartChunk(worker, number, piece, attempt, delay_s)
+        return StartChunk(worker, number, piece, attempt, delay_s, more)
 
-    def _release(self, worker: int) -> tuple[_Busy, _Task]:
-        busy = self._busy.pop(worker, None)
+    def _more(self, task: _Task, sizer: ChunkSizer, units: int) -> tuple[Range, ...]:
+        """Chunks to hand out with the first one, when they are very short."""
+        seconds = sizer.seconds_for(units)
+        if seconds is None or not self._options.batch_s:
+            return ()
+        fair = len(task.left) // (units * BATCH_SHARE * self._workers_present())
+        count = min(BATCH_MAX, fair, int(self._options.batch_s / max(seconds, BATCH_TICK_S)))
+        return tuple(task.left.take(units) for _ in range(count - 1))
+
+    def _release(self, worker: int, *, failed: bool) -> tuple[_Busy, Range, _Task]:
+        """Take the worker's oldest chunk back; the worker is idle when it has no more."""
+        busy = self._busy.get(worker)
         if busy is None:
             raise self._illegal(f"worker {worker} reports on a chunk that it does not have")
         task = self._tasks[busy.task]
-        task.running -= 1
-        self._idle.add(worker)
-        return busy, task
+        piece = busy.pieces.popleft()
+        if failed:  # those after it were not begun
+            while busy.pieces:
+                task.left.add(busy.pieces.popleft())
+        if not busy.pieces:
+            del self._busy[worker]
+            task.running -= 1
+            self._idle.add(worker)
+        return busy, piece, task
 
     def _chunk_done(self, event: ChunkDone) -> list[Command]:
-        busy, task = self._release(event.worker)
+        busy, piece, task = self._release(event.worker, failed=False)
         if task.sizer is not None:
-            task.sizer.observe(len(busy.piece), event.seconds)
+            task.sizer.observe(len(piece), event.seconds)
         if self._away:  # somebody's backend ended: there may be room again
             self._idle |= self._away
             self._away.clear()
         return self._settle(busy.task)
 
     def _chunk_failed(self, event: ChunkFailed) -> list[Command]:
-        busy, task = self._release(event.worker)
+        busy, piece, task = self._release(event.worker, failed=True)
         match event.disposition:
             case "duplicate":
                 pass  # done before, by a COMMIT whose answer was lost
             case "renew" if busy.attempt < ATTEMPTS_MAX:
-                task.retries.append((busy.piece, busy.attempt + 1))
+                task.retries.append((piece, busy.attempt + 1))
                 if task.state == "running":
                     task.state = "renewing"
                     return [Renew(busy.task)]
             # A piece that was tried before may be in doubt, and its halves would not meet its row.
-            case "halve" if len(busy.piece) > 1 and busy.attempt == 1:
-                task.retries.extend((half, 1) for half in busy.piece.halves())
+            case "halve" if len(piece) > 1 and busy.attempt == 1:
+                task.retries.extend((half, 1) for half in piece.halves())
             case "again" if busy.attempt < ATTEMPTS_MAX:
-                task.retries.append((busy.piece, busy.attempt + 1))
+                task.retries.append((piece, busy.attempt + 1))
             case "halve" if busy.attempt in range(2, ATTEMPTS_MAX):
-                task.retries.append((busy.piece, busy.attempt + 1))
+                task.retries.append((piece, busy.attempt + 1))
             case "fatal" | "again" | "halve" | "renew":
                 task.state = "failing"
             case _:
@@ -291,13 +318,13 @@ class Scheduler:
         return self._settle(busy.task)
 
     def _unavailable(self, event: WorkerUnavailable) -> list[Command]:
-        busy, task = self._release(event.worker)
+        busy, piece, task = self._release(event.worker, failed=True)
         if self._busy:  # others go on; come back when one of them has ended a chunk
-            task.retries.append((busy.piece, busy.attempt))
+            task.retries.append((piece, busy.attempt))
             self._idle.discard(event.worker)
             self._away.add(event.worker)
         elif busy.attempt < ATTEMPTS_MAX:
-            task.retries.append((busy.piece, busy.attempt + 1))
+            task.retries.append((piece, busy.attempt + 1))
         else:
             task.state = "failing"
         return self._settle(busy.task)

@@ -33,6 +33,11 @@ RUN_AGAIN = frozenset({"vacuum", "check point", "reindex", "cluster", "alter sys
 """Statements outside of transactions that may be run again when nobody knows how they ended."""
 
 
+NO_FLUSH = ("SET synchronous_commit = off",)
+"""For chunks: chunk and journal row are lost together in a crash, and the commit that marks the
+task done is synchronous, which makes all commits before it durable."""
+
+
 @dataclass(frozen=True)
 class ResumeOptions:
     """What the user said about going on.
@@ -87,7 +92,7 @@ class PostgresCoordinator:
         if before is not None and not self._options.new_snapshot:
             refuse_if_changed(before.state, snapshot.state)
         self._sources[number] = snapshot
-        return _begin_split(snapshot, journaled=self._journal is not None)
+        return _begin_split(snapshot)
 
     def finish(self, number: int, rows: int | None, chunks: int, seconds: float) -> None:
         """See `pgfan.ports.Coordinator.finish`."""
@@ -175,7 +180,7 @@ class PostgresCoordinator:
         texts = [statement.text for statement in item.statements]
         begin = "BEGIN;"
         if plan.split is not None:
-            begin = _begin_split(snapshot, journaled=self._journal is not None)
+            begin = _begin_split(snapshot)
         elif item.is_block:
             begin = texts[0] + ";"
         return PreparedTask(
@@ -183,7 +188,7 @@ class PostgresCoordinator:
             plan=plan,
             begin=begin,
             statements=tuple(texts[1:-1] if item.is_block else texts),
-            settings=item.settings,
+            settings=item.settings + (NO_FLUSH if plan.split and self._journal else ()),
             done=totals.done,
             rows_done=totals.rows,
             chunks_done=totals.chunks,
@@ -229,16 +234,9 @@ class PostgresCoordinator:
         return call()
 
 
-def _begin_split(snapshot: Snapshot | None, *, journaled: bool) -> str:
-    """The start of a chunk's transaction.
-
-    Chunks need no flush of their own: chunk and journal row are lost together in a crash, and the
-    commit that marks the task done is synchronous and makes all before it durable.
-    """
-    begin = "BEGIN ISOLATION LEVEL READ COMMITTED;"
-    if snapshot is not None:
-        begin = (
-            "BEGIN ISOLATION LEVEL REPEATABLE READ;"
-            f"SET TRANSACTION SNAPSHOT {literal(snapshot.name)};"
-        )
-    return begin + ("SET LOCAL synchronous_commit = off;" if journaled else "")
+def _begin_split(snapshot: Snapshot | None) -> str:
+    """The start of a chunk's transaction."""
+    if snapshot is None:
+        return "BEGIN ISOLATION LEVEL READ COMMITTED;"
+    name = literal(snapshot.name)
+    return f"BEGIN ISOLATION LEVEL REPEATABLE READ;SET TRANSACTION SNAPSHOT {name};"
