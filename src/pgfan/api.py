@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pgfan.errors import DatabaseError, PgfanError, UsageError
-from pgfan.execute.runner import RunContext, Runner, TaskLabel
+from pgfan.execute.account import TaskLabel
+from pgfan.execute.runner import RunContext, Runner
 from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
 from pgfan.plan.sizing import SizingOptions
@@ -348,7 +349,8 @@ def place_error(item: ScriptItem, error: PgfanError, index: int) -> PgfanError:
 def _label(number: int, item: ScriptItem) -> TaskLabel:
     position = item.first.position
     source = f"{position.source}:{position.line}"
-    return TaskLabel(str(number + 1), source, item.kind, excerpt(item.first.text))
+    text = "; ".join(statement.text for statement in item.statements)
+    return TaskLabel(str(number + 1), source, item.kind, excerpt(text))
 
 
 def _silent() -> Progress:

@@ -115,9 +115,18 @@ class PreparedTask:
     done: tuple[Range, ...] = ()
     rows_done: int = 0
     chunks_done: int = 0
-    seconds_done: float = 0.0
+    counts: bool = False
+    """Whether `rows_done` is a count, and not just the absence of one."""
     skipped: bool = False
     rolls_back: bool = False
+
+
+@dataclass(frozen=True)
+class ChunksLost:
+    """What the journal holds of a task after a crash of the server took some of it."""
+
+    done: tuple[Range, ...]
+    rows: int
 
 
 class Coordinator(Protocol):
@@ -134,8 +143,14 @@ class Coordinator(Protocol):
         """A new snapshot in place of a lost one: the new `begin`. Raises ResumeRefusedError."""
         ...
 
-    def finish(self, number: int, rows: int | None, chunks: int, seconds: float) -> None:
-        """Mark the task done, durably."""
+    def finish(
+        self, number: int, rows: int | None, chunks: int, seconds: float
+    ) -> ChunksLost | None:
+        """Mark the task done, durably; or, when the journal lacks chunks that were committed, not.
+
+        A crash of the server takes the last commits that were not flushed, and all of an unlogged
+        table: work and journal rows together.
+        """
         ...
 
     def fail(self, number: int, error: PgfanError | None) -> None:

@@ -10,36 +10,24 @@ import threading
 from collections import deque
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from pgfan import events
-from pgfan.errors import PgfanError
-from pgfan.execute.outcome import RunResult, TaskOutcome
+from pgfan.errors import InterruptedRunError, PgfanError
+from pgfan.execute.account import RunAccount, TaskLabel
 from pgfan.execute.threads import WorkerAnswer, WorkerThreads
-from pgfan.execute.worker import ChunkDoneReport, ChunkErrorReport, run_chunk
+from pgfan.execute.worker import ChunkDoneReport, ChunkErrorReport, Report, run_chunks
 from pgfan.plan import messages
 from pgfan.ports import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pgfan.execute.outcome import RunResult
     from pgfan.plan.ranges import Range
     from pgfan.plan.scheduler import Scheduler
-    from pgfan.ports import Clock, Coordinator, Journal, PreparedTask, Progress, Session
+    from pgfan.ports import Clock, Coordinator, Journal, Progress, Session
 
-Report: TypeAlias = ChunkDoneReport | ChunkErrorReport
-Reports: TypeAlias = tuple[Report, ...]
 STOP_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True)
-class TaskLabel:
-    """How a task is named in events and results."""
-
-    id: str
-    source: str
-    kind: str
-    title: str
 
 
 @dataclass(frozen=True)
@@ -58,38 +46,25 @@ class RunContext:
     resumed: bool = False
 
 
-@dataclass
-class _Running:
-    prepared: PreparedTask
-    began_s: float
-    rows: int
-    chunks: int
-    counts: bool = False
-    error: PgfanError | None = None
-
-
 @dataclass(frozen=True)
-class _Chunk:
+class _Batch:
     task: int
     pieces: tuple[Range, ...]
     attempt: int
 
 
 class Runner:
-    """Runs the tasks `labels` stand for, once. `interrupt` may be called from a signal handler."""
+    """Runs the tasks that `labels` name, once. `interrupt` may be called by a signal handler."""
 
     def __init__(
         self, context: RunContext, scheduler: Scheduler, labels: Sequence[TaskLabel]
     ) -> None:
         self._context = context
         self._scheduler = scheduler
-        self._labels = labels
-        self._answers: SimpleQueue[WorkerAnswer[Reports] | None] = SimpleQueue()
-        self._threads: WorkerThreads[Reports] = WorkerThreads(self._answers)
-        self._tasks: dict[int, _Running] = {}
-        self._chunks: dict[int, _Chunk] = {}
-        self._outcomes: dict[int, TaskOutcome] = {}
-        self._began_s = 0.0
+        self._account = RunAccount(context.run_id, labels, context.progress, context.clock)
+        self._answers: SimpleQueue[WorkerAnswer[tuple[Report, ...]] | None] = SimpleQueue()
+        self._threads: WorkerThreads[tuple[Report, ...]] = WorkerThreads(self._answers)
+        self._batches: dict[int, _Batch] = {}
         self._interrupts = 0
         self._cancelling = threading.Event()
 
@@ -99,11 +74,8 @@ class Runner:
 
     def run(self) -> RunResult:
         """Run to the end, or to the interruption."""
-        self._began_s = self._context.clock.now_s()
         jobs = len(self._context.sessions)
-        self._emit(
-            events.RunStarted(self._context.run_id, jobs, len(self._labels), self._context.resumed)
-        )
+        self._account.run_started(jobs, resumed=self._context.resumed)
         try:
             self._carry_out(self._scheduler.handle(messages.Begin()))
             while not self._scheduler.is_over:
@@ -111,7 +83,7 @@ class Runner:
         finally:
             self._cancelling.set()
             self._threads.stop(STOP_TIMEOUT_S)
-        return self._result(jobs)
+        return self._account.conclude(jobs, interrupted=bool(self._interrupts))
 
     # Commands -----------------------------------------------------------------------------------
 
@@ -138,97 +110,69 @@ class Runner:
                 assert_never(command)
 
     def _prepare(self, number: int) -> Sequence[messages.Command]:
-        began_s = self._context.clock.now_s()
+        context, began_s = self._context, self._context.clock.now_s()
         try:
-            prepared = self._context.coordinator.prepare(number)
+            prepared = context.coordinator.prepare(number)
         except PgfanError as error:
-            self._refuse(number, error, began_s)
+            placed = context.on_error(number, error, 0)
+            context.coordinator.fail(number, placed)
+            self._account.refuse(number, placed, began_s)
             return self._scheduler.handle(messages.PrepareFailed(number))
-        running = _Running(prepared, began_s, prepared.rows_done, prepared.chunks_done)
-        running.counts = bool(prepared.chunks_done)
-        self._tasks[number] = running
+        self._account.add(number, prepared, began_s)
         if prepared.skipped:
-            self._close(number, "skipped")
+            self._account.close(number, "skipped")
             return self._scheduler.handle(messages.Skipped(number))
+        self._account.task_started(number)
         split = prepared.plan.split
-        total = split.total if split else 1
-        label = self._labels[number]
-        self._emit(
-            events.TaskStarted(
-                label.id,
-                label.source,
-                label.kind,
-                label.title,
-                prepared.plan.verdict,
-                split.key if split else None,
-                split.unit if split else "rows",
-                total,
-                sum(len(piece) for piece in prepared.done),
-                self._at_s(),
-            )
-        )
+        total, per_unit = (split.total, split.rows_per_unit) if split else (1, 1.0)
+        pinned = None if split else 0
         return self._scheduler.handle(
-            messages.Prepared(
-                number,
-                total,
-                prepared.done,
-                None if split else 0,
-                split.rows_per_unit if split else 1.0,
-            )
+            messages.Prepared(number, total, prepared.done, pinned, per_unit)
         )
 
     def _start(self, command: messages.StartChunk) -> None:
         context = self._context
-        prepared = self._tasks[command.task].prepared
+        prepared = self._account[command.task].prepared
         session = context.sessions[command.worker]
         pieces = (command.piece, *command.more)
-        self._chunks[command.worker] = _Chunk(command.task, pieces, command.attempt)
+        self._batches[command.worker] = _Batch(command.task, pieces, command.attempt)
 
-        def job() -> Reports:
+        def job() -> tuple[Report, ...]:
             if command.delay_s:
                 self._cancelling.wait(command.delay_s)
-            reports: list[Report] = []
-            for piece in pieces:
-                report = run_chunk(session, context.journal, prepared, piece, context.clock)
-                reports.append(report)
-                if isinstance(report, ChunkErrorReport):
-                    break
-            return tuple(reports)
+            if self._cancelling.is_set():
+                return (ChunkErrorReport(InterruptedRunError("cancelled"), "again"),)
+            return run_chunks(session, context.journal, prepared, pieces, context.clock)
 
-        label = self._labels[command.task]
-        self._emit(
-            events.ChunkStarted(
-                label.id, command.worker, command.piece.lo, command.piece.hi, self._at_s()
-            )
-        )
+        self._account.chunk_started(command.task, command.worker, command.piece)
         self._threads.submit(command.worker, job)
 
     def _renew(self, number: int) -> Sequence[messages.Command]:
-        running = self._tasks[number]
+        running = self._account[number]
         try:
             begin = self._context.coordinator.renew(number)
         except PgfanError as error:
-            running.error = error
+            running.error = self._context.on_error(number, error, 0)
             return self._scheduler.handle(messages.PrepareFailed(number))
         running.prepared = replace(running.prepared, begin=begin)
         return self._scheduler.handle(messages.Renewed(number))
 
     def _finish(self, number: int) -> Sequence[messages.Command]:
-        running = self._tasks[number]
-        seconds = self._context.clock.now_s() - running.began_s + running.prepared.seconds_done
-        rows = running.rows if running.counts or running.prepared.plan.split else None
-        self._context.coordinator.finish(number, rows, running.chunks, seconds)
+        running = self._account[number]
+        rows, seconds = running.rows_known, self._context.clock.now_s() - running.began_s
+        lost = self._context.coordinator.finish(number, rows, running.chunks, seconds)
+        if lost is not None:
+            self._account.chunks_lost(number, lost)
+            return self._scheduler.handle(messages.Reopened(number, lost.done))
         if running.prepared.plan.split is not None:
             self._context.on_result(number, (Result(f"INSERT 0 {rows or 0}"),))
-        self._close(number, "done")
+        self._account.close(number, "done")
         return self._scheduler.handle(messages.Finished(number))
 
     def _fail(self, number: int) -> None:
-        running = self._tasks.get(number)
-        if running is None:  # it never came to run: `_prepare` has said why
-            return
-        self._context.coordinator.fail(number, running.error)
-        self._close(number, "failed")
+        if number in self._account:  # otherwise `_prepare` has said why
+            self._context.coordinator.fail(number, self._account[number].error)
+            self._account.close(number, "failed")
 
     # Answers ------------------------------------------------------------------------------------
 
@@ -239,153 +183,47 @@ class Runner:
             return
         if answer.crash is not None:
             raise answer.crash
-        chunk = self._chunks.pop(answer.worker)
-        for piece, report in zip(chunk.pieces, answer.answer or (), strict=False):
+        batch = self._batches.pop(answer.worker)
+        for piece, report in zip(batch.pieces, answer.answer or (), strict=False):
+            self._account.notices(batch.task, report.notices)
             if isinstance(report, ChunkDoneReport):
-                event = self._done(answer.worker, chunk.task, piece, report)
+                event = self._done(answer.worker, batch.task, piece, report)
             else:
-                event = self._failed(answer.worker, chunk, piece, report)
+                event = self._failed(answer.worker, batch, piece, report)
             self._carry_out(self._scheduler.handle(event))
 
     def _done(
         self, worker: int, task: int, piece: Range, report: ChunkDoneReport
     ) -> messages.Event:
-        running = self._tasks[task]
-        running.chunks += 1
-        if report.rows is not None:
-            running.rows += report.rows
-            running.counts = True
-        label = self._labels[task]
-        self._tell(label, report.notices)
-        self._emit(
-            events.ChunkFinished(
-                label.id,
-                worker,
-                piece.lo,
-                piece.hi,
-                report.rows,
-                report.seconds,
-                self._at_s(),
-            )
-        )
-        if running.prepared.plan.split is None:
+        self._account.chunk_done(task, worker, piece, report)
+        if self._account[task].prepared.plan.split is None:
             self._context.on_result(task, report.results)
         return messages.ChunkDone(worker, report.seconds)
 
     def _failed(
-        self, worker: int, chunk: _Chunk, piece: Range, report: ChunkErrorReport
+        self, worker: int, batch: _Batch, piece: Range, report: ChunkErrorReport
     ) -> messages.Event:
-        label = self._labels[chunk.task]
-        self._tell(label, report.notices)
         if self._interrupts > 1:  # cancelled by the user: nothing is wrong with the task
             return messages.ChunkFailed(worker, "again")
-        if report.no_connection:
-            text = f"worker {worker} got no connection: {report.error.message}"
-            self._emit(events.Message("warning", text, self._at_s()))
-            self._tasks[chunk.task].error = report.error
-            return messages.WorkerUnavailable(worker)
-        error = self._context.on_error(chunk.task, report.error, report.statement)
-        running = self._tasks[chunk.task]
+        running = self._account[batch.task]
+        error = self._context.on_error(batch.task, report.error, report.statement)
         if running.error is None or report.disposition == "fatal":
             running.error = error
+        if report.no_connection:
+            self._account.say("warning", f"worker {worker} gets no connection: {error.message}")
+            return messages.WorkerUnavailable(worker)
         if report.disposition != "fatal":
-            self._emit(
-                events.ChunkRetried(
-                    label.id,
-                    worker,
-                    piece.lo,
-                    piece.hi,
-                    chunk.attempt,
-                    0.0,
-                    report.error.message,
-                    self._at_s(),
-                )
-            )
+            self._account.chunk_retried(batch.task, worker, piece, batch.attempt, error.message)
         return messages.ChunkFailed(worker, report.disposition)
 
     def _stop_or_cancel(self) -> None:
         self._interrupts += 1
         if self._interrupts == 1:
-            text = "stopping after the chunks that run now; once more cancels them"
-            self._emit(events.Message("warning", text, self._at_s()))
+            self._account.say(
+                "warning", "stopping after the chunks that run now; once more cancels them"
+            )
             self._carry_out(self._scheduler.handle(messages.Drain()))
             return
         self._cancelling.set()
-        for worker in self._chunks:
+        for worker in self._batches:
             self._context.sessions[worker].cancel()
-
-    # Results ------------------------------------------------------------------------------------
-
-    def _refuse(self, number: int, error: PgfanError, began_s: float) -> None:
-        """A task that could not be prepared."""
-        error = self._context.on_error(number, error, 0)
-        self._context.coordinator.fail(number, error)
-        label = self._labels[number]
-        seconds = self._context.clock.now_s() - began_s
-        self._outcomes[number] = TaskOutcome(
-            label.id, label.source, label.kind, "failed", seconds=seconds, error=error
-        )
-        self._emit(
-            events.TaskFinished(
-                label.id, label.source, "failed", None, 0, seconds, error.message, self._at_s()
-            )
-        )
-
-    def _close(self, number: int, state: events.TaskState) -> None:
-        running = self._tasks[number]
-        label = self._labels[number]
-        plan = running.prepared.plan
-        seconds = self._context.clock.now_s() - running.began_s
-        rows = running.rows if running.counts or (plan.split and state == "done") else None
-        error = running.error if state == "failed" else None
-        self._outcomes[number] = TaskOutcome(
-            id=label.id,
-            source=label.source,
-            kind=label.kind,
-            state=state,
-            verdict=plan.verdict,
-            key=plan.split.key if plan.split else None,
-            reasons=plan.reasons,
-            hazards=plan.hazards,
-            chunks=running.chunks,
-            rows=rows,
-            seconds=seconds,
-            error=error,
-        )
-        text = error.message if error else None
-        self._emit(
-            events.TaskFinished(
-                label.id,
-                label.source,
-                state,
-                rows,
-                running.chunks,
-                seconds,
-                text,
-                self._at_s(),
-            )
-        )
-
-    def _result(self, jobs: int) -> RunResult:
-        for number, running in self._tasks.items():
-            if number not in self._outcomes and running.chunks:
-                self._close(number, "not run")  # interrupted: part of it is in the journal
-        outcomes = []
-        for number, label in enumerate(self._labels):
-            not_run = TaskOutcome(label.id, label.source, label.kind, "not run")
-            outcomes.append(self._outcomes.get(number, not_run))
-        ok = all(outcome.state in {"done", "skipped"} for outcome in outcomes)
-        interrupted = bool(self._interrupts) and not ok
-        seconds = self._at_s()
-        self._emit(events.RunFinished(self._context.run_id, ok, interrupted, seconds))
-        return RunResult(self._context.run_id, ok, seconds, jobs, tuple(outcomes), interrupted)
-
-    def _tell(self, label: TaskLabel, notices: Sequence[tuple[str, str]]) -> None:
-        for severity, text in notices:
-            self._emit(events.Notice(label.id, severity, text, self._at_s()))
-
-    def _emit(self, event: events.Event) -> None:
-        self._context.progress.emit(event)
-
-    def _at_s(self) -> float:
-        return self._context.clock.now_s() - self._began_s

@@ -1,14 +1,15 @@
-"""One chunk: its journal row, its work, its COMMIT, and what to make of an error in any of them.
+"""Chunks in one session: journal row, work, COMMIT, and what to make of an error in any of them.
 
-Two round trips: BEGIN, the row and the statement; then the row's figures and COMMIT. An error in
-the first leaves nothing behind. A connection that breaks in the second leaves a doubt, which the
-same chunk run again settles: its row is there, or it is not.
+A chunk takes two messages: BEGIN, its row and the statement; then the row's figures and COMMIT.
+An error in the first leaves nothing behind. A connection that breaks in the second leaves a doubt,
+which the same chunk run again settles: its row is there, or it is not. In a batch the closing of
+one chunk travels with the opening of the next, so that a short chunk costs one round trip.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.errors import (
     ConnectionFailedError,
@@ -25,6 +26,8 @@ from pgfan.plan.sqlstate import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgfan.plan.messages import Disposition
     from pgfan.plan.ranges import Range
     from pgfan.ports import Clock, Journal, PreparedTask, Result, Session
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 ROLLED_BACK = "25P02"
 SEPARATOR = "\n;"
 """A statement's text may end in a line comment."""
-AT_COMMIT = -1
+SNAPSHOT = "SET TRANSACTION SNAPSHOT"
 _TIMEOUT = (
     "SELECT setting FROM pg_catalog.pg_settings "
     "WHERE name OPERATOR(pg_catalog.=) 'statement_timeout'"
@@ -62,147 +65,214 @@ class ChunkErrorReport:
     """Which of the task's statements failed, from 0."""
 
 
-def run_chunk(
-    session: Session, journal: Journal | None, task: PreparedTask, piece: Range, clock: Clock
-) -> ChunkDoneReport | ChunkErrorReport:
-    """Run one chunk in `session`, whatever happens; only bugs of pgfan's own raise."""
-    started_s = clock.now_s()
-    try:
-        session.prepare(task.settings)
-        return _transaction(session, journal, task, piece, clock)
-    except DatabaseError as error:
-        return _refused(session, journal, task, piece, (error, clock.now_s() - started_s))
-    except ConnectionLostError as error:
-        # Outside of a journal nothing can settle the doubt.
-        lost_for_good = error.in_doubt and (journal is None or not task.begin)
-        return ChunkErrorReport(error, "fatal" if lost_for_good else "again")
-    except ConnectionFailedError as error:
-        full = error.sqlstate == TOO_MANY_CONNECTIONS
-        return ChunkErrorReport(error, "again", no_connection=full)
-    except PgfanError as error:
-        return ChunkErrorReport(error, "fatal")
+Report: TypeAlias = ChunkDoneReport | ChunkErrorReport
 
 
-def _transaction(
-    session: Session, journal: Journal | None, task: PreparedTask, piece: Range, clock: Clock
-) -> ChunkDoneReport:
-    split = task.plan.split
-    body = (split.statement(piece),) if split else task.statements
-    prefix = task.begin
-    unlogged = task.plan.unlogged
-    if journal is not None:
-        prefix += journal.claim(task.key, piece.lo, piece.hi, unlogged=unlogged)
-    started_s = clock.now_s()
-    try:
-        results = session.execute(prefix + SEPARATOR.join(body))
-    except DatabaseError as error:
-        _relocate(error, prefix, body)
-        raise
-    seconds = clock.now_s() - started_s
-    answers = tuple(results[len(results) - len(body) :])
-    rows = answers[0].row_count if len(answers) == 1 else None
-    if task.rolls_back:
-        session.rollback()
-        return ChunkDoneReport(None, seconds, answers, _notices(session))
-    closing = ""
-    if journal is not None:
-        closing = journal.settle(task.key, piece.lo, rows, seconds, unlogged=unlogged)
-    commit(session, closing)
-    return ChunkDoneReport(rows, seconds, answers, _notices(session))
-
-
-def commit(session: Session, closing: str) -> None:
-    """Send `closing` and COMMIT. Raises DatabaseError when COMMIT became ROLLBACK."""
-    try:
-        answers = session.execute(f"{closing}COMMIT")
-    except ConnectionLostError as error:
-        error.in_doubt = True
-        raise
-    except DatabaseError as error:
-        error.completed = AT_COMMIT
-        raise
-    if answers[-1].tag != "COMMIT":
-        raise DatabaseError(
-            f"COMMIT was answered with {answers[-1].tag}: an error in the transaction had been "
-            "swallowed, and nothing of it is stored",
-            sqlstate=ROLLED_BACK,
-        )
-
-
-def _refused(
+def run_chunks(
     session: Session,
     journal: Journal | None,
     task: PreparedTask,
-    piece: Range,
-    failure: tuple[DatabaseError, float],
-) -> ChunkDoneReport | ChunkErrorReport:
-    error, seconds = failure
-    try:
-        session.rollback()
-        if journal is not None and journal.is_duplicate(error):
-            return _duplicate(session, journal, task, piece)
-        if task.plan.split is None and error.sqlstate in NOT_IN_A_TRANSACTION_BLOCK:
-            return _outside(session, journal, task, piece)
-        disposition = disposition_of(error.sqlstate)
-        # BEGIN; SET TRANSACTION SNAPSHOT: the second one failed.
-        if "SNAPSHOT" in task.begin and error.completed == 1:
-            disposition = "renew"
-        elif error.sqlstate == QUERY_CANCELED and not _timed_out(session, seconds):
-            disposition = "fatal"
-    except ConnectionLostError as lost:
-        return ChunkErrorReport(lost, "again")
-    except PgfanError as second:
-        return ChunkErrorReport(second, "fatal")
-    failed = max(0, error.completed - _prefix_length(task, journal))
-    return ChunkErrorReport(error, disposition, _notices(session), statement=failed)
+    pieces: Sequence[Range],
+    clock: Clock,
+) -> tuple[Report, ...]:
+    """Run `pieces` one after the other, each in its own transaction, until one fails.
 
-
-def _prefix_length(task: PreparedTask, journal: Journal | None) -> int:
-    return task.begin.count(";") + (journal is not None)
-
-
-def _duplicate(
-    session: Session, journal: Journal, task: PreparedTask, piece: Range
-) -> ChunkDoneReport:
-    """The row was there: the work is done. A row with another end would mean work done twice."""
-    hi, rows = journal.chunk_of(session, task.key, piece.lo, unlogged=task.plan.unlogged)
-    if hi != piece.hi:
-        raise InternalError(f"the journal has [{piece.lo}, {hi}) where {piece} was to be done")
-    return ChunkDoneReport(rows, 0.0, duplicate=True)
-
-
-def _outside(
-    session: Session, journal: Journal | None, task: PreparedTask, piece: Range
-) -> ChunkDoneReport | ChunkErrorReport:
-    """A statement barred from transactions: nothing of it has run yet, so run it on its own.
-
-    The journal says so first: if the client is lost now, nobody knows how it ended.
+    One report for each piece that was begun, in order; whatever happens is in a report, and only
+    bugs of pgfan's own raise.
     """
-    if len(task.statements) != 1:
-        raise DatabaseError("the statement cannot run inside a transaction block", sqlstate="25001")
-    try:
+    return _Batch(session, journal, task, clock).run(pieces)
+
+
+@dataclass(frozen=True)
+class _Worked:
+    """A chunk whose work is done and whose COMMIT has not been sent."""
+
+    piece: Range
+    report: ChunkDoneReport
+    closing: str
+    """The statements that end it, each with its semicolon, COMMIT last."""
+
+
+class _Batch:
+    def __init__(
+        self, session: Session, journal: Journal | None, task: PreparedTask, clock: Clock
+    ) -> None:
+        self._session = session
+        self._journal = journal
+        self._task = task
+        self._clock = clock
+        self._reports: list[Report] = []
+        # Statements in the opening of a chunk (BEGIN, its snapshot, its row), and in its closing.
+        journaled = journal is not None
+        self._opening_length = 1 + (SNAPSHOT in task.begin) + journaled
+        self._closing_length = 1 + journaled
+
+    def run(self, pieces: Sequence[Range]) -> tuple[Report, ...]:
+        worked: _Worked | None = None
+        for piece in pieces:
+            worked = self._work(piece, worked)
+            if worked is None:
+                return tuple(self._reports)
+        if worked is not None:
+            self._commit(worked)
+        return tuple(self._reports)
+
+    def _work(self, piece: Range, before: _Worked | None) -> _Worked | None:
+        """Commit the chunk `before` and do the work of `piece`; None when the batch ends here."""
+        task, journal = self._task, self._journal
+        body = (task.plan.split.statement(piece),) if task.plan.split else task.statements
+        closing = before.closing if before is not None else ""
+        opening = task.begin
         if journal is not None:
-            session.execute(journal.mark_outside(task.key))
-        results = session.execute(task.statements[0])
-        if journal is not None:
-            session.execute(
-                "BEGIN;" + journal.claim(task.key, piece.lo, piece.hi, unlogged=False) + "COMMIT"
-            )
-    except DatabaseError as error:
-        return ChunkErrorReport(error, "fatal", _notices(session))
-    except ConnectionLostError as error:
-        error.in_doubt = True
-        return ChunkErrorReport(error, "fatal")
-    return ChunkDoneReport(results[-1].row_count, 0.0, tuple(results), _notices(session))
+            opening += journal.claim(task.key, piece.lo, piece.hi, unlogged=task.plan.unlogged)
+        began_s = self._clock.now_s()
+        try:
+            self._session.prepare(task.settings)
+            results = self._session.execute(closing + opening + SEPARATOR.join(body))
+        except ConnectionLostError as error:
+            error.in_doubt = before is not None
+            self._reports.append(self._lost(error))
+            return None
+        except DatabaseError as error:
+            error.completed -= self._closing_length if before is not None else 0
+            if error.completed < 0:
+                self._reports.append(self._refused_commit(error))
+                return None
+            if before is not None:
+                self._reports.append(before.report)
+            _relocate(error, closing + opening, body)
+            failed = max(0, error.completed - self._opening_length)
+            seconds = self._clock.now_s() - began_s
+            self._reports.append(self._refused(piece, error, failed, seconds))
+            # A duplicate is done, and the batch could go on; it is too rare to be worth it.
+            return None
+        except PgfanError as error:
+            self._reports.append(self._unreachable(error))
+            return None
+        if before is not None:
+            self._reports.append(before.report)
+        return self._worked(piece, results, len(body), self._clock.now_s() - began_s)
+
+    def _worked(
+        self, piece: Range, results: list[Result], statements: int, seconds: float
+    ) -> _Worked:
+        task, journal = self._task, self._journal
+        answers = tuple(results[len(results) - statements :])
+        rows = answers[0].row_count if len(answers) == 1 else None
+        report = ChunkDoneReport(rows, seconds, answers, self._notices())
+        closing = "COMMIT;"
+        if task.rolls_back:
+            closing = "ROLLBACK;"
+        elif journal is not None:
+            unlogged = task.plan.unlogged
+            closing = journal.settle(task.key, piece.lo, rows, seconds, unlogged=unlogged) + closing
+        return _Worked(piece, report, closing)
+
+    def _commit(self, worked: _Worked) -> None:
+        try:
+            answers = self._session.execute(worked.closing)
+        except ConnectionLostError as error:
+            error.in_doubt = True
+            self._reports.append(self._lost(error))
+            return
+        except DatabaseError as error:
+            self._reports.append(self._refused_commit(error))
+            return
+        tag = answers[-1].tag
+        if tag == "COMMIT" or self._task.rolls_back:
+            self._reports.append(worked.report)
+            return
+        failure = DatabaseError(
+            f"COMMIT was answered with {tag}: an error in the transaction had been swallowed, "
+            "and nothing of it is stored",
+            sqlstate=ROLLED_BACK,
+        )
+        self._reports.append(ChunkErrorReport(failure, "fatal", self._notices()))
+
+    # Errors -------------------------------------------------------------------------------------
+
+    def _lost(self, error: ConnectionLostError) -> ChunkErrorReport:
+        # Without a journal nothing settles the doubt, nor tells what a crash took from a table.
+        for_good = self._journal is None and (error.in_doubt or self._task.plan.unlogged)
+        return ChunkErrorReport(error, "fatal" if for_good else "again", self._notices())
+
+    def _unreachable(self, error: PgfanError) -> ChunkErrorReport:
+        if not isinstance(error, ConnectionFailedError):
+            return ChunkErrorReport(error, "fatal")
+        full = error.sqlstate == TOO_MANY_CONNECTIONS
+        return ChunkErrorReport(error, "again" if full else "fatal", no_connection=full)
+
+    def _refused_commit(self, error: DatabaseError) -> ChunkErrorReport:
+        """An error in the closing of a chunk (a deferred constraint): all of it is rolled back."""
+        try:
+            self._session.rollback()
+        except PgfanError as second:
+            return self._unreachable(second)
+        error.statement_offset = None
+        return ChunkErrorReport(error, disposition_of(error.sqlstate), self._notices())
+
+    def _refused(self, piece: Range, error: DatabaseError, failed: int, seconds: float) -> Report:
+        """An error in the opening or the work of `piece`, in the task's statement `failed`."""
+        task, journal = self._task, self._journal
+        try:
+            self._session.rollback()
+            if journal is not None and journal.is_duplicate(error):
+                return self._duplicate(journal, piece)
+            if task.plan.split is None and error.sqlstate in NOT_IN_A_TRANSACTION_BLOCK:
+                return self._outside(piece, error)
+            disposition = disposition_of(error.sqlstate)
+            # BEGIN; SET TRANSACTION SNAPSHOT: the second one failed.
+            if SNAPSHOT in task.begin and error.completed == 1:
+                disposition = "renew"
+            elif error.sqlstate == QUERY_CANCELED and not self._timed_out(seconds):
+                disposition = "fatal"
+        except ConnectionLostError as lost:
+            return self._lost(lost)
+        except PgfanError as second:
+            return self._unreachable(second)
+        return ChunkErrorReport(error, disposition, self._notices(), statement=failed)
+
+    def _duplicate(self, journal: Journal, piece: Range) -> ChunkDoneReport:
+        """The row was there: the work is done. Another end would mean that it is done twice."""
+        task = self._task
+        hi, rows = journal.chunk_of(self._session, task.key, piece.lo, unlogged=task.plan.unlogged)
+        if hi != piece.hi:
+            raise InternalError(f"the journal has [{piece.lo}, {hi}) where {piece} was to be done")
+        return ChunkDoneReport(rows, 0.0, duplicate=True)
+
+    def _outside(self, piece: Range, refusal: DatabaseError) -> Report:
+        """A statement barred from transactions: nothing of it has run yet, so run it on its own.
+
+        The journal says so first: if the client is lost now, nobody knows how it ended.
+        """
+        task, journal, session = self._task, self._journal, self._session
+        if len(task.statements) != 1:
+            return ChunkErrorReport(refusal, "fatal", self._notices())
+        try:
+            if journal is not None:
+                session.execute(journal.mark_outside(task.key))
+            results = session.execute(task.statements[0])
+            if journal is not None:
+                claim = journal.claim(task.key, piece.lo, piece.hi, unlogged=task.plan.unlogged)
+                session.execute(f"BEGIN;{claim}COMMIT")
+        except DatabaseError as error:
+            session.rollback()
+            return ChunkErrorReport(error, "fatal", self._notices())
+        except ConnectionLostError as error:
+            error.in_doubt = True
+            return ChunkErrorReport(error, "fatal")
+        return ChunkDoneReport(results[-1].row_count, 0.0, tuple(results), self._notices())
+
+    def _timed_out(self, seconds: float) -> bool:
+        """Whether statement_timeout explains a cancel after `seconds`."""
+        timeout_ms = float(self._session.execute(_TIMEOUT)[0].rows[0][0] or 0)
+        return timeout_ms > 0 and seconds * 1000 >= timeout_ms
+
+    def _notices(self) -> tuple[tuple[str, str], ...]:
+        return tuple(self._session.notices())
 
 
-def _timed_out(session: Session, seconds: float) -> bool:
-    """Whether statement_timeout explains a cancel after `seconds`."""
-    timeout_ms = float(session.execute(_TIMEOUT)[0].rows[0][0] or 0)
-    return timeout_ms > 0 and seconds * 1000 >= timeout_ms
-
-
-def _relocate(error: DatabaseError, prefix: str, body: tuple[str, ...]) -> None:
+def _relocate(error: DatabaseError, prefix: str, body: Sequence[str]) -> None:
     """Count the error's place from the start of its own statement."""
     if error.statement_offset is None:
         return
@@ -212,7 +282,3 @@ def _relocate(error: DatabaseError, prefix: str, body: tuple[str, ...]) -> None:
             break
         offset -= len(text) + len(SEPARATOR)
     error.statement_offset = offset if offset >= 0 else None
-
-
-def _notices(session: Session) -> tuple[tuple[str, str], ...]:
-    return tuple(session.notices())

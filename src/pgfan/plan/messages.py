@@ -85,6 +85,14 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Reopened:
+    """The server crashed and lost chunks that were done: the journal holds `done` alone."""
+
+    task: int
+    done: tuple[Range, ...]
+
+
+@dataclass(frozen=True)
 class Drain:
     """Start nothing more; the run is over when what runs now has ended."""
 
@@ -99,6 +107,7 @@ Event: TypeAlias = (
     | WorkerUnavailable
     | Renewed
     | Finished
+    | Reopened
     | Drain
 )
 
@@ -135,7 +144,7 @@ class Renew:
 
 @dataclass(frozen=True)
 class Finish:
-    """Every range is done: mark the task in the journal; answer Finished."""
+    """Every range is done: mark the task in the journal; answer Finished or Reopened."""
 
     task: int
 

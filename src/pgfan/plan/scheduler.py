@@ -34,6 +34,7 @@ from pgfan.plan.messages import (
     PrepareFailed,
     Renew,
     Renewed,
+    Reopened,
     Skipped,
     StartChunk,
     WorkerUnavailable,
@@ -87,6 +88,7 @@ class _Task:
     ] = "waiting"
     left: RangeSet = field(default_factory=RangeSet)
     retries: deque[tuple[Range, int]] = field(default_factory=deque)
+    total: int = 0
     running: int = 0
     worker: int | None = None
     sizer: ChunkSizer | None = None
@@ -171,6 +173,8 @@ class Scheduler:
             case Finished():
                 self._enter(event.task, {"finishing"}, "done")
                 return []
+            case Reopened():
+                return self._reopened(event)
             case _:
                 assert_never(event)
 
@@ -192,14 +196,18 @@ class Scheduler:
 
     def _prepared(self, event: Prepared) -> list[Command]:
         task = self._enter(event.task, {"preparing"}, "running")
-        if event.total:
-            task.left.add(Range(0, event.total))
-        for piece in event.done:
-            task.left.remove(piece)
+        task.total = event.total
+        task.left = _all_but(event.total, event.done)
         task.worker = event.worker
         task.sizer = ChunkSizer(event.total, self._options.sizing.in_units(event.rows_per_unit))
         self._open.append(event.task)
         return self._settle(event.task)
+
+    def _reopened(self, event: Reopened) -> list[Command]:
+        task = self._enter(event.task, {"finishing"}, "running")
+        task.left = _all_but(task.total, event.done)
+        self._open.append(event.task)
+        return []
 
     def _prepare_failed(self, event: PrepareFailed) -> list[Command]:
         self._enter(event.task, {"preparing", "renewing"}, "failing")
@@ -344,3 +352,11 @@ class Scheduler:
     def _illegal(self, what: str) -> IllegalEventError:
         events = "\n".join(f"  {event}" for event in self._history)
         return IllegalEventError(f"{what}; the last events were\n{events}")
+
+
+def _all_but(total: int, done: tuple[Range, ...]) -> RangeSet:
+    """[0, total) without what is done."""
+    left = RangeSet([Range(0, total)] if total else ())
+    for piece in done:
+        left.remove(piece)
+    return left

@@ -121,23 +121,15 @@ class Analyst:
         template = _template(statement, split, chosen, facts, frozen_at)
         snapshot = None
         if split.reads:
-            snapshot = self.open_snapshot(item.settings, split, facts)
+            snapshot = self._snapshots.open(item.settings, _source_names(split, facts))
         plan = self._plan(split, chosen, template, facts)
         return Analysis(plan, snapshot, rows)
-
-    def open_snapshot(
-        self, settings: tuple[str, ...], split: Split, facts: CatalogFacts
-    ) -> Snapshot:
-        """Take the task's snapshot, with its sources locked against rewriting."""
-        tables, others = _source_names(split, facts)
-        return self._snapshots.open(settings, tables, others)
 
     def _plan(
         self, split: Split, chosen: _Chosen, template: Template, facts: CatalogFacts
     ) -> TaskPlan:
-        tables, others = _source_names(split, facts)
         pieces = (template.head, template.middle, template.tail)
-        sources = tuple(sorted([*tables, *others]))
+        sources = _source_names(split, facts)
         series = chosen.series
         if series is not None:
             unit: Unit = "steps" if series.total != series.count else "rows"
@@ -204,15 +196,10 @@ def _template(
     return restrict_series(tree, split, candidate, chosen.series.spec, facts, frozen_at)
 
 
-def _source_names(split: Split, facts: CatalogFacts) -> tuple[list[str], list[str]]:
-    """Quoted names of the tables read, and of the materialised views read."""
-    tables: list[str] = []
-    others: list[str] = []
-    for name in split.reads:
-        relation = facts.relations[name]
-        full = quoted((relation.schema, relation.name))
-        (others if relation.kind == "m" else tables).append(full)
-    return tables, others
+def _source_names(split: Split, facts: CatalogFacts) -> tuple[str, ...]:
+    """Quoted full names of the relations read."""
+    relations = [facts.relations[name] for name in split.reads]
+    return tuple(sorted({quoted((relation.schema, relation.name)) for relation in relations}))
 
 
 def _serial(*reasons: Reason, unlogged: bool = False) -> Analysis:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pgfan.errors import ConnectionLostError, ResumeRefusedError
-from pgfan.ports import PreparedTask
+from pgfan.ports import ChunksLost, PreparedTask
 from pgfan.postgres.journal import ChunkTotals
 from pgfan.postgres.quoting import literal
 from pgfan.postgres.snapshot import refuse_if_changed
@@ -94,13 +94,33 @@ class PostgresCoordinator:
         self._sources[number] = snapshot
         return _begin_split(snapshot)
 
-    def finish(self, number: int, rows: int | None, chunks: int, seconds: float) -> None:
+    def finish(
+        self, number: int, rows: int | None, chunks: int, seconds: float
+    ) -> ChunksLost | None:
         """See `pgfan.ports.Coordinator.finish`."""
-        self._let_go(number)
-        journal = self._journal
+        journal, prepared = self._journal, self._prepared[number]
         if journal is not None:
-            key = self._prepared[number].key
-            self._write(lambda: journal.finish_task(self._session, key, rows, chunks, seconds))
+            lost = self._write(lambda: self._mark_done(journal, prepared, (rows, chunks, seconds)))
+            if lost is not None:
+                return lost
+        self._let_go(number)
+        return None
+
+    def _mark_done(
+        self,
+        journal: PostgresJournal,
+        prepared: PreparedTask,
+        figures: tuple[int | None, int, float],
+    ) -> ChunksLost | None:
+        if prepared.rolls_back:
+            journal.finish_task(self._session, prepared.key, *figures)
+            return None
+        split, unlogged = prepared.plan.split, prepared.plan.unlogged
+        total = split.total if split else 1
+        if journal.finish_complete(self._session, prepared.key, total, figures, unlogged=unlogged):
+            return None
+        totals = journal.chunks(self._session, prepared.key, unlogged=unlogged)
+        return ChunksLost(totals.done, totals.rows)
 
     def fail(self, number: int, error: PgfanError | None) -> None:
         """See `pgfan.ports.Coordinator.fail`."""
@@ -130,11 +150,13 @@ class PostgresCoordinator:
         if record.state == "outside":
             return self._unknown(number, record)
         totals = journal.chunks(self._session, record.key, unlogged=record.plan.unlogged)
-        if record.state == "done" or (record.plan.split is None and totals.chunks):
+        total = record.plan.split.total if record.plan.split else 1
+        complete = sum(len(piece) for piece in totals.done) == total
+        # A crash has emptied an unlogged table, and its journal with it: it is done no more.
+        if complete or (record.state == "done" and not record.plan.unlogged):
             if record.state != "done":  # the client was lost between the COMMIT and this row
-                journal.finish_task(
-                    self._session, record.key, totals.rows, totals.chunks, totals.seconds
-                )
+                figures = (totals.rows, totals.chunks, totals.seconds)
+                journal.finish_task(self._session, record.key, *figures)
             return self._skipped(number, record)
         if record.plan.split is None or not totals.chunks:
             return None
@@ -164,7 +186,11 @@ class PostgresCoordinator:
     def _skipped(self, number: int, record: TaskRecord) -> PreparedTask:
         base = self._put_together(number, record.key, record.plan, None, None)
         return replace(
-            base, skipped=True, rows_done=record.rows or 0, chunks_done=record.chunks or 0
+            base,
+            skipped=True,
+            rows_done=record.rows or 0,
+            chunks_done=record.chunks or 0,
+            counts=record.rows is not None,
         )
 
     def _put_together(
@@ -182,7 +208,7 @@ class PostgresCoordinator:
         if plan.split is not None:
             begin = _begin_split(snapshot)
         elif item.is_block:
-            begin = texts[0] + ";"
+            begin = texts[0] + "\n;"  # it may end in a line comment
         return PreparedTask(
             key=key,
             plan=plan,
@@ -192,6 +218,7 @@ class PostgresCoordinator:
             done=totals.done,
             rows_done=totals.rows,
             chunks_done=totals.chunks,
+            counts=bool(totals.chunks),
             rolls_back=item.rolls_back,
         )
 

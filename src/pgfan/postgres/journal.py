@@ -301,8 +301,33 @@ class PostgresJournal:
     def finish_task(
         self, session: Session, task: int, rows: int | None, chunks: int, seconds: float
     ) -> None:
-        """Mark a task done. Its commit is synchronous, and so makes all its chunks durable."""
-        session.execute(
+        """Mark a task done, whatever chunks it has."""
+        session.execute(self._finish(task, rows, chunks, seconds))
+
+    def finish_complete(
+        self,
+        session: Session,
+        task: int,
+        total: int,
+        figures: tuple[int | None, int, float],
+        *,
+        unlogged: bool,
+    ) -> bool:
+        """Mark a task done if its chunks cover [0, `total`); False when some are missing.
+
+        Its commit is synchronous, and so makes all the chunks that it has seen durable. `figures`
+        are rows, chunks and seconds.
+        """
+        covered = (
+            "SELECT COALESCE(pg_catalog.sum(hi OPERATOR(pg_catalog.-) lo), '0') "
+            f"FROM {self._chunks(unlogged=unlogged)} WHERE task {EQ} '{task}'"
+        )
+        condition = f" AND ({covered}) {EQ} '{total}'"
+        result = session.execute(self._finish(task, *figures) + condition)[0]
+        return result.row_count == 1
+
+    def _finish(self, task: int, rows: int | None, chunks: int, seconds: float) -> str:
+        return (
             f"UPDATE {self._schema}.task SET state = 'done', rows = {literal(rows)}, "
             f"chunks = {chunks}, seconds = '{seconds:.6f}', error = NULL WHERE key {EQ} '{task}'"
         )

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from pgfan.errors import PgfanError, ResumeRefusedError
-from pgfan.postgres.quoting import array
+from pgfan.postgres.quoting import array, literal
 from pgfan.postgres.session import PostgresSession
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ SELECT pg_catalog.json_build_object(
         FROM down GROUP BY root) AS states))"""
 
 
+KINDS: LiteralString = """
+SELECT name, c.relkind FROM pg_catalog.unnest({names}) AS n(name)
+JOIN pg_catalog.pg_class c ON c.oid = name::pg_catalog.regclass"""
+TRANSACTION_TIMEOUT_SINCE = 170000
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """`name` for SET TRANSACTION SNAPSHOT; `state` of the sources for `difference`."""
@@ -57,35 +63,32 @@ class SnapshotHolder:
     def __init__(self, dsn: str) -> None:
         self._session = PostgresSession(dsn)
 
-    def open(
-        self, settings: tuple[str, ...], tables: Sequence[str], others: Sequence[str] = ()
-    ) -> Snapshot:
-        """Lock the sources and take a snapshot of them; the one before is let go.
-
-        `tables` and `others` (materialised views, which LOCK does not take) are quoted names.
-        """
+    def open(self, settings: tuple[str, ...], sources: Sequence[str]) -> Snapshot:
+        """Lock the sources (quoted names) and take a snapshot; the one before is let go."""
         self.close()
         session = self._session
         session.prepare(settings)
+        found = session.execute(KINDS.replace("{names}", array(list(sources))))[0].rows
+        views = [name or "" for name, kind in found if kind == "m"]
+        tables = [source for source in sources if source not in views]
         session.execute(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
             "SET LOCAL idle_in_transaction_session_timeout = 0"
         )
-        if int(session.execute("SHOW server_version_num")[0].rows[0][0] or 0) >= 170000:
+        if session.connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
             session.execute("SET LOCAL transaction_timeout = 0")
         if tables:
             session.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS SHARE MODE")
-        for other in others:
-            session.execute(f"SELECT FROM {other} LIMIT 0")
-        names = array([*tables, *others])
-        state = session.execute(STATE.replace("{names}", names))[0].rows[0][0]
+        for view in views:  # LOCK TABLE does not take materialised views
+            session.execute(f"SELECT FROM {view} LIMIT 0")
+        state = session.execute(STATE.replace("{names}", array(list(sources))))[0].rows[0][0]
         name = session.execute("SELECT pg_catalog.pg_export_snapshot()")[0].rows[0][0]
         return Snapshot(name or "", json.loads(state or "{}"))
 
     def blocks(self, relation: str) -> int:
         """Blocks of a relation as of now: every row that the snapshot sees lies below."""
         sql = (
-            f"SELECT pg_catalog.pg_relation_size({array([relation])}[1]::pg_catalog.regclass) "
+            f"SELECT pg_catalog.pg_relation_size({literal(relation)}::pg_catalog.regclass) "
             "/ pg_catalog.current_setting('block_size')::pg_catalog.int8"
         )
         return int(self._session.execute(sql)[0].rows[0][0] or 0)

@@ -58,7 +58,7 @@ ReasonCode: TypeAlias = Literal[
 
 Hazard: TypeAlias = Literal["not-atomic", "physical-order", "sequence-order"]
 
-HAZARDS: dict[Hazard, str] = {
+HAZARDS: dict[str, str] = {
     "not-atomic": "others see finished chunks while the statement runs, and a failure leaves them",
     "physical-order": "rows are stored in another order than ORDER BY gave them",
     "sequence-order": "sequence values are given to rows in another order",

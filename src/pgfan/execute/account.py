@@ -1,0 +1,223 @@
+"""What became of each task, told as events while it happens and as a result at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pgfan import events
+from pgfan.execute.outcome import RunResult, TaskOutcome
+from pgfan.sql.reasons import HAZARDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfan.errors import PgfanError
+    from pgfan.execute.worker import ChunkDoneReport
+    from pgfan.plan.ranges import Range
+    from pgfan.plan.task import TaskPlan
+    from pgfan.ports import ChunksLost, Clock, PreparedTask, Progress
+
+HEAVY_KINDS = frozenset({"insert", "update", "delete", "merge", "create table as"})
+QUIET_REASONS = frozenset({"small", "values"})
+"""Nobody expects these to be split."""
+
+
+@dataclass(frozen=True)
+class TaskLabel:
+    """How a task is named in events and results."""
+
+    id: str
+    source: str
+    kind: str
+    title: str
+
+
+@dataclass
+class RunningTask:
+    """A task that was prepared: its totals so far, all runs together, and its first error."""
+
+    prepared: PreparedTask
+    began_s: float
+    rows: int
+    chunks: int
+    counts: bool
+    """Whether any of its statements counts rows."""
+    error: PgfanError | None = None
+
+    @property
+    def rows_known(self) -> int | None:
+        """Rows so far; None when its statements count none."""
+        return self.rows if self.counts or self.prepared.plan.split else None
+
+
+class RunAccount:
+    """Keeps the books of one run. Called from the loop's thread alone."""
+
+    def __init__(
+        self, run_id: str, labels: Sequence[TaskLabel], progress: Progress, clock: Clock
+    ) -> None:
+        self._run_id = run_id
+        self._labels = labels
+        self._progress = progress
+        self._clock = clock
+        self._began_s = clock.now_s()
+        self._tasks: dict[int, RunningTask] = {}
+        self._outcomes: dict[int, TaskOutcome] = {}
+        self._hazards_told: set[str] = set()
+
+    def __getitem__(self, task: int) -> RunningTask:
+        return self._tasks[task]
+
+    def __contains__(self, task: int) -> bool:
+        return task in self._tasks
+
+    def at_s(self) -> float:
+        """Seconds since the run began."""
+        return self._clock.now_s() - self._began_s
+
+    def say(self, level: Literal["debug", "info", "warning"], text: str) -> None:
+        """Tell people something."""
+        self._progress.emit(events.Message(level, text, self.at_s()))
+
+    def run_started(self, jobs: int, *, resumed: bool) -> None:
+        """The run begins."""
+        self._progress.emit(events.RunStarted(self._run_id, jobs, len(self._labels), resumed))
+
+    def add(self, number: int, prepared: PreparedTask, began_s: float) -> None:
+        """A task was prepared."""
+        self._tasks[number] = RunningTask(
+            prepared, began_s, prepared.rows_done, prepared.chunks_done, prepared.counts
+        )
+
+    def task_started(self, number: int) -> None:
+        """A task's chunks are about to start: say how it is run, and why so."""
+        label, prepared = self._labels[number], self._tasks[number].prepared
+        split = prepared.plan.split
+        self._progress.emit(
+            events.TaskStarted(
+                label.id,
+                label.source,
+                label.kind,
+                label.title,
+                prepared.plan.verdict,
+                split.key if split else None,
+                split.unit if split else "rows",
+                split.total if split else 1,
+                sum(len(piece) for piece in prepared.done),
+                self.at_s(),
+            )
+        )
+        self._explain(label, prepared.plan)
+
+    def chunk_started(self, number: int, worker: int, piece: Range) -> None:
+        """A worker takes a range."""
+        label = self._labels[number]
+        self._progress.emit(events.ChunkStarted(label.id, worker, piece.lo, piece.hi, self.at_s()))
+
+    def chunk_done(self, number: int, worker: int, piece: Range, report: ChunkDoneReport) -> None:
+        """A chunk is committed."""
+        running, label = self._tasks[number], self._labels[number]
+        running.chunks += 1
+        if report.rows is not None:
+            running.rows += report.rows
+            running.counts = True
+        self._progress.emit(
+            events.ChunkFinished(
+                label.id, worker, piece.lo, piece.hi, report.rows, report.seconds, self.at_s()
+            )
+        )
+
+    def chunk_retried(
+        self, number: int, worker: int, piece: Range, attempt: int, reason: str
+    ) -> None:
+        """A chunk failed in a way that may pass."""
+        label = self._labels[number]
+        self._progress.emit(
+            events.ChunkRetried(
+                label.id, worker, piece.lo, piece.hi, attempt, 0.0, reason, self.at_s()
+            )
+        )
+
+    def chunks_lost(self, number: int, lost: ChunksLost) -> None:
+        """A crash of the server took chunks that were done."""
+        running = self._tasks[number]
+        running.rows, running.chunks = lost.rows, len(lost.done)
+        self.say("warning", "the server crashed and lost chunks that were done: again with them")
+
+    def notices(self, number: int, notices: Sequence[tuple[str, str]]) -> None:
+        """What the server had to say with a chunk."""
+        for severity, text in notices:
+            self._progress.emit(events.Notice(self._labels[number].id, severity, text, self.at_s()))
+
+    def refuse(self, number: int, error: PgfanError, began_s: float) -> None:
+        """A task could not be prepared."""
+        label = self._labels[number]
+        seconds = self._clock.now_s() - began_s
+        self._end(
+            number,
+            TaskOutcome(label.id, label.source, label.kind, "failed", seconds=seconds, error=error),
+        )
+
+    def close(self, number: int, state: events.TaskState) -> None:
+        """A task ended."""
+        running, label = self._tasks[number], self._labels[number]
+        plan = running.prepared.plan
+        self._end(
+            number,
+            TaskOutcome(
+                id=label.id,
+                source=label.source,
+                kind=label.kind,
+                state=state,
+                verdict=plan.verdict,
+                key=plan.split.key if plan.split else None,
+                reasons=plan.reasons,
+                hazards=plan.hazards,
+                chunks=running.chunks,
+                rows=running.rows_known,
+                seconds=self._clock.now_s() - running.began_s,
+                error=running.error if state == "failed" else None,
+            ),
+        )
+
+    def conclude(self, jobs: int, *, interrupted: bool) -> RunResult:
+        """The result; tasks that were stopped half way count as not run."""
+        for number in self._tasks:
+            if number not in self._outcomes:
+                self.close(number, "not run")
+        outcomes = [
+            self._outcomes.get(number, TaskOutcome(label.id, label.source, label.kind, "not run"))
+            for number, label in enumerate(self._labels)
+        ]
+        ok = all(outcome.state in {"done", "skipped"} for outcome in outcomes)
+        stopped = interrupted and not ok
+        seconds = self.at_s()
+        self._progress.emit(events.RunFinished(self._run_id, ok, stopped, seconds))
+        return RunResult(self._run_id, ok, seconds, jobs, tuple(outcomes), stopped)
+
+    def _end(self, number: int, outcome: TaskOutcome) -> None:
+        self._outcomes[number] = outcome
+        self._progress.emit(
+            events.TaskFinished(
+                outcome.id,
+                outcome.source,
+                outcome.state,
+                outcome.rows,
+                outcome.chunks,
+                outcome.seconds,
+                outcome.error.message if outcome.error else None,
+                self.at_s(),
+            )
+        )
+
+    def _explain(self, label: TaskLabel, plan: TaskPlan) -> None:
+        """Why a statement that writes many rows is not split; what a split may change."""
+        for code, text in plan.reasons:
+            heavy = label.kind in HEAVY_KINDS and code not in QUIET_REASONS
+            told = f"{label.source} on one connection: {text} ({code})"
+            self.say("info" if heavy else "debug", told)
+        for hazard in plan.hazards:
+            if hazard not in self._hazards_told:
+                self._hazards_told.add(hazard)
+                self.say("info", f"{hazard}: {HAZARDS.get(hazard, '')}")
