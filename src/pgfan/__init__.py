@@ -1,6 +1,23 @@
 """Run PostgreSQL's heavy statements over many connections.
 
-The public names are here; everything else may move between versions.
+The public names are here and in `pgfan.api`; everything else may move between versions. They are
+imported when they are first used, so that `pgfan --help` stays fast.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgfan.api import ExecOptions, Source, exec, forget, resume, status  # noqa: A004
+
 __version__ = "0.1.0.dev0"
+__all__ = ["ExecOptions", "Source", "exec", "forget", "resume", "status"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
+    if name not in __all__:
+        raise AttributeError(f"module 'pgfan' has no attribute {name!r}")
+    from pgfan import api
+
+    return getattr(api, name)

@@ -10,9 +10,9 @@ import os
 import random
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pgfan.errors import DatabaseError, PgfanError, UsageError
+from pgfan.errors import UsageError
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.runner import RunContext, Runner
 from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
@@ -20,17 +20,28 @@ from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
 from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.analysis import Analyst, SplitOptions
 from pgfan.postgres.coordinator import PostgresCoordinator, ResumeOptions
-from pgfan.postgres.fence import worker_guard
+from pgfan.postgres.fence import NO_TIMEOUTS, owner_guard, worker_guard
 from pgfan.postgres.history import RunStatus, find_unfinished, forget_runs, list_runs
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
-from pgfan.postgres.runs import OpenRun, begin_or_resume, take_over
+from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.snapshot import SnapshotHolder
-from pgfan.sql.script import ScriptItem, excerpt, locate, read_script
+from pgfan.sql.program import Program, Source
+from pgfan.sql.script import ScriptItem, excerpt
+
+__all__ = [
+    "ExecOptions",
+    "RunStatus",
+    "Source",
+    "exec",
+    "forget",
+    "resume",
+    "status",
+]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pgfan.execute.outcome import RunResult
     from pgfan.ports import Progress, Result
@@ -38,14 +49,6 @@ if TYPE_CHECKING:
 
 BATCH_S = 0.02
 """Workers are given chunks for so long at once when chunks are shorter still."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """SQL text and what to call it in messages: a file name, `-c` or `<stdin>`."""
-
-    name: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -118,13 +121,8 @@ def exec(  # noqa: A001  # the command's name
     options = options or ExecOptions()
     options.check()
     sources = [Source("-c", sql)] if isinstance(sql, str) else list(sql)
-    items = [
-        item
-        for source in sources
-        for item in read_script(source.text, source.name, options.variables)
-    ]
-    with_script = _Script(sources, dict(options.variables), items)
-    return _Execution(dsn, options, progress, on_result, on_start).run(with_script, None)
+    program = Program.read(sources, options.variables)
+    return _Execution(dsn, options, progress, on_result, on_start).run(program, None)
 
 
 def resume(
@@ -143,38 +141,6 @@ def resume(
     options = options or ExecOptions()
     options.check()
     return _Execution(dsn, options, progress, on_result, on_start).run(None, run)
-
-
-@dataclass(frozen=True)
-class _Script:
-    """What a run is made of; the journal keeps `sources` and `variables`."""
-
-    sources: Sequence[Source]
-    variables: dict[str, str]
-    items: Sequence[ScriptItem]
-
-    def to_json(self) -> dict[str, Any]:
-        texts = [[source.name, source.text] for source in self.sources]
-        return {
-            "command": "exec",
-            "sources": texts,
-            "variables": self.variables,
-            "tasks": len(self.items),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> _Script:
-        sources = [Source(name, text) for name, text in value["sources"]]
-        variables = value["variables"]
-        items = [
-            item for source in sources for item in read_script(source.text, source.name, variables)
-        ]
-        return cls(sources, variables, items)
-
-    @property
-    def title(self) -> str:
-        more = len(self.items) - 1
-        return excerpt(self.items[0].first.text) + (f" (and {more} more)" if more else "")
 
 
 class _Execution:
@@ -200,10 +166,13 @@ class _Execution:
         self._snapshots = SnapshotHolder(self._dsn)
         self._sessions: list[PostgresSession] = []
 
-    def run(self, script: _Script | None, run: str | None) -> RunResult:
+    def run(self, script: Program | None, run: str | None) -> RunResult:
         try:
             server = probe_server(self._owner)
+            self._owner.execute(NO_TIMEOUTS)
             opened, script = self._open(server, script, run)
+            if self._journal is not None:
+                self._owner.on_connect = owner_guard(self._journal, opened.id, opened.owner)
             result = self._go(server, opened, script)
             self._end(opened, result)
             return result
@@ -214,8 +183,8 @@ class _Execution:
             self._owner.close()
 
     def _open(
-        self, server: ServerFacts, script: _Script | None, run: str | None
-    ) -> tuple[OpenRun, _Script]:
+        self, server: ServerFacts, script: Program | None, run: str | None
+    ) -> tuple[OpenRun, Program]:
         journal = self._journal
         if journal is None:
             if script is None:
@@ -227,18 +196,13 @@ class _Execution:
             journal.create(self._owner)
         if script is None:
             record = find_unfinished(self._owner, journal, run)
-            return take_over(self._owner, journal, record), _Script.from_json(record.script)
+            return take_over(self._owner, journal, record), Program.from_json(record.script)
         opened = begin_or_resume(
-            self._owner,
-            journal,
-            script.to_json(),
-            server,
-            script.title,
-            restart=self._options.restart,
+            self._owner, journal, _new_script(script), server, restart=self._options.restart
         )
         return opened, script
 
-    def _go(self, server: ServerFacts, opened: OpenRun, script: _Script) -> RunResult:
+    def _go(self, server: ServerFacts, opened: OpenRun, script: Program) -> RunResult:
         items = script.items
         jobs = self._jobs(server)
         guard = worker_guard(self._journal, opened.id, opened.owner)
@@ -267,8 +231,9 @@ class _Execution:
             progress=self._progress,
             clock=MonotonicClock(),
             on_result=lambda _, results: self._hand_out(results),
-            on_error=lambda task, error, index: place_error(items[task], error, index),
+            on_error=lambda task, error, index: script.place(items[task], error, index),
             resumed=opened.resumed,
+            notes=tuple(self._notes(opened, script, jobs)),
         )
         specs = [
             TaskSpec(number, frozenset({number - 1} if number else ()))
@@ -286,6 +251,18 @@ class _Execution:
         if self._on_start is not None:
             self._on_start(runner)
         return runner.run()
+
+    def _notes(self, opened: OpenRun, script: Program, jobs: int) -> Iterator[str]:
+        if opened.resumed:
+            done = sum(task.state == "done" for task in opened.tasks.values())
+            yield (
+                f"going on with run {opened.id}: {done} of {len(script.items)} statements are "
+                "done; --restart begins anew"
+            )
+        if opened.terminated:
+            yield f"ended {opened.terminated} backends that an earlier client had left behind"
+        if self._options.jobs is not None and jobs < self._options.jobs:
+            yield f"the server has room for {jobs} workers, not {self._options.jobs}"
 
     def _hand_out(self, results: Sequence[Result]) -> None:
         if self._on_result is not None:
@@ -327,23 +304,9 @@ def forget(
         session.close()
 
 
-def place_error(item: ScriptItem, error: PgfanError, index: int) -> PgfanError:
-    """`error` with its place in the user's source, for the statement of `item` at `index`."""
-    if error.position is not None:
-        return error
-    inside = item.statements[1:-1] if item.is_block else item.statements
-    statement = inside[min(index, len(inside) - 1)] if inside else item.first
-    position, line = statement.position, statement.text.split("\n", 1)[0]
-    if isinstance(error, DatabaseError) and error.statement_offset is not None:
-        offset = error.statement_offset
-        found, line = locate(statement.text, position.source, offset)
-        first = found.line == 1
-        column = found.column + (position.column - 1 if first else 0)
-        position = type(position)(position.source, position.line + found.line - 1, column)
-        line = " " * (statement.position.column - 1) + line if first else line
-    error.position = position
-    error.source_line = line
-    return error
+def _new_script(program: Program) -> NewScript:
+    texts = tuple(statement.text for statement in program.statements)
+    return NewScript(program.title, texts, program.to_json())
 
 
 def _label(number: int, item: ScriptItem) -> TaskLabel:

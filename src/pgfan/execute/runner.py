@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pgfan.ports import Clock, Coordinator, Journal, Progress, Session
 
 STOP_TIMEOUT_S = 5.0
+CANCELS_MAX = 2
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class RunContext:
     on_error: Callable[[int, PgfanError, int], PgfanError]
     """Task, error, index of its statement: the error with its place in the user's source."""
     resumed: bool = False
+    notes: tuple[str, ...] = ()
+    """What the user should know before the run starts."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +68,27 @@ class Runner:
         self._answers: SimpleQueue[WorkerAnswer[tuple[Report, ...]] | None] = SimpleQueue()
         self._threads: WorkerThreads[tuple[Report, ...]] = WorkerThreads(self._answers)
         self._batches: dict[int, _Batch] = {}
+        self._asked = 0
         self._interrupts = 0
         self._cancelling = threading.Event()
 
     def interrupt(self) -> None:
-        """The user wants to stop: once, what runs is finished; twice, it is cancelled."""
+        """The user wants to stop: once, what runs is finished; twice, it is cancelled.
+
+        Three times, the loop is left at once: the journal holds what was done.
+        """
+        self._asked += 1
         self._answers.put(None)
+        if self._asked > 1:  # the loop itself may be waiting for the server
+            self._context.coordinator.cancel()
+            self._context.sessions[0].cancel()
 
     def run(self) -> RunResult:
         """Run to the end, or to the interruption."""
         jobs = len(self._context.sessions)
         self._account.run_started(jobs, resumed=self._context.resumed)
+        for note in self._context.notes:
+            self._account.say("warning", note)
         try:
             self._carry_out(self._scheduler.handle(messages.Begin()))
             while not self._scheduler.is_over:
@@ -225,5 +238,7 @@ class Runner:
             self._carry_out(self._scheduler.handle(messages.Drain()))
             return
         self._cancelling.set()
+        if self._interrupts > CANCELS_MAX:
+            raise InterruptedRunError("interrupted while waiting for the server")
         for worker in self._batches:
             self._context.sessions[worker].cancel()

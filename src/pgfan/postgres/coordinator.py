@@ -132,6 +132,11 @@ class PostgresCoordinator:
             text = error.message if error is not None else None
             self._write(lambda: journal.set_state(self._session, prepared.key, "failed", text))
 
+    def cancel(self) -> None:
+        """See `pgfan.ports.Coordinator.cancel`."""
+        self._session.cancel()
+        self._snapshots.cancel()
+
     # Plans --------------------------------------------------------------------------------------
 
     def _fresh(self, number: int) -> PreparedTask:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pgfan.postgres.journal import PostgresJournal
     from pgfan.postgres.session import PostgresSession
 
+NO_TIMEOUTS = "SET statement_timeout = 0; SET lock_timeout = 0"
+"""For sessions that run pgfan's own SQL only: the user's limits are for the user's statements."""
 OWNER_WAIT_MS = 3000
 """A killed client's connection ends within milliseconds; a live client keeps it."""
 ORPHANS_WAIT_MS = 5000
@@ -79,6 +81,19 @@ def worker_guard(
         key = lock_key("worker", run)
         taken = session.execute(f"SELECT pg_catalog.pg_try_advisory_lock_shared({key})")[0].rows
         if taken[0][0] != "t" or journal.owner_of(session, run) != owner:
+            raise RunLockedError(f"another client has taken over run {run}")
+
+    return guard
+
+
+def owner_guard(
+    journal: PostgresJournal, run: str, owner: str
+) -> Callable[[PostgresSession], None]:
+    """What the owner's session does when it connects again: take its lock back, if it may."""
+
+    def guard(session: PostgresSession) -> None:
+        session.execute(NO_TIMEOUTS)
+        if not own(session, run) or journal.owner_of(session, run) != owner:
             raise RunLockedError(f"another client has taken over run {run}")
 
     return guard

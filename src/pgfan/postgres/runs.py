@@ -21,11 +21,22 @@ from pgfan.postgres.fence import drive_out_workers, lock_key, own
 from pgfan.postgres.journal import UNFINISHED, PostgresJournal, RunRecord, TaskRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgfan.postgres.server import ServerFacts
     from pgfan.postgres.session import PostgresSession
 
 # What changes the meaning of a statement without being in its text.
 SESSION_SETTINGS = ("TimeZone", "DateStyle", "IntervalStyle", "search_path", "extra_float_digits")
+
+
+@dataclass(frozen=True)
+class NewScript:
+    """A script to run: its statements' texts tell it from others, `record` is kept to resume it."""
+
+    title: str
+    texts: tuple[str, ...]
+    record: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,10 +51,10 @@ class OpenRun:
     """Backends of an earlier client that had to be ended."""
 
 
-def fingerprint_of(script: dict[str, Any], server: ServerFacts) -> str:
-    """SHA-256 over the exact texts, the database and the user."""
-    parts = [script, server.database, server.user]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def fingerprint_of(texts: Sequence[str], server: ServerFacts) -> str:
+    """SHA-256 over the exact texts of the statements, the database and the user."""
+    parts = [*texts, server.database, server.user]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def client_name() -> str:
@@ -58,9 +69,8 @@ def client_name() -> str:
 def begin_or_resume(
     session: PostgresSession,
     journal: PostgresJournal,
-    script: dict[str, Any],
+    script: NewScript,
     server: ServerFacts,
-    title: str,
     *,
     restart: bool,
 ) -> OpenRun:
@@ -69,7 +79,7 @@ def begin_or_resume(
     Raises RunLockedError when another client works on it, ResumeRefusedError when the session's
     settings are not those that it began with.
     """
-    fingerprint = fingerprint_of(script, server)
+    fingerprint = fingerprint_of(script.texts, server)
     settings = session_settings(session)
     # Two clients that start the same script at once: the second one sees the first one's row.
     session.execute(
@@ -85,10 +95,10 @@ def begin_or_resume(
     run = RunRecord(
         id=_new_id(),
         fingerprint=fingerprint,
-        title=title,
+        title=script.title,
         state="running",
         client=client_name(),
-        script=script,
+        script=script.record,
         session=settings,
         started_at="",
         ended_at=None,

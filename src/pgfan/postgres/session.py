@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -23,8 +25,14 @@ from pgfan.ports import Result
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# A backend whose client was killed in the middle of a statement finds out after this long.
-ORPHAN_CHECK_MS = 1000
+SESSION_DEFAULTS = {
+    # A backend whose client was killed in the middle of a statement finds out after a second.
+    "client_connection_check_interval": "1000",
+    # Every chunk reads a joined table from its start: the same order, so the same float sums.
+    "synchronize_seqscans": "off",
+    # The owner's session keeps the run's lock while it is idle.
+    "idle_session_timeout": "0",
+}
 CONNECT_TIMEOUT_S = 10
 CANCEL_TIMEOUT_S = 5.0
 # Dead networks are noticed after about a minute; only where the user has not said otherwise.
@@ -52,7 +60,7 @@ def complete_dsn(dsn: str) -> str:
     except psycopg.Error as error:
         raise ConnectionFailedError(f"unreadable connection string: {error}") from error
     options = str(given.get("options") or os.environ.get("PGOPTIONS") or "")
-    settings = f"-c client_connection_check_interval={ORPHAN_CHECK_MS} -c synchronize_seqscans=off"
+    settings = " ".join(f"-c {name}={value}" for name, value in SESSION_DEFAULTS.items())
     defaults = {key: value for key, value in NETWORK_DEFAULTS.items() if key not in given}
     if "PGCONNECT_TIMEOUT" in os.environ:
         defaults.pop("connect_timeout", None)
@@ -80,7 +88,7 @@ class PostgresSession:
     ) -> None:
         """`patience_s`: how long to wait for a server that was there before and is away."""
         self._dsn = dsn
-        self._on_connect = on_connect
+        self.on_connect = on_connect
         self._patience_s = patience_s
         self._was_connected = False
         self._connection: psycopg.Connection | None = None
@@ -111,6 +119,8 @@ class PostgresSession:
         pgconn = self.connection.pgconn
         try:
             pgconn.send_query(sql.encode())
+            if threading.current_thread() is threading.main_thread():
+                _wait(pgconn)
             answers = []
             while (answer := pgconn.get_result()) is not None:
                 answers.append(answer)
@@ -187,9 +197,9 @@ class PostgresSession:
         connection.add_notice_handler(self._take_notice)
         self._connection = connection
         self._was_connected = True
-        if self._on_connect is not None:
+        if self.on_connect is not None:
             try:
-                self._on_connect(self)
+                self.on_connect(self)
             except BaseException:
                 self.close()
                 raise
@@ -233,6 +243,13 @@ class PostgresSession:
                 _field(answer, pq.DiagnosticField.TABLE_NAME) or "",
             ),
         )
+
+
+def _wait(pgconn: pq.abc.PGconn) -> None:
+    """Wait for an answer in Python, so that signal handlers run meanwhile."""
+    while pgconn.is_busy():
+        select.select([pgconn.socket], [], [])
+        pgconn.consume_input()
 
 
 def connection_failure(error: psycopg.OperationalError) -> ConnectionFailedError:

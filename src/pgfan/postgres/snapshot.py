@@ -100,6 +100,10 @@ class SnapshotHolder:
         except PgfanError:
             self._session.close()
 
+    def cancel(self) -> None:
+        """Cancel what runs in the session, such as a wait for a lock."""
+        self._session.cancel()
+
     def end(self) -> None:
         """Close the session."""
         self._session.close()

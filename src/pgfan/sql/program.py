@@ -1,0 +1,96 @@
+"""The sources of one run, read: their statements, and the way back from an error to its line.
+
+The journal keeps a program as JSON, so that a run can be resumed without its files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pgfan.errors import DatabaseError, PgfanError, Position
+from pgfan.sql.script import ScriptItem, Statement, excerpt, locate, read_script
+from pgfan.sql.variables import interpolate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Source:
+    """SQL text and what to call it in messages: a file name, `-c` or `<stdin>`."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """Sources, the psql variables put into them, and the items that they hold."""
+
+    sources: tuple[Source, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    items: tuple[ScriptItem, ...] = ()
+
+    @classmethod
+    def read(cls, sources: Sequence[Source], variables: Mapping[str, str]) -> Program:
+        """Parse every source; raises UsageError for the first one that does not parse."""
+        items = [
+            item for source in sources for item in read_script(source.text, source.name, variables)
+        ]
+        return cls(tuple(sources), dict(variables), tuple(items))
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Program:
+        """The inverse of `to_json`."""
+        return cls.read([Source(*pair) for pair in value["sources"]], value["variables"])
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "command": "exec",
+            "sources": [[source.name, source.text] for source in self.sources],
+            "variables": dict(self.variables),
+            "tasks": len(self.items),
+        }
+
+    @property
+    def title(self) -> str:
+        """The first statement on one line, and how many there are besides."""
+        more = len(self.items) - 1
+        return excerpt(self.items[0].first.text) + (f" (and {more} more)" if more else "")
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """All statements, those of transaction blocks too."""
+        return tuple(statement for item in self.items for statement in item.statements)
+
+    def place(self, item: ScriptItem, error: PgfanError, index: int) -> PgfanError:
+        """`error` with its place in the source, for the statement of `item` at `index`.
+
+        Statements of a block count from the one after BEGIN.
+        """
+        if error.position is not None:
+            return error
+        inside = item.statements[1:-1] if item.is_block else item.statements
+        statement = inside[min(index, len(inside) - 1)] if inside else item.first
+        position = statement.position
+        if isinstance(error, DatabaseError) and error.statement_offset is not None:
+            found, _ = locate(statement.text, position.source, error.statement_offset)
+            before = position.column - 1 if found.line == 1 else 0
+            position = Position(
+                position.source, position.line + found.line - 1, found.column + before
+            )
+        error.position = position
+        error.source_line = self._line(position)
+        return error
+
+    def _line(self, position: Position) -> str | None:
+        """The source line at a position; several -c share a name, so all of them are looked at."""
+        for source in self.sources:
+            lines = interpolate(source.text, self.variables).split("\n")
+            if source.name == position.source and position.line <= len(lines):
+                line = lines[position.line - 1].rstrip("\r")
+                if len(line) >= position.column - 1:
+                    return line
+        return None
