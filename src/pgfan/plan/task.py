@@ -104,8 +104,10 @@ class SplitPlan:
     total: int
     pieces: tuple[str, str, str]
     bounds: Bounds
-    sources: tuple[str, ...]
-    """Quoted names of the relations that are read, as the session resolves them."""
+    target: str
+    """Quoted name of the relation that is written."""
+    sources: tuple[str, ...] = ()
+    """Quoted names of the relations that are read."""
     rows_per_unit: float = 1.0
     """About how many rows of the driving relation an ordinal stands for."""
 
@@ -171,6 +173,7 @@ def _split_from_json(value: dict[str, Any]) -> SplitPlan:
         total=value["total"],
         pieces=(head, middle, tail),
         bounds=_bounds_from_json(value["bounds"]),
+        target=value["target"],
         sources=tuple(value["sources"]),
         rows_per_unit=value["rows_per_unit"],
     )

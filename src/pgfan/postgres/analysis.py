@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pgfan.errors import DatabaseError
 from pgfan.plan.task import Blocks, SplitPlan, TaskPlan
 from pgfan.postgres.catalog import quoted, read_facts
 from pgfan.postgres.series import MeasuredSeries, measure_series
-from pgfan.sql.access import references
+from pgfan.sql.access import references, relation_name
 from pgfan.sql.distribute import Candidate, Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.freeze import freeze_time
@@ -25,6 +26,8 @@ from pgfan.sql.sources import select_of
 from pgfan.sql.tree import copy_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgfan.events import Unit
     from pgfan.postgres.session import PostgresSession
     from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
@@ -49,11 +52,10 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A plan, and the snapshot that its chunks share; None when it reads no relation."""
+    """A plan, and the snapshot that its chunks share; None when it is not split."""
 
     plan: TaskPlan
     snapshot: Snapshot | None = None
-    rows_estimated: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ class Analyst:
         names = references(statement.tree)
         facts = read_facts(self._session, names, self._refuses)
         verdict = distribute(statement.tree, facts)
+        if item.seeded and any(name[-1].startswith("random") for name in facts.functions):
+            seeded = Reason("function-volatile", "random() was seeded: one session must draw all")
+            return _serial(seeded, unlogged=_target_unlogged(statement, facts))
         if isinstance(verdict, Serial):
             return _serial(*verdict.reasons, unlogged=_target_unlogged(statement, facts))
         try:
@@ -110,37 +115,46 @@ class Analyst:
         estimate = self._estimate(statement)
         if isinstance(estimate, Reason):
             return _serial(estimate, unlogged=split.unlogged)
-        cost, rows = estimate
-        if self._options.split == "auto" and cost < SMALL_COST:
-            why = f"EXPLAIN's cost is {cost:.0f}: not worth more than one connection"
+        if self._options.split == "auto" and estimate < SMALL_COST:
+            why = f"EXPLAIN's cost is {estimate:.0f}: not worth more than one connection"
             return _serial(Reason("small", why), unlogged=split.unlogged)
         frozen_at = self._session.execute(_FROZEN_AT)[0].rows[0][0] or ""
         chosen = self._choose(statement, split, facts, frozen_at)
         if isinstance(chosen, Reason):
             return _serial(chosen, unlogged=split.unlogged)
         template = _template(statement, split, chosen, facts, frozen_at)
-        snapshot = None
-        if split.reads:
-            snapshot = self._snapshots.open(item.settings, _source_names(split, facts))
-        plan = self._plan(split, chosen, template, facts)
-        return Analysis(plan, snapshot, rows)
-
-    def _plan(
-        self, split: Split, chosen: _Chosen, template: Template, facts: CatalogFacts
-    ) -> TaskPlan:
-        pieces = (template.head, template.middle, template.tail)
+        target = facts.relations[relation_name(statement.tree.relation)]
+        target_name = quoted((target.schema, target.name))
         sources = _source_names(split, facts)
+        snapshot = self._snapshots.open(item.settings, target_name, sources)
+        pieces = (template.head, template.middle, template.tail)
+        cut = self._cut(
+            chosen, facts, partial(SplitPlan, pieces=pieces, target=target_name, sources=sources)
+        )
+        plan = TaskPlan("split", (), split.hazards, split.unlogged, cut)
+        return Analysis(plan, snapshot)
+
+    def _cut(
+        self, chosen: _Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan]
+    ) -> SplitPlan:
+        """`plan` with the key, and the domain as of the snapshot."""
         series = chosen.series
         if series is not None:
             unit: Unit = "steps" if series.total != series.count else "rows"
             per_unit = series.count / series.total if series.total else 1.0
-            cut = SplitPlan("series", unit, series.total, pieces, series.bounds, sources, per_unit)
-        else:
-            relation = facts.relations[chosen.candidate.relation or ()]
-            blocks = self._snapshots.blocks(quoted((relation.schema, relation.name)))
-            per_unit = relation.rows / blocks if blocks and relation.rows > 0 else 100.0
-            cut = SplitPlan("ctid", "blocks", blocks, pieces, Blocks(), sources, per_unit)
-        return TaskPlan("split", (), split.hazards, split.unlogged, cut)
+            return plan(
+                key="series",
+                unit=unit,
+                total=series.total,
+                bounds=series.bounds,
+                rows_per_unit=per_unit,
+            )
+        relation = facts.relations[chosen.candidate.relation or ()]
+        blocks = self._snapshots.blocks(quoted((relation.schema, relation.name)))
+        per_unit = relation.rows / blocks if blocks and relation.rows > 0 else 100.0
+        return plan(
+            key="ctid", unit="blocks", total=blocks, bounds=Blocks(), rows_per_unit=per_unit
+        )
 
     def _choose(
         self, statement: Statement, split: Split, facts: CatalogFacts, frozen_at: str
@@ -175,16 +189,15 @@ class Analyst:
         freeze_time(frozen, frozen_at, facts)
         return measure_series(self._session, series_call(frozen, candidate))
 
-    def _estimate(self, statement: Statement) -> tuple[float, float] | Reason:
-        """Total cost and rows, as EXPLAIN has them."""
+    def _estimate(self, statement: Statement) -> float | Reason:
+        """Total cost, as EXPLAIN has it."""
         try:
             text = self._session.execute(f"EXPLAIN (FORMAT JSON) {statement.text}")[0].rows[0][0]
         except DatabaseError as error:
             self._session.rollback()
             return Reason("explain", f"EXPLAIN failed: {error.message}")
         plan: dict[str, Any] = json.loads(text or "[]")[0]["Plan"]
-        source = plan.get("Plans", [plan])[0]
-        return float(plan["Total Cost"]), float(source["Plan Rows"])
+        return float(plan["Total Cost"])
 
 
 def _template(

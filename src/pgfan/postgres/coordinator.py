@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pgfan.errors import ConnectionLostError, ResumeRefusedError
+from pgfan.errors import ConnectionLostError, InternalError, ResumeRefusedError
 from pgfan.ports import ChunksLost, PreparedTask
 from pgfan.postgres.journal import ChunkTotals
 from pgfan.postgres.quoting import literal
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgfan.errors import PgfanError
-    from pgfan.plan.task import TaskPlan
+    from pgfan.plan.task import SplitPlan, TaskPlan
     from pgfan.postgres.analysis import Analyst
     from pgfan.postgres.journal import PostgresJournal, TaskRecord
     from pgfan.postgres.runs import OpenRun
@@ -88,11 +88,13 @@ class PostgresCoordinator:
         """See `pgfan.ports.Coordinator.renew`."""
         prepared = self._prepared[number]
         before = self._sources.get(number)
-        snapshot = self._open(prepared.plan, prepared.settings)
+        if prepared.plan.split is None:
+            raise InternalError("a task that is not split has no snapshot to renew")
+        snapshot = self._open(prepared.plan.split, prepared.settings)
         if before is not None and not self._options.new_snapshot:
             refuse_if_changed(before.state, snapshot.state)
         self._sources[number] = snapshot
-        return _begin_split(snapshot)
+        return _begin(prepared.plan, snapshot)
 
     def finish(
         self, number: int, rows: int | None, chunks: int, seconds: float
@@ -165,12 +167,10 @@ class PostgresCoordinator:
             return self._skipped(number, record)
         if record.plan.split is None or not totals.chunks:
             return None
-        snapshot = None
-        if record.plan.split.sources:
-            snapshot = self._open(record.plan, self._items[number].settings)
-            if record.sources is not None and not self._options.new_snapshot:
-                refuse_if_changed(record.sources, snapshot.state)
-            self._keep_sources(number, record.key, snapshot)
+        snapshot = self._open(record.plan.split, self._items[number].settings)
+        if record.sources is not None and not self._options.new_snapshot:
+            refuse_if_changed(record.sources, snapshot.state)
+        self._keep_sources(number, record.key, snapshot)
         journal.set_state(self._session, record.key, "running")
         return self._put_together(number, record.key, record.plan, snapshot, totals)
 
@@ -211,7 +211,7 @@ class PostgresCoordinator:
         texts = [statement.text for statement in item.statements]
         begin = "BEGIN;"
         if plan.split is not None:
-            begin = _begin_split(snapshot)
+            begin = _begin(plan, snapshot)
         elif item.is_block:
             begin = texts[0] + "\n;"  # it may end in a line comment
         return PreparedTask(
@@ -227,9 +227,8 @@ class PostgresCoordinator:
             rolls_back=item.rolls_back,
         )
 
-    def _open(self, plan: TaskPlan, settings: tuple[str, ...]) -> Snapshot:
-        sources = plan.split.sources if plan.split else ()
-        return self._snapshots.open(settings, sources)
+    def _open(self, split: SplitPlan, settings: tuple[str, ...]) -> Snapshot:
+        return self._snapshots.open(settings, split.target, split.sources)
 
     def _let_go(self, number: int) -> None:
         if self._sources.pop(number, None) is not None:
@@ -266,9 +265,9 @@ class PostgresCoordinator:
         return call()
 
 
-def _begin_split(snapshot: Snapshot | None) -> str:
-    """The start of a chunk's transaction."""
-    if snapshot is None:
+def _begin(plan: TaskPlan, snapshot: Snapshot | None) -> str:
+    """The start of a chunk's transaction; a series that reads no relation needs no snapshot."""
+    if snapshot is None or plan.split is None or not plan.split.sources:
         return "BEGIN ISOLATION LEVEL READ COMMITTED;"
     name = literal(snapshot.name)
     return f"BEGIN ISOLATION LEVEL REPEATABLE READ;SET TRANSACTION SNAPSHOT {name};"

@@ -1,9 +1,9 @@
 """One snapshot for all chunks of a task, and what to compare when it has to be taken anew.
 
 A session of its own exports the snapshot and stays in its transaction until the task ends. It
-holds ACCESS SHARE on the relations that are read, as the single statement would: so nobody can
-rewrite, truncate or drop them between two chunks. See "Snapshot Synchronization Functions" in
-PostgreSQL's manual.
+holds the locks that the single statement would hold, ROW EXCLUSIVE on the target and ACCESS SHARE
+on the relations that are read: so nobody can rewrite, truncate or drop them between two chunks.
+See "Snapshot Synchronization Functions" in PostgreSQL's manual.
 
 The snapshot dies with its session. Another may take its place only if the sources are what they
 were: same file, same counters of inserted, updated and deleted rows, and no reset of the counters
@@ -63,8 +63,8 @@ class SnapshotHolder:
     def __init__(self, dsn: str) -> None:
         self._session = PostgresSession(dsn)
 
-    def open(self, settings: tuple[str, ...], sources: Sequence[str]) -> Snapshot:
-        """Lock the sources (quoted names) and take a snapshot; the one before is let go."""
+    def open(self, settings: tuple[str, ...], target: str, sources: Sequence[str]) -> Snapshot:
+        """Lock target and sources (quoted names) and take a snapshot; the one before is let go."""
         self.close()
         session = self._session
         session.prepare(settings)
@@ -77,6 +77,7 @@ class SnapshotHolder:
         )
         if session.connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
             session.execute("SET LOCAL transaction_timeout = 0")
+        session.execute(f"LOCK TABLE {target} IN ROW EXCLUSIVE MODE")
         if tables:
             session.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS SHARE MODE")
         for view in views:  # LOCK TABLE does not take materialised views

@@ -158,7 +158,11 @@ def _and_where(select: Message, condition: Message) -> None:
         select.where_clause.CopyFrom(condition)
         return
     both = pb.BoolExpr(boolop=pb.BoolExprType.Value("AND_EXPR"))
-    both.args.extend([select.where_clause, *condition.bool_expr.args])
+    where = select.where_clause
+    # The parser makes one list of a AND b AND c, so a list is what the tree must hold.
+    flat = where.WhichOneof("node") == "bool_expr" and where.bool_expr.boolop == both.boolop
+    both.args.extend(where.bool_expr.args if flat else [where])
+    both.args.extend(condition.bool_expr.args)
     select.where_clause.CopyFrom(wrap("bool_expr", both))
 
 

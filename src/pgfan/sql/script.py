@@ -66,6 +66,8 @@ class ScriptItem:
     settings: tuple[str, ...] = ()
     is_block: bool = False
     rolls_back: bool = False
+    seeded: bool = False
+    """random() was seeded before: it must go on in the one session that was seeded."""
 
     @property
     def first(self) -> Statement:
@@ -146,6 +148,7 @@ def _syntax_error(text: str, source: str, error: postgast.PgQueryError) -> Usage
 
 def _items(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
     settings: tuple[str, ...] = ()
+    seeded = False
     block: list[Statement] = []
     for statement in statements:
         _refuse(statement)
@@ -154,7 +157,10 @@ def _items(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
             block.append(statement)
             if ends:
                 rolls_back = ends == "rollback"
-                yield ScriptItem(tuple(block), settings, is_block=True, rolls_back=rolls_back)
+                yield ScriptItem(
+                    tuple(block), settings, is_block=True, rolls_back=rolls_back, seeded=seeded
+                )
+                seeded = seeded or any(_seeds(s.tree) for s in block)
                 if ends == "commit":
                     settings += tuple(s.text for s in block if _is_setting(s.tree))
                 block = []
@@ -163,7 +169,8 @@ def _items(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
         elif ends:
             raise _refusal(statement, f"{statement.text.upper()} without BEGIN", "remove it")
         else:
-            yield ScriptItem((statement,), settings)
+            yield ScriptItem((statement,), settings, seeded=seeded)
+            seeded = seeded or _seeds(statement.tree)
             if _is_setting(statement.tree):
                 settings += (statement.text,)
     if block:
@@ -220,11 +227,21 @@ def _ends_block(statement: Statement) -> str | None:
 def _is_setting(tree: Message) -> bool:
     """Whether the statement changes the session for those after it."""
     if kind_of(tree) == "VariableSetStmt":
-        return not tree.is_local and tree.name != "TRANSACTION"
+        return not tree.is_local and tree.name not in {"TRANSACTION", "seed"}
     if kind_of(tree) == "DiscardStmt":
         return True
     return kind_of(tree) == "SelectStmt" and any(
         kind_of(node) == "FuncCall" and names(node.funcname)[-1:] == ("set_config",)
+        for node in walk(tree)
+    )
+
+
+def _seeds(tree: Message) -> bool:
+    """SET seed, or a call of setseed()."""
+    if kind_of(tree) == "VariableSetStmt" and tree.name == "seed":
+        return True
+    return any(
+        kind_of(node) == "FuncCall" and names(node.funcname)[-1:] == ("setseed",)
         for node in walk(tree)
     )
 
