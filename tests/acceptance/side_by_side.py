@@ -130,7 +130,8 @@ def pgfan(dsn: str, script: str, recorder: Recorder | None = None, **options: An
     """Run `script` with pgfan, in small chunks on three connections unless `options` differ."""
     recorder = recorder or Recorder()
     answers: list[Result] = []
-    chosen = api.ExecOptions(**({"split": "always", "chunk_rows": 7, "jobs": 3} | options))
+    defaults: dict[str, Any] = {"split": "always", "chunk_rows": 7, "jobs": 3}
+    chosen = api.ExecOptions(**(defaults | options))
     result = api.exec(dsn, script, chosen, progress=recorder, on_result=answers.extend)
     return Outcome(result, recorder, answers)
 
