@@ -157,6 +157,10 @@ class Coordinator(Protocol):
         """Mark the task failed; a task of unknown outcome stays what it is."""
         ...
 
+    def vanished(self) -> tuple[int, ...]:
+        """Tasks that were done and are no more: a crash has emptied their unlogged tables."""
+        ...
+
     def cancel(self) -> None:
         """Cancel what runs in the coordinator's own sessions; from a signal handler."""
         ...

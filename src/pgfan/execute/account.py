@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pgfan import events
+from pgfan.errors import DatabaseError
 from pgfan.execute.outcome import RunResult, TaskOutcome
 from pgfan.sql.reasons import HAZARDS
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pgfan.plan.task import TaskPlan
     from pgfan.ports import ChunksLost, Clock, PreparedTask, Progress
 
+CRASH_SHUTDOWN = "57P02"
 HEAVY_KINDS = frozenset({"insert", "update", "delete", "merge", "create table as"})
 QUIET_REASONS = frozenset({"small", "values"})
 """Nobody expects these to be split."""
@@ -103,7 +105,7 @@ class RunAccount:
                 prepared.plan.verdict,
                 split.key if split else None,
                 split.unit if split else "rows",
-                split.total if split else 1,
+                prepared.plan.total,
                 sum(len(piece) for piece in prepared.done),
                 self.at_s(),
             )
@@ -180,6 +182,15 @@ class RunAccount:
                 error=running.error if state == "failed" else None,
             ),
         )
+
+    def vanished(self, number: int) -> None:
+        """A task that was done is no more."""
+        self._tasks[number].error = DatabaseError(
+            "a crash of the server has emptied the unlogged table that this statement had filled",
+            sqlstate=CRASH_SHUTDOWN,
+            hint="run the same command again: it does this statement anew",
+        )
+        self.close(number, "failed")
 
     def conclude(self, jobs: int, *, interrupted: bool) -> RunResult:
         """The result; tasks that were stopped half way count as not run."""

@@ -96,6 +96,8 @@ class Runner:
         finally:
             self._cancelling.set()
             self._threads.stop(STOP_TIMEOUT_S)
+        for number in self._context.coordinator.vanished():
+            self._account.vanished(number)
         return self._account.conclude(jobs, interrupted=bool(self._interrupts))
 
     # Commands -----------------------------------------------------------------------------------
@@ -137,10 +139,9 @@ class Runner:
             return self._scheduler.handle(messages.Skipped(number))
         self._account.task_started(number)
         split = prepared.plan.split
-        total, per_unit = (split.total, split.rows_per_unit) if split else (1, 1.0)
-        pinned = None if split else 0
+        pinned, per_unit = (None, split.rows_per_unit) if split else (0, 1.0)
         return self._scheduler.handle(
-            messages.Prepared(number, total, prepared.done, pinned, per_unit)
+            messages.Prepared(number, prepared.plan.total, prepared.done, pinned, per_unit)
         )
 
     def _start(self, command: messages.StartChunk) -> None:

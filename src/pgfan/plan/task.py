@@ -129,6 +129,11 @@ class TaskPlan:
     unlogged: bool = False
     split: SplitPlan | None = None
 
+    @property
+    def total(self) -> int:
+        """Ordinals in the domain; a serial task has one."""
+        return self.split.total if self.split else 1
+
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
         return asdict(self)

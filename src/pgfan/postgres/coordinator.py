@@ -117,9 +117,10 @@ class PostgresCoordinator:
         if prepared.rolls_back:
             journal.finish_task(self._session, prepared.key, *figures)
             return None
-        split, unlogged = prepared.plan.split, prepared.plan.unlogged
-        total = split.total if split else 1
-        if journal.finish_complete(self._session, prepared.key, total, figures, unlogged=unlogged):
+        unlogged = prepared.plan.unlogged
+        if journal.finish_complete(
+            self._session, prepared.key, prepared.plan.total, figures, unlogged=unlogged
+        ):
             return None
         totals = journal.chunks(self._session, prepared.key, unlogged=unlogged)
         return ChunksLost(totals.done, totals.rows)
@@ -133,6 +134,11 @@ class PostgresCoordinator:
         if journal is not None and prepared is not None and not unknown:
             text = error.message if error is not None else None
             self._write(lambda: journal.set_state(self._session, prepared.key, "failed", text))
+
+    def vanished(self) -> tuple[int, ...]:
+        """See `pgfan.ports.Coordinator.vanished`."""
+        journal = self._journal
+        return () if journal is None else journal.vanished(self._session, self._run.id)
 
     def cancel(self) -> None:
         """See `pgfan.ports.Coordinator.cancel`."""
@@ -157,8 +163,7 @@ class PostgresCoordinator:
         if record.state == "outside":
             return self._unknown(number, record)
         totals = journal.chunks(self._session, record.key, unlogged=record.plan.unlogged)
-        total = record.plan.split.total if record.plan.split else 1
-        complete = sum(len(piece) for piece in totals.done) == total
+        complete = sum(len(piece) for piece in totals.done) == record.plan.total
         # A crash has emptied an unlogged table, and its journal with it: it is done no more.
         if complete or (record.state == "done" and not record.plan.unlogged):
             if record.state != "done":  # the client was lost between the COMMIT and this row

@@ -12,7 +12,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from pgfan.errors import ConnectionFailedError, DatabaseError, RunLockedError
+from pgfan.errors import (
+    ConnectionFailedError,
+    DatabaseError,
+    ResumeRefusedError,
+    RunLockedError,
+)
 from pgfan.plan.sqlstate import LOCK_NOT_AVAILABLE
 
 if TYPE_CHECKING:
@@ -82,6 +87,12 @@ def worker_guard(
         taken = session.execute(f"SELECT pg_catalog.pg_try_advisory_lock_shared({key})")[0].rows
         if taken[0][0] != "t" or journal.owner_of(session, run) != owner:
             raise RunLockedError(f"another client has taken over run {run}")
+        # What follows may read a table that an earlier statement filled and a crash has emptied.
+        if session.reconnected and journal.vanished(session, run):
+            raise ResumeRefusedError(
+                "a crash of the server has emptied an unlogged table that this run had filled",
+                hint="run the same command again: it fills the table anew and goes on from there",
+            )
 
     return guard
 

@@ -266,6 +266,21 @@ class PostgresJournal:
         )
         return [_task(row) for row in rows]
 
+    def vanished(self, session: Session, run: str) -> tuple[int, ...]:
+        """Numbers of the tasks of a run that were done in unlogged tables, which a crash emptied.
+
+        A crash empties the unlogged journal as a whole, so one chunk that is left tells of none.
+        """
+        rows = _rows(
+            session,
+            f"SELECT t.number FROM {self._schema}.task t WHERE t.run {EQ} {literal(run)} "
+            f"AND t.state {EQ} 'done' AND t.chunks OPERATOR(pg_catalog.>) 0 "
+            "AND (t.plan OPERATOR(pg_catalog.->) 'unlogged')::pg_catalog.bool "
+            f"AND NOT EXISTS (SELECT FROM {self._chunks(unlogged=True)} c "
+            f"WHERE c.task {EQ} t.key) ORDER BY t.number",
+        )
+        return tuple(int(row[0] or 0) for row in rows)
+
     def begin_task(
         self, session: Session, run: str, number: int, label: tuple[str, str], plan: TaskPlan
     ) -> int:

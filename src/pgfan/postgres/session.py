@@ -91,6 +91,8 @@ class PostgresSession:
         self.on_connect = on_connect
         self._patience_s = patience_s
         self._was_connected = False
+        self.reconnected = False
+        """Whether an earlier connection of this session was lost."""
         self._connection: psycopg.Connection | None = None
         self._settings: tuple[str, ...] = ()
         self._notices: list[tuple[str, str]] = []
@@ -196,7 +198,7 @@ class PostgresSession:
         connection.pgconn.nonblocking = 0
         connection.add_notice_handler(self._take_notice)
         self._connection = connection
-        self._was_connected = True
+        self.reconnected, self._was_connected = self._was_connected, True
         if self.on_connect is not None:
             try:
                 self.on_connect(self)
