@@ -64,7 +64,7 @@ class Running:
     restart: Annotated[bool, Parameter(negative="")] = False
     """Begin anew, though the same command has an unfinished run."""
     new_snapshot: Annotated[bool, Parameter(negative="")] = False
-    """Go on with what the tables hold now, though they may have changed."""
+    """Go on though the tables read may have changed: rows written since may be missing or twice."""
     no_journal: Annotated[bool, Parameter(negative="")] = False
     """Write no journal: nothing can be resumed."""
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = ()

@@ -112,6 +112,8 @@ class SnapshotHolder:
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     """What speaks against going on with a new snapshot, for people; None when nothing does."""
+    if not before["relations"]:  # nothing is read
+        return None
     for name, state in before["relations"].items():
         current = now["relations"].get(name)
         if current is None or current["files"] != state["files"]:
@@ -130,5 +132,6 @@ def refuse_if_changed(before: dict[str, Any], now: dict[str, Any]) -> None:
     if why is not None:
         raise ResumeRefusedError(
             f"the snapshot that the chunks shared is gone, and {why}",
-            hint="--new-snapshot goes on with what the tables hold now; --restart starts anew",
+            hint="--restart begins anew; --new-snapshot goes on with the blocks not yet read: rows "
+            "written since then may be missing or twice in the result",
         )
