@@ -138,10 +138,12 @@ def pgfan(dsn: str, script: str, recorder: Recorder | None = None, **options: An
 
 def differences(dsn: str, left: str, right: str) -> tuple[int, int]:
     """How many rows of each table the other one lacks, duplicates and spelling counted."""
+    # Aliases that no table in the tests has as a column.
     statement = (
-        "SELECT (SELECT count(*) FROM (SELECT l::text FROM {l} l EXCEPT ALL "
-        "SELECT r::text FROM {r} r) x), (SELECT count(*) FROM (SELECT r::text FROM {r} r "
-        "EXCEPT ALL SELECT l::text FROM {l} l) y)"
+        "WITH one_row AS (SELECT left_row::text FROM {l} left_row), "
+        "other_row AS (SELECT right_row::text FROM {r} right_row) SELECT "
+        "(SELECT count(*) FROM (TABLE one_row EXCEPT ALL TABLE other_row) x), "
+        "(SELECT count(*) FROM (TABLE other_row EXCEPT ALL TABLE one_row) y)"
     )
     with psycopg.connect(dsn) as connection:
         row = connection.execute(

@@ -149,7 +149,10 @@ AROUND_INSERT = {
         "on-conflict",
     ),
     "reads its target": (
-        "INSERT INTO {target} SELECT i, t FROM a; INSERT INTO {target} SELECT i + 1, t FROM {target}",
+        (
+            "INSERT INTO {target} SELECT i, t FROM a; "
+            "INSERT INTO {target} SELECT i + 1, t FROM {target}"
+        ),
         "reads-target",
     ),
     "reads its target below": (
