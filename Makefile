@@ -3,6 +3,7 @@
 # make check   lint, types, layers, dead links
 # make format  mend what the linter can mend
 # make bench   the comparisons
+# make kill    SIGKILL at 20 random moments, and the rows counted
 # make clean   remove what these commands made
 #
 # The first of them makes .venv. PYTHON=/path/to/python3 chooses the interpreter.
@@ -16,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers links format bench clean
+.PHONY: help install demo test check lint types layers links format bench kill clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -79,6 +80,9 @@ links: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+kill: $(STAMP)
+	$(BIN)/python bench/kill.py
 
 bench: $(STAMP)
 	$(BIN)/pgfan bench example

@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cyclopts import App
 
+PURPOSE = (
+    "Run PostgreSQL's heavy statements over many connections: same result as one connection,\n"
+    "exactly once, never slower."
+)
 COMMANDS = {
     "exec": "Run statements, each split over many connections where that is safe and worth it.",
     "resume": "Go on with an unfinished run.",
@@ -25,6 +29,11 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """The console script: runs one command and returns its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given in ([], ["--help"], ["-h"]):
+        # Half of the time of `pgfan --help` would be the libraries that parse everything else.
+        sys.stdout.write(usage())
+        return 0
     from cyclopts import CycloptsError
 
     from pgfan.errors import EXIT_INTERRUPTED, EXIT_USAGE, PgfanError
@@ -32,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     app = build()
     try:
         code = app(
-            sys.argv[1:] if arguments is None else arguments,
+            given,
             exit_on_error=False,
             print_error=False,
             result_action="return_value",
@@ -54,6 +63,16 @@ def main(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def usage() -> str:
+    """The help of the program as a whole."""
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
+    return (
+        f"Usage: pgfan COMMAND [OPTIONS]\n\n{PURPOSE}\n\nCommands:\n{commands}\n\n"
+        "pgfan COMMAND --help tells a command's options; pgfan --version the version.\n"
+    )
+
+
 def build() -> App:
     """The command line as a cyclopts App; commands are imported when they are called."""
     from cyclopts import App
@@ -63,8 +82,7 @@ def build() -> App:
     app = App(
         name="pgfan",
         version=__version__,
-        help="Run PostgreSQL's heavy statements over many connections: same result as one "
-        "connection, exactly once, never slower.",
+        help=PURPOSE,
     )
     for name, text in COMMANDS.items():
         module = f"pgfan.cli.{name}_command"
