@@ -30,7 +30,9 @@ PANIC_ABOVE = 5.0
 PANIC_DIVISOR = 10
 FIRST_CHUNKS_PER_WORKER = 256
 TAIL_DIVISOR = 2
-CHUNK_S_MIN = 0.05
+TAIL_FIXED_SHARE_MAX = 0.2
+"""The last few chunks may pay more: a worker that idles meanwhile costs more still."""
+CHUNK_S_MIN = 0.02
 """No tail of ever smaller chunks: idling this long costs less than cutting finer."""
 
 
@@ -102,7 +104,7 @@ class ChunkSizer:
             self._size = max(1, self._total_units // (FIRST_CHUNKS_PER_WORKER * workers))
         fair = math.ceil(left_units / (TAIL_DIVISOR * workers))
         fixed_s, unit_s = self.fit()
-        floor = min(self._floor(fixed_s, unit_s), self._size)
+        floor = min(self._floor(fixed_s, unit_s, TAIL_FIXED_SHARE_MAX), self._size)
         return max(1, min(self._size, max(fair, floor)))
 
     def seconds_for(self, units: int) -> float | None:
@@ -116,11 +118,12 @@ class ChunkSizer:
         if not unit_s:
             return self._total_units
         target = (self._options.target_s - fixed_s) / unit_s
-        return max(1, math.floor(target), self._floor(fixed_s, unit_s))
+        return max(1, math.floor(target), self._floor(fixed_s, unit_s, FIXED_SHARE_MAX))
 
-    def _floor(self, fixed_s: float, unit_s: float) -> int:
+    def _floor(self, fixed_s: float, unit_s: float, share_max: float) -> int:
+        """The smallest chunk of which no more than `share_max` is fixed cost."""
         if not unit_s:
             return 1
-        by_share = fixed_s * (1 - FIXED_SHARE_MAX) / (FIXED_SHARE_MAX * unit_s)
+        by_share = fixed_s * (1 - share_max) / (share_max * unit_s)
         by_time = min(CHUNK_S_MIN, self._options.target_s) / unit_s
         return max(1, math.ceil(min(self._total_units, max(by_share, by_time))))

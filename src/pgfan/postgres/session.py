@@ -1,8 +1,8 @@
 """One connection: SQL text in, results as text out, errors in pgfan's own tree.
 
 The simple query protocol carries several statements in one message, which is what makes a
-journaled chunk cost two round trips and no more. libpq is called through psycopg's C layer, which
-lets go of the GIL while it waits. See "Message Flow" in PostgreSQL's manual, chapter Protocol.
+journaled chunk cost two round trips and no more. libpq is called through psycopg's C layer. See
+"Message Flow" in PostgreSQL's manual, chapter Protocol.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -121,10 +120,8 @@ class PostgresSession:
         pgconn = self.connection.pgconn
         try:
             pgconn.send_query(sql.encode())
-            if threading.current_thread() is threading.main_thread():
-                _wait(pgconn)
             answers = []
-            while (answer := pgconn.get_result()) is not None:
+            while (answer := _next_result(pgconn)) is not None:
                 answers.append(answer)
                 if answer.status in {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT}:
                     break
@@ -247,11 +244,19 @@ class PostgresSession:
         )
 
 
-def _wait(pgconn: pq.abc.PGconn) -> None:
-    """Wait for an answer in Python, so that signal handlers run meanwhile."""
-    while pgconn.is_busy():
-        select.select([pgconn.socket], [], [])
-        pgconn.consume_input()
+def _next_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
+    """The next result of what was sent, None after the last.
+
+    libpq's PQgetResult would wait by itself, but psycopg calls it with the GIL held, and then no
+    other worker's thread could run meanwhile. poll lets go of it, and lets signal handlers run.
+    """
+    if pgconn.is_busy():
+        waiting = select.poll()
+        waiting.register(pgconn.socket, select.POLLIN)
+        while pgconn.is_busy():
+            waiting.poll()
+            pgconn.consume_input()
+    return pgconn.get_result()
 
 
 def connection_failure(error: psycopg.OperationalError) -> ConnectionFailedError:
