@@ -9,12 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import postgast
+
+from pgfan.sql.parsing import NestedTooDeepError
 from pgfan.sql.tree import Message, kind_of, names, parse_expression, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pgfan.sql.facts import Name
+
+_BETWEEN = {
+    "AEXPR_BETWEEN": (">=", "<="),
+    "AEXPR_BETWEEN_SYM": (">=", "<="),
+    "AEXPR_NOT_BETWEEN": ("<", ">"),
+    "AEXPR_NOT_BETWEEN_SYM": ("<", ">"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,28 +49,61 @@ def references(tree: Message) -> References:
     functions: set[Name] = set()
     operators: set[Name] = set()
     for node in walk(tree):
-        match kind_of(node):
-            case "RangeVar":
-                relations.add(relation_name(node))
-            case "FuncCall":
-                functions.add(names(node.funcname))
-            case "A_Expr":
-                operators.add(names(node.name))
-            case "SubLink" if node.oper_name:
-                operators.add(names(node.oper_name))
-            case "SortBy" if node.use_op:
-                operators.add(names(node.use_op))
-            case _:
-                pass
+        operators.update(operator_names(node))
+        functions.update((name,) for name in attribute_names(node))
+        if kind_of(node) == "RangeVar":
+            relations.add(relation_name(node))
+        elif kind_of(node) == "FuncCall":
+            functions.add(names(node.funcname))
     return References(frozenset(relations), frozenset(functions), frozenset(operators))
 
 
 def expression_references(expressions: Iterable[str]) -> References:
-    """The names in SQL expressions, such as column defaults as pg_get_expr prints them."""
+    """The names in SQL expressions, such as column defaults as pg_get_expr prints them.
+
+    An expression that this parser does not read has none: it is refused where it is judged.
+    """
     found = References()
     for text in expressions:
-        found |= references(parse_expression(text))
+        try:
+            found |= references(parse_expression(text))
+        except (postgast.PgQueryError, NestedTooDeepError):
+            continue
     return found
+
+
+def operator_names(node: Message) -> Iterator[Name]:
+    """The operators that a node applies, those that its syntax implies included."""
+    match kind_of(node):
+        case "A_Expr":
+            kinds = node.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number
+            implied = _BETWEEN.get(kinds[node.kind].name)
+            yield from ((symbol,) for symbol in implied) if implied else (names(node.name),)
+        case "SubLink" if node.oper_name:
+            yield names(node.oper_name)
+        case "SortBy" if node.use_op:
+            yield names(node.use_op)
+        case "SubLink" | "JoinExpr":  # x IN (SELECT ...), USING, NATURAL
+            yield ("=",)
+        case "CaseExpr" if node.HasField("arg"):  # CASE x WHEN y
+            yield ("=",)
+        case _:
+            pass
+
+
+def attribute_names(node: Message) -> Iterator[str]:
+    """The names in `a.name` and `(expression).name`.
+
+    Each may be a function of what stands before it (manual, "Using Composite Types in Queries").
+    """
+    match kind_of(node):
+        case "ColumnRef" if len(node.fields) > 1:
+            steps = node.fields[-1:]
+        case "A_Indirection":
+            steps = node.indirection
+        case _:
+            return
+    yield from names(steps)
 
 
 def relation_name(node: Message) -> Name:

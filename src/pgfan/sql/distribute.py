@@ -18,10 +18,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgfan.sql import functions
 from pgfan.sql.access import relation_name
+from pgfan.sql.calls import call_objections
+from pgfan.sql.constructs import construct_objection
+from pgfan.sql.levels import placed_nodes
+from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.sources import FromItem, from_items, select_of
 from pgfan.sql.target import DefaultColumn, target_columns, target_objections
-from pgfan.sql.tree import Message, inner, kind_of, walk
+from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,6 +71,10 @@ class Serial:
 
 Verdict: TypeAlias = Split | Serial
 
+LEVELS_MAX = 1000
+"""libpg_query's deparser overflows an 8 MB stack at about 20,000 levels."""
+_EXISTS_SUBLINK = 1
+
 
 def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     """The verdict for one statement; `facts` must cover what `access.references` names."""
@@ -75,21 +83,26 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     select = select_of(tree)
     if select is None:
         return Serial((Reason("not-insert-select", "only INSERT ... SELECT is split so far"),))
+    if is_deeper(tree, LEVELS_MAX):
+        return Serial((Reason("deparse", "the statement is nested too deeply to be rewritten"),))
     reasons = _unique(
         (
             *_objections_to_insert(tree),
             *_objections_to_select(select),
-            *_objections_below(select, facts),
+            *_objections_below(select),
+            *_objections_to_constructs(tree),
             *target_objections(tree.relation, facts),
             *_objections_to_relations(tree, select, facts),
-            *_objections_to_functions(tree, select, facts),
+            *call_objections(tree, select, facts),
+            *_objections_to_casts(facts),
+            *functions.special_datetimes(tree),
         )
     )
     columns = target_columns(tree, select, facts)
     reasons += columns.reasons
     if reasons:
         return Serial(reasons)
-    found = tuple(_candidates(select, facts))
+    found = tuple(_candidates(tree, select, facts))
     if not found:
         return Serial((_no_candidate(select),))
     reads = {relation_name(node) for node in walk(select) if kind_of(node) == "RangeVar"}
@@ -97,7 +110,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     return Split(
         candidates=found,
         reads=tuple(sorted(reads)),
-        hazards=_hazards(select),
+        hazards=_hazards(tree, select, columns.defaults),
         unlogged=target.persistence == "u",
         frozen_defaults=columns.frozen,
     )
@@ -120,8 +133,6 @@ def _objections_to_select(select: Message) -> Iterator[Reason]:
     """What the top level must not have: anything that looks at more than one row."""
     if _is_set_operation(select):
         yield Reason("set-operation", "UNION, INTERSECT and EXCEPT look at all rows")
-    if select.values_lists:
-        yield Reason("not-insert-select", "VALUES has nothing to split")
     if select.HasField("into_clause"):
         yield Reason("into", "SELECT INTO is not analysed yet")
     if select.distinct_clause:
@@ -138,12 +149,12 @@ def _is_set_operation(select: Message) -> bool:
     return bool(select.HasField("larg") or select.HasField("rarg"))
 
 
-def _objections_below(select: Message, facts: CatalogFacts) -> Iterator[Reason]:
+def _objections_below(select: Message) -> Iterator[Reason]:
     """What no level may have, and what a subquery that every chunk repeats may not."""
     exists = [
         inner(node.subselect)
         for node in walk(select)
-        if kind_of(node) == "SubLink" and node.sub_link_type == 1  # EXISTS_SUBLINK
+        if kind_of(node) == "SubLink" and node.sub_link_type == _EXISTS_SUBLINK
     ]
     for node in walk(select):
         match kind_of(node):
@@ -161,11 +172,14 @@ def _objections_below(select: Message, facts: CatalogFacts) -> Iterator[Reason]:
                     yield Reason("limit", "LIMIT and OFFSET look at all rows")
                 if node is not select and _is_distinct_on(node):
                     yield Reason("distinct", "DISTINCT ON in a subquery depends on row order")
-            case "FuncCall" if functions.is_window(node, facts):
-                yield Reason("window", "window functions look at other rows")
             case _:
                 pass
-    yield from functions.special_datetimes(select)
+
+
+def _objections_to_constructs(insert: Message) -> Iterator[Reason]:
+    for node in walk(insert):
+        if node is not insert:
+            yield from construct_objection(node)
 
 
 def _is_distinct_on(select: Message) -> bool:
@@ -204,84 +218,16 @@ def _objections_to_source(name: str, relation: RelationFacts) -> Iterator[Reason
         yield Reason("foreign-table", f"{name} is foreign: it has no snapshot here")
 
 
-def _objections_to_functions(
-    insert: Message, select: Message, facts: CatalogFacts
-) -> Iterator[Reason]:
-    per_row = list(_per_row_nodes(select))
-    for node in walk(insert):
-        match kind_of(node):
-            case "FuncCall":
-                yield from _objections_to_call(node, per_row, facts)
-            case "A_Expr" | "SubLink" | "SortBy":
-                yield from _objections_to_operator(node, facts)
-            case _:
-                pass
-
-
-def _objections_to_call(
-    call: Message, per_row: list[Message], facts: CatalogFacts
-) -> Iterator[Reason]:
-    at_top = any(call is node for node in per_row)
-    if functions.is_aggregate(call, facts):
-        if at_top:
-            yield Reason("aggregate", f"{functions.base_name(call)}() looks at all rows")
-        elif not _is_order_free(call, facts):
-            yield Reason(
-                "aggregate",
-                f"{functions.base_name(call)}() in a subquery depends on the order of rows",
-            )
-        return
-    reason = functions.objection(call, facts)
-    if reason is not None:
-        yield reason
-    elif functions.is_volatile(call, facts) and not at_top:
+def _objections_to_casts(facts: CatalogFacts) -> Iterator[Reason]:
+    if facts.unsafe_casts:
         yield Reason(
-            "volatile-subquery",
-            f"{functions.base_name(call)}() is volatile below the top level: every chunk would "
-            "evaluate it again",
+            "cast-function",
+            f"the cast {facts.unsafe_casts[0]} calls a function that may look "
+            "at other rows, and casts are applied unseen",
         )
 
 
-def _is_order_free(call: Message, facts: CatalogFacts) -> bool:
-    known = functions.base_name(call) in functions.ORDER_FREE_AGGREGATES
-    return known and functions.is_builtin(call, facts)
-
-
-def _per_row_nodes(select: Message) -> Iterator[Message]:
-    """The nodes of the target list and WHERE that are evaluated once per row: not subqueries."""
-    stack = [target.res_target.val for target in select.target_list]
-    if select.HasField("where_clause"):
-        stack.append(select.where_clause)
-    stack = [inner(node) for node in stack]
-    while stack:
-        node = stack.pop()
-        yield node
-        if kind_of(node) == "SubLink":
-            stack.append(inner(node.testexpr))
-            continue
-        for descriptor, value in node.ListFields():
-            if descriptor.type == descriptor.TYPE_MESSAGE:
-                parts = (value,) if hasattr(value, "DESCRIPTOR") else value
-                stack.extend(inner(part) for part in parts)
-
-
-def _objections_to_operator(node: Message, facts: CatalogFacts) -> Iterator[Reason]:
-    match kind_of(node):
-        case "A_Expr":
-            parts = node.name
-        case "SubLink":
-            parts = node.oper_name
-        case _:
-            parts = node.use_op
-    name = tuple(part.string.sval for part in parts)
-    for function in facts.operators.get(name, ()):
-        if function.volatility != "i":
-            yield Reason(
-                "operator-unknown", f"operator {name[-1]} of {function.schema} is not immutable"
-            )
-
-
-def _candidates(select: Message, facts: CatalogFacts) -> Iterator[Candidate]:
+def _candidates(insert: Message, select: Message, facts: CatalogFacts) -> Iterator[Candidate]:
     items = list(from_items(select))
     aliases = [item.alias for item in items]
     for item in items:
@@ -292,13 +238,16 @@ def _candidates(select: Message, facts: CatalogFacts) -> Iterator[Candidate]:
             yield Candidate("ctid", item.ordinal, item.alias, name)
         elif item.kind == "RangeFunction" and _is_series(item.node, facts):
             yield Candidate("series", item.ordinal, item.alias)
-    if not items and _target_series(select, facts) is not None:
+    if not items and _is_target_series(insert, select, facts):
         yield Candidate("series", -1, ())
 
 
 def _is_heap(item: FromItem, facts: CatalogFacts) -> bool:
     relation = facts.relations[relation_name(item.node)]
     whole = not relation.has_children or not item.node.inh
+    # FROM b AS x (ctid) gives the name to a column of its own.
+    if "ctid" in names(item.node.alias.colnames):
+        return False
     return relation.kind in {"r", "m"} and relation.heap and whole
 
 
@@ -333,17 +282,26 @@ def _is_constant(argument: Message, facts: CatalogFacts) -> bool:
     return True
 
 
-def _target_series(select: Message, facts: CatalogFacts) -> Message | None:
-    """The one generate_series of a SELECT without FROM, if it is the only set-returning call."""
+def _is_target_series(insert: Message, select: Message, facts: CatalogFacts) -> bool:
+    """Whether a SELECT without FROM has a generate_series as its only set-returning call.
+
+    Set-returning calls run side by side, in ORDER BY too. And WHERE is evaluated once for all of
+    the series: it must give the same answer in every chunk.
+    """
     calls = [
-        node
-        for target in select.target_list
-        for node in walk(target)
-        if kind_of(node) == "FuncCall" and functions.is_set_returning(node, facts)
+        found
+        for found in placed_nodes(insert, select)
+        if kind_of(found.node) == "FuncCall" and found.place in {"target", "where", "sort"}
     ]
-    if len(calls) == 1 and is_constant_series(calls[0], facts):
-        return calls[0]
-    return None
+    if any(found.place == "where" and functions.is_volatile(found.node, facts) for found in calls):
+        return False
+    series = [found for found in calls if functions.base_name(found.node) == "generate_series"]
+    sets = [found for found in calls if functions.is_set_returning(found.node, facts)]
+    return (
+        len(sets) == len(series) == 1
+        and sets[0].place == "target"
+        and is_constant_series(sets[0].node, facts)
+    )
 
 
 def _no_candidate(select: Message) -> Reason:
@@ -356,13 +314,14 @@ def _no_candidate(select: Message) -> Reason:
     )
 
 
-def _hazards(select: Message) -> tuple[Hazard, ...]:
+def _hazards(insert: Message, select: Message, defaults: Iterable[Message]) -> tuple[Hazard, ...]:
     hazards: list[Hazard] = ["not-atomic"]
     if select.sort_clause:
         hazards.append("physical-order")
     if any(
         kind_of(node) == "FuncCall" and functions.base_name(node) == "nextval"
-        for node in walk(select)
+        for tree in (insert, *defaults)
+        for node in walk(tree)
     ):
         hazards.append("sequence-order")
     return tuple(hazards)

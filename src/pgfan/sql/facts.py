@@ -49,6 +49,9 @@ class RelationFacts:
     has_rules: bool = False
     triggers: tuple[str, ...] = ()
     """User triggers on it or on its partitions, by name."""
+    unsafe_checks: tuple[str, ...] = ()
+    """CHECK constraints of it, its partitions and its columns' domains that call functions outside
+    pg_catalog which are not immutable, by name."""
     references_itself: bool = False
     foreign_partitions: bool = False
     family: frozenset[int] = frozenset()
@@ -77,5 +80,8 @@ class CatalogFacts:
     functions: Mapping[Name, tuple[FunctionFacts, ...]] = field(default_factory=dict)
     operators: Mapping[Name, tuple[FunctionFacts, ...]] = field(default_factory=dict)
     """Only those outside pg_catalog: the built-in ones are immutable or stable, all of them."""
+    unsafe_casts: tuple[str, ...] = ()
+    """Casts of this database by functions outside pg_catalog that are not immutable. Casts are
+    applied where no syntax shows them, so one is enough."""
     server_refuses_split: str | None = None
     """Why no statement may be split on this server (Citus, a fork), or None."""

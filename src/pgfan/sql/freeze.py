@@ -52,15 +52,22 @@ def freeze_time(tree: Message, frozen_at: str, facts: CatalogFacts) -> None:
                 stack.append(inner(child))
 
 
+def looks_at_time(node: Message, facts: CatalogFacts) -> bool:
+    """Whether the node is a function that gives the transaction's time."""
+    if kind_of(node) == "SQLValueFunction":
+        return _OP_NAMES[node.op] in _CASTS
+    return kind_of(node) == "FuncCall" and functions.is_transaction_time(node, facts)
+
+
 def _frozen(node: Message, frozen_at: str, facts: CatalogFacts) -> Message | None:
     literal = f"'{frozen_at}'::pg_catalog.timestamptz"
-    if kind_of(node) == "FuncCall" and functions.is_transaction_time(node, facts):
+    if not looks_at_time(node, facts):
+        return None
+    if kind_of(node) == "FuncCall":
         return parse_expression(literal)
-    if kind_of(node) == "SQLValueFunction" and _OP_NAMES[node.op] in _CASTS:
-        type_name, _ = _CASTS[_OP_NAMES[node.op]]
-        precision = f"({node.typmod})" if node.typmod >= 0 else ""
-        return parse_expression(f"({literal})::pg_catalog.{type_name}{precision}")
-    return None
+    type_name, _ = _CASTS[_OP_NAMES[node.op]]
+    precision = f"({node.typmod})" if node.typmod >= 0 else ""
+    return parse_expression(f"({literal})::pg_catalog.{type_name}{precision}")
 
 
 def _keep_name(target: Message, facts: CatalogFacts) -> None:
@@ -68,9 +75,9 @@ def _keep_name(target: Message, facts: CatalogFacts) -> None:
     if target.name:
         return
     node = inner(target.val)
-    while kind_of(node) in {"TypeCast", "CollateClause"}:
-        node = inner(node.arg)
-    if kind_of(node) == "FuncCall" and functions.is_transaction_time(node, facts):
-        target.name = functions.base_name(node)
-    elif kind_of(node) == "SQLValueFunction" and _OP_NAMES[node.op] in _CASTS:
-        target.name = _CASTS[_OP_NAMES[node.op]][1]
+    while kind_of(node) in {"TypeCast", "CollateClause", "CaseExpr"}:
+        # CASE ... ELSE now() END is called now, too.
+        node = inner(node.defresult if kind_of(node) == "CaseExpr" else node.arg)
+    if looks_at_time(node, facts):
+        is_call = kind_of(node) == "FuncCall"
+        target.name = functions.base_name(node) if is_call else _CASTS[_OP_NAMES[node.op]][1]

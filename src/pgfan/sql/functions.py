@@ -45,6 +45,7 @@ UNSTABLE = frozenset(
         "inet_client_port",
         "inet_server_addr",
         "inet_server_port",
+        "mxid_age",
         "query_to_xml",
         "row_security_active",
         "schema_to_xml",
@@ -81,8 +82,11 @@ ORDER_FREE_AGGREGATES = frozenset(
 )
 """Give the same value in whatever order rows come, but for the last digits of floats."""
 
-_SPECIAL_DATETIME = re.compile(r"\b(now|today|tomorrow|yesterday)\b", re.IGNORECASE)
-_SPECIAL_CHARS_MAX = 64
+# Digits and punctuation end a word in a datetime: '12:00today' and 'now_' are read as times.
+_SPECIAL_DATETIME = re.compile(
+    r"(?<![a-z])(now|today|tomorrow|yesterday)(?![a-z])", re.ASCII | re.IGNORECASE
+)
+_SHOWN_CHARS_MAX = 40
 
 
 def candidates(call: Message, facts: CatalogFacts) -> tuple[FunctionFacts, ...]:
@@ -134,8 +138,7 @@ def objection(call: Message, facts: CatalogFacts) -> Reason | None:
     found = candidates(call, facts)
     if not found:
         return Reason("function-unknown", f"function {name}() is not in the catalogue")
-    if is_builtin(call, facts):
-        return _builtin_objection(name, call, found)
+    builtin = tuple(function for function in found if function.schema == "pg_catalog")
     for function in found:
         if function.schema != "pg_catalog" and function.volatility != "i":
             kind = "stable" if function.volatility == "s" else "volatile"
@@ -143,10 +146,26 @@ def objection(call: Message, facts: CatalogFacts) -> Reason | None:
                 "function-volatile",
                 f"{function.schema}.{name}() is {kind}: what it reads and writes is not known",
             )
-    return None
+    if len(builtin) < len(found) and name in TRANSACTION_TIME and builtin:
+        # Which of them is called is the server's choice, so it cannot be frozen here.
+        return Reason("function-unstable", f"{name}() may mean the time of the transaction")
+    return _builtin_objection(name, len(call.args), builtin)
 
 
-def _builtin_objection(name: str, call: Message, found: tuple[FunctionFacts, ...]) -> Reason | None:
+def is_harmless_attribute(name: str, facts: CatalogFacts) -> bool:
+    """Whether `a.name`, should it be a call of name(a), is sound wherever it stands."""
+    found = facts.functions.get((name,), ())
+    if any(function.volatility == "v" or function.returns_set for function in found):
+        return False
+    if any(function.kind != "f" for function in found):
+        return False
+    if any(function.schema != "pg_catalog" and function.volatility != "i" for function in found):
+        return False
+    builtin = tuple(function for function in found if function.schema == "pg_catalog")
+    return _builtin_objection(name, 1, builtin) is None
+
+
+def _builtin_objection(name: str, args: int, found: tuple[FunctionFacts, ...]) -> Reason | None:
     if name in ROW_INDEPENDENT:
         return None
     if any(function.volatility == "v" for function in found):
@@ -154,19 +173,32 @@ def _builtin_objection(name: str, call: Message, found: tuple[FunctionFacts, ...
     if all(function.volatility == "i" for function in found) or name in STABLE_PG:
         return None
     unstable = name in UNSTABLE or name.startswith(UNSTABLE_PREFIXES) or "_to_xml" in name
-    if unstable or (name == "age" and len(call.args) == 1):
+    if unstable or (name == "age" and args == 1):
         return Reason("function-unstable", f"{name}() depends on the transaction or the backend")
     return None
 
 
 def special_datetimes(tree: Message) -> Iterator[Reason]:
-    """String constants such as 'now' or 'today', which mean the time of each chunk."""
+    """String constants such as 'now' or 'today', which mean the time of each chunk.
+
+    Wherever they stand: 'now' is also the time in '{now}'::timestamptz[] and in a row or a range.
+    """
     for node in walk(tree):
+        if kind_of(node) == "TypeCast" and _is_built_text(node.arg):
+            yield Reason("special-datetime", "a cast of text put together may give such a time")
         if kind_of(node) != "A_Const" or node.WhichOneof("val") != "sval":
             continue
         text = node.sval.sval
-        if len(text) <= _SPECIAL_CHARS_MAX and _SPECIAL_DATETIME.search(text):
+        if _SPECIAL_DATETIME.search(text):
+            shown = text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
             yield Reason(
-                "special-datetime",
-                f"the constant '{text}' may mean the time of the transaction",
+                "special-datetime", f"the constant '{shown}' may mean the time of the transaction"
             )
+
+
+def _is_built_text(node: Message) -> bool:
+    """Whether constants are put together by || ('no' || 'w'), with no column among them."""
+    kinds = {kind_of(part) for part in walk(node)}
+    return "ColumnRef" not in kinds and any(
+        kind_of(part) == "A_Expr" and names(part.name)[-1:] == ("||",) for part in walk(node)
+    )

@@ -14,6 +14,8 @@ import postgast
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.freeze import freeze_time
+from pgfan.sql.levels import placed_nodes
+from pgfan.sql.parsing import parse
 from pgfan.sql.sources import from_items, select_of
 from pgfan.sql.tree import (
     Message,
@@ -21,8 +23,8 @@ from pgfan.sql.tree import (
     deparse_statement,
     inner,
     kind_of,
+    names,
     parse_expression,
-    walk,
     wrap,
 )
 
@@ -110,10 +112,11 @@ def series_call(tree: Message, candidate: Candidate) -> Message:
         item = next(item for item in from_items(select) if item.ordinal == candidate.ordinal)
         return inner(item.node.functions[0].list.items[0])
     return next(
-        node
-        for target in select.target_list
-        for node in walk(target)
-        if kind_of(node) == "FuncCall" and node.funcname[-1].string.sval == "generate_series"
+        found.node
+        for found in placed_nodes(tree, select)
+        if found.place == "target"
+        and kind_of(found.node) == "FuncCall"
+        and names(found.node.funcname)[-1] == "generate_series"
     )
 
 
@@ -177,8 +180,11 @@ def _markers(tree: Message) -> tuple[str, str]:
 
 def _template(insert: Message, low: str, high: str) -> Template:
     statement = wrap("insert_stmt", insert)
-    text = deparse_statement(statement)
-    again = postgast.parse(text)
+    try:
+        text = deparse_statement(statement)
+        again = parse(text)
+    except postgast.PgQueryError as error:
+        raise RewriteError(f"the rewritten statement is not SQL: {error.message}") from error
     if len(again.stmts) != 1 or not same_tree(again.stmts[0].stmt, statement):
         raise RewriteError("libpg_query does not give the rewritten statement back unchanged")
     if text.count(low) != 1 or text.count(high) != 1:

@@ -9,12 +9,14 @@ along, because what follows may run on another connection. psql's meta-commands 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import postgast
 
 from pgfan.errors import Position, UnsupportedError, UsageError
+from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 from pgfan.sql.variables import interpolate
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ROLE_SETTINGS = frozenset({"role", "session_authorization"})
+NOT_CARRIED = frozenset({"transaction", "seed"})
+_NOT_IN_SQL = re.compile("[\0\ud800-\udfff]")
 KINDS = {
     "InsertStmt": "insert",
     "UpdateStmt": "update",
@@ -88,10 +92,7 @@ def read_script(
     Raises UsageError with position, line and hint for text that does not parse or holds nothing,
     and UnsupportedError for statements that pgfan does not run.
     """
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        column = text.index("\0") - text.rfind("\n", 0, text.index("\0"))
-        raise UsageError("NUL byte in SQL", position=Position(source, line, column))
+    _refuse_characters(text, source)
     statements = list(_statements(interpolate(text, variables or {}), source))
     if not statements:
         raise UsageError(f"{source} holds no SQL statement", hint="give at least one statement")
@@ -113,11 +114,30 @@ def locate(text: str, source: str, offset: int) -> tuple[Position, str]:
     return Position(source, text.count("\n", 0, offset) + 1, offset - start + 1), line
 
 
+def _refuse_characters(text: str, source: str) -> None:
+    """PostgreSQL's text holds no NUL, and UTF-8 no halves of a surrogate pair."""
+    found = _NOT_IN_SQL.search(text)
+    if found is None:
+        return
+    position, line = locate(text, source, found.start())
+    if found[0] == "\0":
+        raise UsageError("NUL byte in SQL", position=position)
+    shown = line.encode(errors="backslashreplace").decode()
+    raise UsageError(
+        "this is not text in UTF-8",
+        position=position,
+        source_line=shown,
+        hint="convert it to UTF-8, with iconv for one",
+    )
+
+
 def _statements(text: str, source: str) -> Iterator[Statement]:
     try:
-        parsed = postgast.parse(text)
+        parsed = parse(text)
     except postgast.PgQueryError as error:
         raise _syntax_error(text, source, error) from error
+    except NestedTooDeepError as error:
+        raise _too_deep(text, source) from error
     raw = text.encode()
     chars = bytes_at = line = 0
     line_start = 0
@@ -137,13 +157,35 @@ def _statements(text: str, source: str) -> Iterator[Statement]:
 def _syntax_error(text: str, source: str, error: postgast.PgQueryError) -> UsageError:
     position, line = locate(text, source, (error.cursorpos or 1) - 1)
     hint = None
-    if text[(error.cursorpos or 1) - 1 : (error.cursorpos or 1)] == "\\":
+    if error.message.startswith("memory exhausted"):
+        hint = "the statement is nested too deeply: PostgreSQL's grammar reads about 3,000 levels"
+    elif text[(error.cursorpos or 1) - 1 : (error.cursorpos or 1)] == "\\":
         hint = "psql meta-commands are not read by pgfan exec; give it plain SQL"
     elif text[(error.cursorpos or 1) - 1 : (error.cursorpos or 1)] == ":":
         hint = "a psql variable that is not set? give it with --set NAME=VALUE"
     failure = UsageError(error.message, position=position, source_line=line, hint=hint)
     failure.sqlstate = "42601"
     return failure
+
+
+def _too_deep(text: str, source: str) -> UsageError:
+    """The refusal at the first statement that cannot be read alone."""
+    offset = 0
+    for piece in postgast.split(text):
+        offset = text.index(piece, offset)
+        try:
+            parse(piece)
+        except NestedTooDeepError:
+            break
+        offset += len(piece)
+    start = offset + len(text[offset:]) - len(text[offset:].lstrip())
+    position, line = locate(text, source, start)
+    return UsageError(
+        "this statement is nested too deeply: more than about 30,000 levels",
+        position=position,
+        source_line=excerpt(line),
+        hint="a chain of operators or UNIONs counts one level for each: cut it into statements",
+    )
 
 
 def _items(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
@@ -160,9 +202,9 @@ def _items(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
                 yield ScriptItem(
                     tuple(block), settings, is_block=True, rolls_back=rolls_back, seeded=seeded
                 )
-                seeded = seeded or any(_seeds(s.tree) for s in block)
+                seeded = seeded or any(_seeds(s) for s in block)
                 if ends == "commit":
-                    settings += tuple(s.text for s in block if _is_setting(s.tree))
+                    settings += tuple(_committed_settings(block))
                 block = []
         elif _begins_block(statement):
             block = [statement]
@@ -170,22 +212,52 @@ def _items(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
             raise _refusal(statement, f"{statement.text.upper()} without BEGIN", "remove it")
         else:
             yield ScriptItem((statement,), settings, seeded=seeded)
-            seeded = seeded or _seeds(statement.tree)
-            if _is_setting(statement.tree):
+            seeded = seeded or _seeds(statement)
+            if _is_setting(statement):
                 settings += (statement.text,)
     if block:
         raise _refusal(block[0], "this transaction block is never ended", "end it with COMMIT")
 
 
+def _committed_settings(block: Sequence[Statement]) -> list[str]:
+    """The SET statements of a block that COMMIT leaves: ROLLBACK TO undoes those after it."""
+    kept: list[str] = []
+    savepoints: list[tuple[str, int]] = []
+    for statement in block:
+        tree = statement.tree
+        if kind_of(tree) == "TransactionStmt":
+            match _transaction_kind(tree):
+                case "TRANS_STMT_SAVEPOINT":
+                    savepoints.append((tree.savepoint_name, len(kept)))
+                case "TRANS_STMT_ROLLBACK_TO":
+                    length = next(
+                        (at for name, at in reversed(savepoints) if name == tree.savepoint_name),
+                        len(kept),
+                    )
+                    del kept[length:]
+                case _:
+                    pass
+        elif _is_setting(statement):
+            kept.append(statement.text)
+    return kept
+
+
 def _refuse(statement: Statement) -> None:
     tree = statement.tree
     match kind_of(tree):
-        case "VariableSetStmt" if tree.name in ROLE_SETTINGS:
+        case _ if ROLE_SETTINGS & set(_set_names(statement)):
             raise _refusal(
                 statement,
                 "SET ROLE and SET SESSION AUTHORIZATION are not supported: the journal is written "
                 "with the role that connected",
                 "connect as that role",
+            )
+        case "VariableSetStmt" if _reads_literals_otherwise(tree):
+            raise _refusal(
+                statement,
+                "standard_conforming_strings = off is not supported: statements are read with "
+                "backslashes as plain characters in '...'",
+                "write E'...' where a backslash escapes",
             )
         case "CopyStmt" if not tree.filename and not tree.is_program:
             raise _refusal(
@@ -224,25 +296,43 @@ def _ends_block(statement: Statement) -> str | None:
     return ends.get(_transaction_kind(statement.tree))
 
 
-def _is_setting(tree: Message) -> bool:
+def _is_setting(statement: Statement) -> bool:
     """Whether the statement changes the session for those after it."""
+    tree = statement.tree
     if kind_of(tree) == "VariableSetStmt":
-        return not tree.is_local and tree.name not in {"TRANSACTION", "seed"}
+        return not tree.is_local and tree.name.lower() not in NOT_CARRIED
     if kind_of(tree) == "DiscardStmt":
         return True
-    return kind_of(tree) == "SelectStmt" and any(
-        kind_of(node) == "FuncCall" and names(node.funcname)[-1:] == ("set_config",)
-        for node in walk(tree)
-    )
+    return kind_of(tree) == "SelectStmt" and any(_calls(statement, "set_config"))
 
 
-def _seeds(tree: Message) -> bool:
+def _seeds(statement: Statement) -> bool:
     """SET seed, or a call of setseed()."""
-    if kind_of(tree) == "VariableSetStmt" and tree.name == "seed":
-        return True
-    return any(
-        kind_of(node) == "FuncCall" and names(node.funcname)[-1:] == ("setseed",)
-        for node in walk(tree)
+    return "seed" in _set_names(statement) or any(_calls(statement, "setseed"))
+
+
+def _set_names(statement: Statement) -> Iterator[str]:
+    """The settings that SET, RESET or set_config() with a constant name change, in lower case."""
+    if kind_of(statement.tree) == "VariableSetStmt":
+        yield statement.tree.name.lower()
+    for call in _calls(statement, "set_config"):
+        for part in walk(call.args[0]) if call.args else ():
+            if kind_of(part) == "A_Const" and part.WhichOneof("val") == "sval":
+                yield part.sval.sval.lower()
+
+
+def _calls(statement: Statement, function: str) -> Iterator[Message]:
+    """The calls of a function by name; only a text that has the name is walked."""
+    if function in statement.text.lower():
+        for node in walk(statement.tree):
+            if kind_of(node) == "FuncCall" and names(node.funcname)[-1:] == (function,):
+                yield node
+
+
+def _reads_literals_otherwise(tree: Message) -> bool:
+    value = [part.a_const for part in tree.args if part.WhichOneof("node") == "a_const"]
+    return tree.name.lower() == "standard_conforming_strings" and not (
+        not value or value[0].sval.sval.lower() in {"on", "true", "yes", "1"} or value[0].ival.ival
     )
 
 

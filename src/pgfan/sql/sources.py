@@ -34,10 +34,14 @@ class FromItem:
 
 
 def select_of(tree: Message) -> Message | None:
-    """The SELECT of an INSERT ... SELECT; None for anything else."""
+    """The SELECT of an INSERT ... SELECT; None for anything else, INSERT ... VALUES included.
+
+    VALUES may have a million rows: whoever asks here need not walk them.
+    """
     if kind_of(tree) != "InsertStmt" or not tree.HasField("select_stmt"):
         return None
-    return tree.select_stmt.select_stmt
+    select = tree.select_stmt.select_stmt
+    return None if select.values_lists else select
 
 
 def from_items(select: Message) -> Iterator[FromItem]:

@@ -10,8 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgfan.sql import functions
+import postgast
+
 from pgfan.sql.access import relation_name
+from pgfan.sql.calls import expression_objections
+from pgfan.sql.freeze import looks_at_time
+from pgfan.sql.parsing import NestedTooDeepError
 from pgfan.sql.reasons import Reason
 from pgfan.sql.tree import Message, kind_of, parse_expression, walk
 
@@ -35,6 +39,8 @@ class TargetColumns:
 
     frozen: tuple[DefaultColumn, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    defaults: tuple[Message, ...] = ()
+    """The expressions of the columns that are, or may be, left out."""
 
 
 def target_objections(relation: Message, facts: CatalogFacts) -> Iterator[Reason]:
@@ -58,6 +64,9 @@ def _side_effects(name: str, target: RelationFacts) -> Iterator[Reason]:
         yield Reason("trigger", f"{name} has the trigger {target.triggers[0]}")
     if target.has_rules:
         yield Reason("rule", f"{name} has a rule")
+    if target.unsafe_checks:
+        check = target.unsafe_checks[0]
+        yield Reason("check-function", f"the check {check} of {name} may look at other rows")
     if target.row_security:
         yield Reason("row-security", f"row-level security is on for {name}")
     if target.references_itself:
@@ -72,20 +81,32 @@ def target_columns(insert: Message, select: Message, facts: CatalogFacts) -> Tar
     omitted = _omitted(insert, select, target)
     frozen: list[DefaultColumn] = []
     reasons: list[Reason] = []
+    defaults: list[Message] = []
     for column in target.columns if omitted is None else omitted:
         if column.default is None or column.generated:
             continue
-        expression = parse_expression(column.default)
-        objection = next(_objections(expression, facts), None)
+        expression = _parsed(column.default)
+        if expression is None:
+            reasons.append(Reason("default-function", f"default of {column.name}: not readable"))
+            continue
+        defaults.append(expression)
+        objection = next(expression_objections(expression, facts), None)
         if objection is not None:
             why = f"default of {column.name}: {objection.message}"
             reasons.append(Reason("default-function", why))
-        elif _looks_at_time(expression, facts):
+        elif any(looks_at_time(node, facts) for node in walk(expression)):
             if omitted is None:
                 why = f"name the columns: the default of {column.name} looks at the time"
                 reasons.append(Reason("default-function", why))
             frozen.append(DefaultColumn(column.name, column.default))
-    return TargetColumns(tuple(frozen), tuple(reasons))
+    return TargetColumns(tuple(frozen), tuple(reasons), tuple(defaults))
+
+
+def _parsed(default: str) -> Message | None:
+    try:
+        return parse_expression(default)
+    except (postgast.PgQueryError, NestedTooDeepError):
+        return None
 
 
 def _omitted(
@@ -110,20 +131,3 @@ def _own(part: Message) -> Iterator[Message]:
     elif which == "a_indirection":
         for step in value.a_indirection.indirection:
             yield from walk(step)
-
-
-def _objections(expression: Message, facts: CatalogFacts) -> Iterator[Reason]:
-    yield from functions.special_datetimes(expression)
-    for node in walk(expression):
-        if kind_of(node) == "FuncCall":
-            reason = functions.objection(node, facts)
-            if reason is not None:
-                yield reason
-
-
-def _looks_at_time(expression: Message, facts: CatalogFacts) -> bool:
-    return any(
-        kind_of(node) == "SQLValueFunction"
-        or (kind_of(node) == "FuncCall" and functions.is_transaction_time(node, facts))
-        for node in walk(expression)
-    )

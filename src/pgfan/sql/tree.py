@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import postgast
 from postgast import pg_query_pb2 as pb
 
+from pgfan.sql.parsing import parse
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -70,7 +72,7 @@ def copy_of(message: Message) -> Message:
 
 def parse_expression(text: str) -> Message:
     """The Node of one expression, by PostgreSQL's own grammar."""
-    tree = postgast.parse(f"SELECT {text}")
+    tree = parse(f"SELECT {text}")
     return tree.stmts[0].stmt.select_stmt.target_list[0].res_target.val
 
 

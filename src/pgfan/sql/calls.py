@@ -1,0 +1,144 @@
+"""Everything in a statement that calls a function: by name, by operator, by attribute.
+
+`pgfan.sql.functions` says what one function may do; here its place in the statement decides. A
+volatile function is sound where it is evaluated once for each row of the driving relation, and
+nowhere else: every chunk evaluates the rest of the statement again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgfan.sql import functions
+from pgfan.sql.access import attribute_names, operator_names
+from pgfan.sql.levels import (
+    Placed,
+    belongs_to_own_level,
+    is_column,
+    is_evaluated_per_row,
+    is_from_item,
+    placed_nodes,
+)
+from pgfan.sql.reasons import Reason
+from pgfan.sql.sources import from_items
+from pgfan.sql.tree import Message, inner, kind_of, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgfan.sql.facts import CatalogFacts
+
+_ARRAY_SUBLINK = 7  # SubLinkType in nodes/primnodes.h, as libpg_query numbers it
+
+
+def call_objections(insert: Message, select: Message, facts: CatalogFacts) -> Iterator[Reason]:
+    """Why the functions that `insert` calls do not give the same rows when it is split."""
+    from_nodes = [node for node in walk(select) if is_from_item(node)]
+    nodes = list(placed_nodes(insert, select))
+    context = _Context(
+        select,
+        facts,
+        joins=len(list(from_items(select))) > 1,
+        per_row=[query for found in nodes for query in _queries_per_row(found, select)],
+    )
+    for found in nodes:
+        match kind_of(found.node):
+            case "FuncCall":
+                yield from _named(found, context)
+            case "ColumnRef" | "A_Indirection":
+                yield from _attribute(found.node, from_nodes, facts)
+            case _:
+                yield from operator_objections(found.node, facts)
+                yield from _array(found.node, context)
+
+
+def expression_objections(expression: Message, facts: CatalogFacts) -> Iterator[Reason]:
+    """The same for an expression of one row that stands alone: a column's default."""
+    yield from functions.special_datetimes(expression)
+    for node in walk(expression):
+        match kind_of(node):
+            case "FuncCall":
+                reason = functions.objection(node, facts)
+                if reason is not None:
+                    yield reason
+            case "ColumnRef" | "A_Indirection":
+                yield from _attribute(node, [], facts)
+            case _:
+                yield from operator_objections(node, facts)
+
+
+def operator_objections(node: Message, facts: CatalogFacts) -> Iterator[Reason]:
+    """Operators of users whose functions are not immutable, or return sets."""
+    for name in operator_names(node):
+        for function in facts.operators.get(name, ()):
+            if function.volatility != "i" or function.returns_set:
+                what = "returns a set" if function.volatility == "i" else "is not immutable"
+                yield Reason("operator-unknown", f"operator {name[-1]} of {function.schema} {what}")
+
+
+@dataclass(frozen=True)
+class _Context:
+    """`per_row`: the subqueries that are evaluated again for each row of `select`."""
+
+    select: Message
+    facts: CatalogFacts
+    joins: bool
+    per_row: list[Message]
+
+    def is_per_row(self, query: Message) -> bool:
+        return any(query is one for one in self.per_row)
+
+
+def _queries_per_row(found: Placed, select: Message) -> Iterator[Message]:
+    if kind_of(found.node) == "SubLink" and found.is_per_row:
+        query = inner(found.node.subselect)
+        if is_evaluated_per_row(query, select):
+            yield query
+
+
+def _array(node: Message, context: _Context) -> Iterator[Reason]:
+    is_array = kind_of(node) == "SubLink" and node.sub_link_type == _ARRAY_SUBLINK
+    if is_array and not context.is_per_row(inner(node.subselect)):
+        yield Reason("row-order", "ARRAY(SELECT ...) depends on the order of rows")
+
+
+def _named(found: Placed, context: _Context) -> Iterator[Reason]:
+    call, facts = found.node, context.facts
+    name = functions.base_name(call)
+    if functions.is_window(call, facts):
+        yield Reason("window", "window functions look at other rows")
+    elif functions.is_aggregate(call, facts):
+        yield from _aggregate(found, context)
+    elif (reason := functions.objection(call, facts)) is not None:
+        yield reason
+    elif not functions.is_volatile(call, facts):
+        return
+    elif not found.is_per_row:
+        yield Reason(
+            "volatile-subquery",
+            f"{name}() is volatile below the top level: every chunk would evaluate it again",
+        )
+    elif found.place == "where" and context.joins:
+        # It may be evaluated before the join, once for a row that every chunk reads.
+        yield Reason("volatile-subquery", f"{name}() is volatile in the WHERE of a join")
+
+
+def _aggregate(found: Placed, context: _Context) -> Iterator[Reason]:
+    name, facts = functions.base_name(found.node), context.facts
+    if found.select is context.select:
+        yield Reason("aggregate", f"{name}() looks at all rows")
+    elif not functions.is_builtin(found.node, facts) or not (
+        name in functions.ORDER_FREE_AGGREGATES or context.is_per_row(found.select)
+    ):
+        yield Reason("aggregate", f"{name}() in a subquery depends on the order of rows")
+    elif not belongs_to_own_level(found.node, found.select, facts):
+        yield Reason("aggregate", f"{name}() in a subquery may aggregate the rows around it")
+
+
+def _attribute(node: Message, from_nodes: list[Message], facts: CatalogFacts) -> Iterator[Reason]:
+    """`a.name` calls name(a) where a has no such column."""
+    for name in attribute_names(node):
+        if functions.is_harmless_attribute(name, facts) or is_column(node, from_nodes, facts):
+            continue
+        yield Reason("attribute-function", f".{name} may be a call of the function {name}()")

@@ -1,0 +1,195 @@
+"""Where an expression stands in an INSERT ... SELECT, and to which query level its names belong.
+
+Two rules of PostgreSQL make this matter. An aggregate belongs to the innermost query whose columns
+its arguments use (manual, "Aggregate Expressions"): `(SELECT count(b.x))` aggregates the query that
+has b in its FROM. And `b.count` is a call of count(b) where b has no such column (manual, "Using
+Composite Types in Queries"). What cannot be shown to be harmless with the catalogue's columns is
+taken to be harmful.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pgfan.sql.access import relation_name
+from pgfan.sql.tree import Message, children, inner, kind_of, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgfan.sql.facts import CatalogFacts
+
+SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
+
+Place: TypeAlias = Literal["target", "where", "sort", "other", "below"]
+"""In the top SELECT: its target list, its WHERE, its ORDER BY, elsewhere; or in a query below."""
+
+_PLACES: dict[str, Place] = {
+    "target_list": "target",
+    "where_clause": "where",
+    "sort_clause": "sort",
+}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A node, the innermost SELECT around it, and where in the top SELECT that is."""
+
+    node: Message
+    select: Message
+    place: Place
+
+    @property
+    def is_per_row(self) -> bool:
+        """Whether it is evaluated for each row of the top SELECT's FROM clause."""
+        return self.place in {"target", "where"}
+
+
+def placed_nodes(insert: Message, select: Message) -> Iterator[Placed]:
+    """Every node of `insert`, whose top SELECT is `select`; parents first."""
+    yield Placed(select, select, "other")
+    stack = [Placed(node, select, _PLACES.get(field, "other")) for field, node in _fields(select)]
+    stack += [
+        Placed(node, select, "other") for field, node in _fields(insert) if field != "select_stmt"
+    ]
+    while stack:
+        found = stack.pop()
+        yield found
+        below = kind_of(found.node) == "SelectStmt"
+        around = found.node if below else found.select
+        place = "below" if below else found.place
+        stack.extend(Placed(child, around, place) for child in children(found.node))
+
+
+def belongs_to_own_level(call: Message, select: Message, facts: CatalogFacts) -> bool:
+    """Whether an aggregate in `select` surely aggregates that SELECT and not one around it."""
+    own: list[Message] = []
+    has_columns = False
+    stack = [(call, True)]
+    while stack:
+        node, is_own = stack.pop()
+        if kind_of(node) == "ColumnRef":
+            has_columns = True
+            if is_own:
+                own.append(node)
+        is_own = is_own and kind_of(node) != "SelectStmt"
+        stack.extend((child, is_own) for child in children(node))
+    return not has_columns or any(_is_own_column(node, select, facts) for node in own)
+
+
+def is_evaluated_per_row(query: Message, select: Message) -> bool:
+    """Whether a subquery's WHERE uses a row of the FROM of `select`, under a name of its own.
+
+    Then it is evaluated again for each row, and whatever order its own rows have is one that a
+    single statement might have had for that row.
+    """
+    around = {_alias(item) for item in _items(select, named=True)} - {None}
+    inside = {_alias(node) for node in walk(query) if is_from_item(node)}
+    stack = [inner(query.where_clause)] if query.HasField("where_clause") else []
+    while stack:
+        node = stack.pop()
+        if kind_of(node) == "SelectStmt":
+            continue
+        if kind_of(node) == "ColumnRef" and len(node.fields) == 2:
+            qualifier = node.fields[0].string.sval
+            if qualifier in around and qualifier not in inside:
+                return True
+        stack.extend(children(node))
+    return False
+
+
+def is_column(reference: Message, items: list[Message], facts: CatalogFacts) -> bool:
+    """Whether `a.name` is a column of every item of `items` that may be called `a`."""
+    if kind_of(reference) != "ColumnRef":
+        return False
+    qualifier, name = (field.string.sval for field in reference.fields[-2:])
+    meant = [item for item in items if _alias(item) == qualifier]
+    return bool(meant) and all(_has_column(item, name, facts) for item in meant)
+
+
+def is_from_item(node: Message) -> bool:
+    """Whether the node is something that FROM lists: a relation, a subquery, a function, a join."""
+    return kind_of(node).startswith("Range") or kind_of(node) in {"JoinExpr", "JsonTable"}
+
+
+def _fields(message: Message) -> Iterator[tuple[str, Message]]:
+    """The messages directly below, each with the name of its field."""
+    for descriptor, value in message.ListFields():
+        if descriptor.type == descriptor.TYPE_MESSAGE:
+            for child in (value,) if hasattr(value, "DESCRIPTOR") else value:
+                yield descriptor.name, inner(child)
+
+
+def _is_own_column(reference: Message, select: Message, facts: CatalogFacts) -> bool:
+    fields = [inner(field) for field in reference.fields]
+    names = [field.sval for field in fields if kind_of(field) == "String"]
+    if len(fields) == 1:
+        return bool(names) and any(
+            _has_column(item, names[0], facts) for item in _items(select, named=False)
+        )
+    return len(fields) == 2 and any(_alias(item) == names[0] for item in _items(select, named=True))
+
+
+def _items(select: Message, *, named: bool) -> Iterator[Message]:
+    """The items of FROM whose names (`named`), or whose bare columns, can be used in `select`."""
+    stack = [inner(node) for node in select.from_clause]
+    while stack:
+        node = stack.pop()
+        if kind_of(node) != "JoinExpr":
+            yield node
+            continue
+        if node.HasField("alias"):
+            yield node
+            if named or node.alias.colnames:  # the join's alias hides what is inside
+                continue
+        stack.extend((inner(node.larg), inner(node.rarg)))
+
+
+def _alias(item: Message) -> str | None:
+    if "alias" in item.DESCRIPTOR.fields_by_name and item.HasField("alias"):
+        return str(item.alias.aliasname)
+    return str(item.relname) if kind_of(item) == "RangeVar" else None
+
+
+def _has_column(item: Message, name: str, facts: CatalogFacts) -> bool:
+    """Whether the item surely has a column of this name."""
+    renamed: list[str] = []
+    if "alias" in item.DESCRIPTOR.fields_by_name and item.HasField("alias"):
+        renamed = [part.string.sval for part in item.alias.colnames]
+    if name in renamed:
+        return True
+    match kind_of(item):
+        case "RangeVar":
+            relation = facts.relations.get(relation_name(item))
+            columns = [column.name for column in relation.columns] if relation else []
+            return name in columns[len(renamed) :] or name in SYSTEM_COLUMNS
+        case "RangeSubselect":
+            return name in _output_names(inner(item.subquery))[len(renamed) :]
+        case "RangeFunction":
+            call = inner(item.functions[0].list.items[0])
+            is_series = kind_of(call) == "FuncCall" and (
+                call.funcname[-1].string.sval == "generate_series"
+            )
+            return is_series and not renamed and name == _alias(item)
+        case _:
+            return False
+
+
+def _output_names(select: Message) -> list[str]:
+    """The columns of a subquery as far as they are written down; none when a star hides them."""
+    while select.HasField("larg"):
+        select = select.larg
+    outputs: list[str] = []
+    for target in select.target_list:
+        value = inner(target.res_target.val)
+        if target.res_target.name:
+            outputs.append(target.res_target.name)
+        elif kind_of(value) == "ColumnRef":
+            last = inner(value.fields[-1])
+            if kind_of(last) != "String":
+                return []
+            outputs.append(last.sval)
+        else:
+            outputs.append("")
+    return outputs
