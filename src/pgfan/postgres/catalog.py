@@ -1,4 +1,4 @@
-"""What the catalogue says of the names in a statement: three queries, however many names.
+"""What the catalogue says of the names in a statement: four queries, however many names.
 
 Unqualified names are resolved by the server through the session's search_path, so the session
 must have the script's SET statements in force. The answers are frozen in `pgfan.sql.facts`.
@@ -29,6 +29,10 @@ WITH RECURSIVE wanted AS (
 ), up (root, oid) AS (
     SELECT oid, oid FROM wanted WHERE oid IS NOT NULL
     UNION SELECT u.root, i.inhparent FROM up u JOIN pg_catalog.pg_inherits i ON i.inhrelid = u.oid
+), domains (root, oid) AS (
+    SELECT d.root, k.atttypid FROM down d JOIN pg_catalog.pg_attribute k ON k.attrelid = d.oid
+    UNION SELECT s.root, t.typbasetype FROM domains s JOIN pg_catalog.pg_type t ON t.oid = s.oid
+        WHERE t.typtype = 'd'
 )
 SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
     SELECT c.oid::pg_catalog.int8 AS oid, n.nspname AS schema, c.relname AS name,
@@ -44,6 +48,17 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
             JOIN pg_catalog.pg_trigger t ON t.tgrelid = down.oid
             WHERE down.root = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
                 AND t.tgtype & 4 <> 0) AS triggers,
+        ARRAY(SELECT DISTINCT k.conname FROM pg_catalog.pg_constraint k
+            JOIN pg_catalog.pg_depend d ON d.objid = k.oid
+                AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+            LEFT JOIN pg_catalog.pg_operator o ON o.oid = d.refobjid
+                AND d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass
+            JOIN pg_catalog.pg_proc p ON p.oid = COALESCE(o.oprcode, d.refobjid)
+                AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass,
+                    'pg_catalog.pg_operator'::pg_catalog.regclass)
+            WHERE k.contype = 'c' AND p.provolatile <> 'i' AND (
+                k.conrelid IN (SELECT oid FROM down WHERE root = c.oid)
+                OR k.contypid IN (SELECT oid FROM domains WHERE root = c.oid))) AS unsafe_checks,
         EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f'
             AND f.conrelid IN (SELECT oid FROM down WHERE root = c.oid)
             AND f.confrelid IN (SELECT oid FROM down WHERE root = c.oid
@@ -83,6 +98,14 @@ WHERE n.nspname <> 'pg_catalog' AND CASE WHEN pg_catalog.json_array_length(w.nam
     THEN n.nspname = ANY (pg_catalog.current_schemas(true)) ELSE n.nspname = w.name ->> -2 END"""
 
 
+CASTS: LiteralString = """
+SELECT pg_catalog.format('%s as %s', c.castsource::pg_catalog.regtype,
+    c.casttarget::pg_catalog.regtype)
+FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+WHERE p.provolatile <> 'i'
+    AND p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace ORDER BY 1"""
+
+
 def read_facts(
     session: Session, names: References, server_refuses_split: str | None
 ) -> CatalogFacts:
@@ -99,6 +122,7 @@ def read_facts(
         relations=relations,
         functions=_functions(session, FUNCTIONS, every.functions),
         operators=_functions(session, OPERATORS, every.operators),
+        unsafe_casts=tuple(row[0] or "" for row in session.execute(CASTS)[0].rows),
         server_refuses_split=server_refuses_split,
     )
 
@@ -137,6 +161,7 @@ def _relation(value: dict[str, Any]) -> RelationFacts:
         row_security=value["row_security"],
         has_rules=value["has_rules"],
         triggers=tuple(sorted(value["triggers"])),
+        unsafe_checks=tuple(sorted(value["unsafe_checks"])),
         references_itself=value["references_itself"],
         foreign_partitions=any(leaf[0] == "f" for leaf in leaves),
         family=frozenset(value["family"]),
