@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pgfan.errors import UsageError
 from pgfan.execute.account import TaskLabel
+from pgfan.execute.outcome import TaskOutcome
 from pgfan.execute.runner import RunContext, Runner
 from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
@@ -36,6 +37,7 @@ __all__ = [
     "Source",
     "exec",
     "forget",
+    "plan",
     "resume",
     "status",
 ]
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pgfan.execute.outcome import RunResult
+    from pgfan.plan.task import TaskPlan
     from pgfan.ports import Progress, Result
 
 
@@ -120,9 +123,32 @@ def exec(  # noqa: A001  # the command's name
     """
     options = options or ExecOptions()
     options.check()
-    sources = [Source("-c", sql)] if isinstance(sql, str) else list(sql)
-    program = Program.read(sources, options.variables)
+    program = Program.read(_sources(sql), options.variables)
     return _Execution(dsn, options, progress, on_result, on_start).run(program, None)
+
+
+def plan(
+    dsn: str, sql: str | Sequence[Source], options: ExecOptions | None = None
+) -> tuple[TaskOutcome, ...]:
+    """What `exec` would do with each statement, as the database is now; nothing is run.
+
+    The outcomes have state "planned". A statement that needs what an earlier one makes is said to
+    run on one connection, because its relation is not there yet.
+    """
+    options = options or ExecOptions()
+    options.check()
+    program = Program.read(_sources(sql), options.variables)
+    session, snapshots = PostgresSession(complete_dsn(dsn)), SnapshotHolder(complete_dsn(dsn))
+    try:
+        refuses = probe_server(session).refuses_split
+        analyst = Analyst(session, snapshots, _split_options(options), refuses)
+        return tuple(
+            _planned(_label(number, item), analyst.analyse(item).plan)
+            for number, item in enumerate(program.items)
+        )
+    finally:
+        snapshots.end()
+        session.close()
 
 
 def resume(
@@ -211,7 +237,7 @@ class _Execution:
         analyst = Analyst(
             self._sessions[0],
             self._snapshots,
-            SplitOptions(options.split, options.by, options.atomic),
+            _split_options(options),
             server.refuses_split,
         )
         coordinator = PostgresCoordinator(
@@ -302,6 +328,27 @@ def forget(
         return forget_runs(session, PostgresJournal(journal_schema), None if every else runs)
     finally:
         session.close()
+
+
+def _sources(sql: str | Sequence[Source]) -> list[Source]:
+    return [Source("-c", sql)] if isinstance(sql, str) else list(sql)
+
+
+def _split_options(options: ExecOptions) -> SplitOptions:
+    return SplitOptions(options.split, options.by, options.atomic)
+
+
+def _planned(label: TaskLabel, plan: TaskPlan) -> TaskOutcome:
+    return TaskOutcome(
+        label.id,
+        label.source,
+        label.kind,
+        "planned",
+        plan.verdict,
+        plan.split.key if plan.split else None,
+        plan.reasons,
+        plan.hazards,
+    )
 
 
 def _new_script(program: Program) -> NewScript:

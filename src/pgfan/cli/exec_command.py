@@ -28,6 +28,7 @@ def exec_(
     *,
     command: Annotated[tuple[str, ...], Parameter(name=["-c", "--command"], negative="")] = (),
     file: Annotated[tuple[Path, ...], Parameter(name=["-f", "--file"], negative="")] = (),
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
     running: Running = DEFAULT_RUNNING,
     target: Target = DEFAULT_TARGET,
     display: Display = DEFAULT_DISPLAY,
@@ -43,12 +44,17 @@ def exec_(
         SQL text; may be given more than once.
     file
         A file of SQL; may be given more than once; - is standard input.
+    dry_run
+        Say of each statement how it would be run, as the database is now; run nothing.
     """
     from pgfan import api
     from pgfan.cli import running as shared
 
     options = running.to_options(target)
     sources = read_sources(command, file)
+    if dry_run:
+        with shared.server(target) as dsn:
+            return shared.show_plan(api.plan(dsn, sources, options), display)
     with shared.server(target) as dsn, shared.progress(display) as progress:
         result = api.exec(
             dsn,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pgfan.cli.options import Display, Target
-    from pgfan.execute.outcome import RunResult
+    from pgfan.execute.outcome import RunResult, TaskOutcome
     from pgfan.execute.runner import Runner
     from pgfan.ports import Result
     from pgfan.report.lines import Display as Shown
@@ -109,6 +109,22 @@ def conclude(result: RunResult, display: Display) -> int:
     if isinstance(error, ConnectionFailedError | ConnectionLostError):
         return EXIT_CONNECTION
     return EXIT_TASK_FAILED
+
+
+def show_plan(tasks: Sequence[TaskOutcome], display: Display) -> int:
+    """Print how each statement would be run."""
+    if display.json:
+        value = {"schema": 1, "tasks": [task.to_json() for task in tasks]}
+        sys.stdout.write(json.dumps(value) + "\n")
+        return 0
+    for task in tasks:
+        how = f"split by {task.key}" if task.key else "one connection"
+        sys.stdout.write(f"{task.source}  {task.kind}: {how}\n")
+        for code, text in task.reasons:
+            sys.stdout.write(f"    {code}: {text}\n")
+        for hazard in task.hazards:
+            sys.stdout.write(f"    hazard {hazard}\n")
+    return 0
 
 
 def show_error(error: PgfanError) -> None:
