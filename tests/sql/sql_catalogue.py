@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FUNCTIONS: list[tuple[Volatility, str, bool, str]] = [
     ("i", "f", False, "lower upper abs floor length array_length date_bin to_hex md5 int4range"),
+    ("i", "f", False, "overlay position substring btrim overlaps normalize is_normalized"),
+    ("i", "f", False, "like_escape similar_to_escape similar_escape xmlexists"),
     ("s", "f", False, "to_char to_date to_timestamp timezone date_part date_trunc extract concat"),
     ("s", "f", False, "now transaction_timestamp statement_timestamp age to_json row_to_json"),
     ("s", "f", False, "current_setting pg_get_viewdef txid_current_snapshot mxid_age version date"),

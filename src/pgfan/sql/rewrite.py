@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import postgast
 from postgast import pg_query_pb2 as pb
 
-from pgfan.sql.freeze import freeze_time
+from pgfan.sql.freeze import freeze_time, looks_at_time
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.parsing import parse
 from pgfan.sql.sources import from_items, select_of
@@ -25,6 +25,7 @@ from pgfan.sql.tree import (
     kind_of,
     names,
     parse_expression,
+    walk,
     wrap,
 )
 
@@ -83,7 +84,7 @@ def restrict_series(
     """The statement with its generate_series bounds as the holes, both inclusive."""
     copy = _prepared(tree, split, facts, frozen_at)
     call = series_call(copy, candidate)
-    low, high = _markers(tree)
+    low, high = _markers(copy)
     bounds = [parse_expression(_series_bound(marker, spec)) for marker in (low, high)]
     del call.args[:]
     call.args.extend([*bounds, parse_expression(spec.step)])
@@ -95,7 +96,7 @@ def restrict_blocks(
 ) -> Template:
     """The statement with `ctid >= LOW AND ctid < HIGH` on the driving heap."""
     copy = _prepared(tree, split, facts, frozen_at)
-    low, high = _markers(tree)
+    low, high = _markers(copy)
     column = ".".join(_quoted(part) for part in (*candidate.alias, "ctid"))
     condition = parse_expression(
         f"{column} OPERATOR(pg_catalog.>=) {low}::pg_catalog.tid"
@@ -130,8 +131,16 @@ def _prepared(tree: Message, split: Split, facts: CatalogFacts, frozen_at: str) 
     select = select_of(copy)
     if split.frozen_defaults:
         _write_out(copy, select, split, facts)
+    if any(_is_time_in_from(node, facts) for node in walk(copy)):
+        raise RewriteError("a time function in FROM would give its columns another name")
     freeze_time(copy, frozen_at, facts)
     return copy
+
+
+def _is_time_in_from(node: Message, facts: CatalogFacts) -> bool:
+    return kind_of(node) == "RangeFunction" and any(
+        looks_at_time(inner(function.list.items[0]), facts) for function in node.functions
+    )
 
 
 def _write_out(insert: Message, select: Message, split: Split, facts: CatalogFacts) -> None:
