@@ -24,14 +24,14 @@ from pgfan.ports import Result
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SESSION_DEFAULTS = {
+SESSION_DEFAULTS = (
     # A backend whose client was killed in the middle of a statement finds out after a second.
-    "client_connection_check_interval": "1000",
+    "SET client_connection_check_interval = 1000",
     # Every chunk reads a joined table from its start: the same order, so the same float sums.
-    "synchronize_seqscans": "off",
+    "SET synchronize_seqscans = off",
     # The owner's session keeps the run's lock while it is idle.
-    "idle_session_timeout": "0",
-}
+    "SET idle_session_timeout = 0",
+)
 CONNECT_TIMEOUT_S = 10
 CANCEL_TIMEOUT_S = 5.0
 # Dead networks are noticed after about a minute; only where the user has not said otherwise.
@@ -58,18 +58,10 @@ def complete_dsn(dsn: str) -> str:
         given = conninfo_to_dict(dsn)
     except psycopg.Error as error:
         raise ConnectionFailedError(f"unreadable connection string: {error}") from error
-    options = str(given.get("options") or os.environ.get("PGOPTIONS") or "")
-    settings = " ".join(f"-c {name}={value}" for name, value in SESSION_DEFAULTS.items())
     defaults = {key: value for key, value in NETWORK_DEFAULTS.items() if key not in given}
     if "PGCONNECT_TIMEOUT" in os.environ:
         defaults.pop("connect_timeout", None)
-    return make_conninfo(
-        dsn,
-        **defaults,
-        options=f"{options} {settings}".strip(),
-        client_encoding="UTF8",
-        fallback_application_name="pgfan",
-    )
+    return make_conninfo(dsn, **defaults, client_encoding="UTF8", fallback_application_name="pgfan")
 
 
 class PostgresSession:
@@ -159,6 +151,7 @@ class PostgresSession:
             fresh = settings
         for setting in fresh:
             self.execute(setting)
+        self._set_defaults()  # RESET ALL and DISCARD ALL take them away
         self._settings = settings
 
     def cancel(self) -> None:
@@ -195,6 +188,7 @@ class PostgresSession:
         connection.pgconn.nonblocking = 0
         connection.add_notice_handler(self._take_notice)
         self._connection = connection
+        self._set_defaults()
         self.reconnected, self._was_connected = self._was_connected, True
         if self.on_connect is not None:
             try:
@@ -217,6 +211,12 @@ class PostgresSession:
                     raise failure from error
             time.sleep(delay_s)
             delay_s = min(2 * delay_s, RECONNECT_DELAY_S_MAX)
+
+    def _set_defaults(self) -> None:
+        for setting in SESSION_DEFAULTS:
+            # An older server does not know them, and not every platform can check for orphans.
+            with contextlib.suppress(DatabaseError):
+                self.execute(setting)
 
     def _take_notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         severity = diagnostic.severity_nonlocalized or diagnostic.severity or "NOTICE"

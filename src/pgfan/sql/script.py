@@ -259,6 +259,13 @@ def _refuse(statement: Statement) -> None:
                 "backslashes as plain characters in '...'",
                 "write E'...' where a backslash escapes",
             )
+        case "VariableSetStmt" if _sends_other_bytes(tree):
+            raise _refusal(
+                statement,
+                "SET client_encoding is not supported for anything but UTF8: statements are sent "
+                "in UTF-8",
+                "convert the file to UTF-8 and remove the statement",
+            )
         case "CopyStmt" if not tree.filename and not tree.is_program:
             raise _refusal(
                 statement,
@@ -333,6 +340,13 @@ def _reads_literals_otherwise(tree: Message) -> bool:
     value = [part.a_const for part in tree.args if part.WhichOneof("node") == "a_const"]
     return tree.name.lower() == "standard_conforming_strings" and not (
         not value or value[0].sval.sval.lower() in {"on", "true", "yes", "1"} or value[0].ival.ival
+    )
+
+
+def _sends_other_bytes(tree: Message) -> bool:
+    values = [part.a_const.sval.sval for part in tree.args if part.WhichOneof("node") == "a_const"]
+    return tree.name.lower() == "client_encoding" and not (
+        not values or values[0].lower().replace("-", "") in {"utf8", "unicode"}
     )
 
 
