@@ -83,7 +83,7 @@ SHAPES = [
         "ORDINALITY)) q"
     ),
     (
-        "SELECT x, q.k FROM b, XMLTABLE('/r' PASSING (y::xml) COLUMNS k int PATH 'k' DEFAULT "
+        "SELECT x, q.k FROM b, XMLTABLE('/r' PASSING y COLUMNS k int PATH 'k' DEFAULT "
         "1 NOT NULL, o FOR ORDINALITY) q"
     ),
     (

@@ -7,7 +7,7 @@ into tokens by PostgreSQL's own scanner, so what is a literal is not guessed.
 
 from __future__ import annotations
 
-import itertools
+import re
 from typing import TYPE_CHECKING
 
 import postgast
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COLON = pb.Token.Value("ASCII_58")
+# psql's variable_char: letters, digits, underscores, and every byte outside of ASCII.
+_NAME = rb"[A-Za-z0-9_\x80-\xff]+"
+_REFERENCE = re.compile(_NAME + b"|'" + _NAME + b"'|\"" + _NAME + b'"')
 
 
 def interpolate(text: str, variables: Mapping[str, str]) -> str:
@@ -36,13 +39,15 @@ def interpolate(text: str, variables: Mapping[str, str]) -> str:
     raw = text.encode()
     pieces: list[bytes] = []
     copied = 0
-    for colon, name in itertools.pairwise(tokens):
-        if colon.token != COLON or colon.end != name.start:
+    for token in tokens:
+        if token.token != COLON or token.start < copied:
             continue
-        value = _value(raw[name.start : name.end].decode(), variables)
-        if value is not None:
-            pieces += [raw[copied : colon.start], value.encode()]
-            copied = name.end
+        # Where the name ends is psql's to say: the scanner reads :a$b and :'a''b' as more.
+        reference = _REFERENCE.match(raw, token.end)
+        value = _value(reference[0].decode(), variables) if reference else None
+        if reference and value is not None:
+            pieces += [raw[copied : token.start], value.encode()]
+            copied = reference.end()
     pieces.append(raw[copied:])
     return b"".join(pieces).decode()
 
@@ -58,12 +63,11 @@ def parse_assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _value(token: str, variables: Mapping[str, str]) -> str | None:
-    quote = token[:1]
+def _value(reference: str, variables: Mapping[str, str]) -> str | None:
+    quote = reference[:1]
     if quote not in {"'", '"'}:
-        # The scanner reads keywords and digits in a name as other tokens; psql does not care.
-        return variables.get(token) if _is_name(token) else None
-    value = variables.get(token[1:-1])
+        return variables.get(reference)
+    value = variables.get(reference[1:-1])
     if value is None:
         return None
     if quote == '"':
