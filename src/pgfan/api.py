@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pgfan.errors import UsageError
+from pgfan.errors import DatabaseError, UsageError
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.outcome import TaskOutcome
 from pgfan.execute.runner import RunContext, Runner
@@ -196,7 +196,12 @@ class _Execution:
         try:
             server = probe_server(self._owner)
             self._owner.execute(NO_TIMEOUTS)
-            opened, script = self._open(server, script, run)
+            try:
+                opened, script = self._open(server, script, run)
+            except DatabaseError as error:
+                if self._journal is None:
+                    raise
+                raise self._journal.without_permission(error) from error
             if self._journal is not None:
                 self._owner.on_connect = owner_guard(self._journal, opened.id, opened.owner)
             result = self._go(server, opened, script)

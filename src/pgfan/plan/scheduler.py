@@ -15,9 +15,10 @@ meets the journal row that settles the doubt.
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import insort
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
 from pgfan.plan.messages import (
     Begin,
@@ -80,12 +81,17 @@ class SchedulerOptions:
     batch_s: float = 0.0
 
 
+State: TypeAlias = Literal[
+    "waiting", "preparing", "running", "renewing", "failing", "finishing", "done", "failed"
+]
+
+
 @dataclass
 class _Task:
     spec: TaskSpec
-    state: Literal[
-        "waiting", "preparing", "running", "renewing", "failing", "finishing", "done", "failed"
-    ] = "waiting"
+    state: State = "waiting"
+    doomed: bool = False
+    """Failed while a Renew was out: it fails when that is answered."""
     left: RangeSet = field(default_factory=RangeSet)
     retries: deque[tuple[Range, int]] = field(default_factory=deque)
     total: int = 0
@@ -120,16 +126,24 @@ class Scheduler:
         self._jitter = jitter
         self._draining = False
         self._open: list[int] = []
-        self._waiting = deque(spec.task for spec in tasks)
+        self._states = Counter({"waiting": len(self._tasks)})
+        # Looked at after every event, so nothing here may take time for each task of a long script.
+        self._order = {spec.task: at for at, spec in enumerate(tasks)}
+        self._blockers = {spec.task: len(spec.after) for spec in tasks}
+        self._dependents: dict[int, list[int]] = {}
+        for spec in tasks:
+            for before in spec.after:
+                self._dependents.setdefault(before, []).append(spec.task)
+        self._startable = [spec.task for spec in tasks if not spec.after]
         self._history: deque[Event] = deque(maxlen=HISTORY_MAX)
 
     @property
     def is_over(self) -> bool:
         """Nothing runs and nothing will."""
-        states = {task.state for task in self._tasks.values()}
-        if self._busy or states & {"preparing", "renewing", "finishing"}:
+        unanswered = ("preparing", "renewing", "finishing")
+        if self._busy or any(self._states[state] for state in unanswered):
             return False
-        return self._draining or not states & {"running", "failing"}
+        return self._draining or not (self._states["running"] or self._states["failing"])
 
     @property
     def workers_busy(self) -> int:
@@ -168,8 +182,10 @@ class Scheduler:
             case WorkerUnavailable():
                 return self._unavailable(event)
             case Renewed():
-                self._enter(event.task, {"renewing"}, "running")
-                return []
+                task = self._enter(event.task, {"renewing"}, "running")
+                if task.doomed:
+                    self._move(task, "failing")
+                return self._settle(event.task)
             case Finished():
                 self._enter(event.task, {"finishing"}, "done")
                 return []
@@ -181,18 +197,23 @@ class Scheduler:
     # Tasks --------------------------------------------------------------------------------------
 
     def _ready(self) -> list[Command]:
-        """Prepare every task whose predecessors have ended."""
-        ended = {"done", "failed"} if self._options.keep_going else {"done"}
-        commands: list[Command] = []
-        for number in list(self._waiting):
-            task = self._tasks[number]
-            if all(self._tasks[before].state in ended for before in task.spec.after):
-                self._waiting.remove(number)
-                task.state = "preparing"
-                commands.append(Prepare(number))
-            elif not self._options.keep_going:
-                break
-        return commands
+        """Prepare every task whose predecessors have ended, in order."""
+        if self._states["failed"] and not self._options.keep_going:
+            return []
+        ready, self._startable = self._startable, []
+        for number in ready:
+            self._move(self._tasks[number], "preparing")
+        return [Prepare(number) for number in ready]
+
+    def _move(self, task: _Task, state: State) -> None:
+        self._states[task.state] -= 1
+        self._states[state] += 1
+        task.state = state
+        if state == "done" or (state == "failed" and self._options.keep_going):
+            for number in self._dependents.get(task.spec.task, ()):
+                self._blockers[number] -= 1
+                if not self._blockers[number]:
+                    insort(self._startable, number, key=self._order.__getitem__)
 
     def _prepared(self, event: Prepared) -> list[Command]:
         task = self._enter(event.task, {"preparing"}, "running")
@@ -207,7 +228,7 @@ class Scheduler:
         task = self._enter(event.task, {"finishing"}, "running")
         task.left = _all_but(task.total, event.done)
         self._open.append(event.task)
-        return []
+        return self._settle(event.task)
 
     def _prepare_failed(self, event: PrepareFailed) -> list[Command]:
         self._enter(event.task, {"preparing", "renewing"}, "failing")
@@ -219,10 +240,10 @@ class Scheduler:
         if task.running:
             return []
         if task.state == "failing":
-            task.state = "failed"
+            self._move(task, "failed")
             command: Command = Fail(number)
         elif task.state == "running" and not task.left and not task.retries:
-            task.state = "finishing"
+            self._move(task, "finishing")
             command = Finish(number)
         else:
             return []
@@ -291,15 +312,19 @@ class Scheduler:
             del self._busy[worker]
             task.running -= 1
             self._idle.add(worker)
+        if not self._busy:  # nobody is left who could call them back
+            self._call_back()
         return busy, piece, task
+
+    def _call_back(self) -> None:
+        self._idle |= self._away
+        self._away.clear()
 
     def _chunk_done(self, event: ChunkDone) -> list[Command]:
         busy, piece, task = self._release(event.worker, failed=False)
         if task.sizer is not None:
             task.sizer.observe(len(piece), event.seconds)
-        if self._away:  # somebody's backend ended: there may be room again
-            self._idle |= self._away
-            self._away.clear()
+        self._call_back()  # somebody's backend ended: there may be room again
         return self._settle(busy.task)
 
     def _chunk_failed(self, event: ChunkFailed) -> list[Command]:
@@ -310,7 +335,7 @@ class Scheduler:
             case "renew" if busy.attempt < ATTEMPTS_MAX:
                 task.retries.append((piece, busy.attempt + 1))
                 if task.state == "running":
-                    task.state = "renewing"
+                    self._move(task, "renewing")
                     return [Renew(busy.task)]
             # A piece that was tried before may be in doubt, and its halves would not meet its row.
             case "halve" if len(piece) > 1 and busy.attempt == 1:
@@ -320,7 +345,7 @@ class Scheduler:
             case "halve" if busy.attempt in range(2, ATTEMPTS_MAX):
                 task.retries.append((piece, busy.attempt + 1))
             case "fatal" | "again" | "halve" | "renew":
-                task.state = "failing"
+                self._doom(task)
             case _:
                 assert_never(event.disposition)
         return self._settle(busy.task)
@@ -334,19 +359,26 @@ class Scheduler:
         elif busy.attempt < ATTEMPTS_MAX:
             task.retries.append((piece, busy.attempt + 1))
         else:
-            task.state = "failing"
+            self._doom(task)
         return self._settle(busy.task)
+
+    def _doom(self, task: _Task) -> None:
+        if task.state == "renewing":
+            task.doomed = True
+        elif task.state == "running":
+            self._move(task, "failing")
 
     # ---------------------------------------------------------------------------------------------
 
     def _workers_present(self) -> int:
         return max(1, len(self._busy) + len(self._idle))
 
-    def _enter(self, number: int, allowed: set[str], state: str) -> _Task:
-        task = self._tasks[number]
-        if task.state not in allowed:
-            raise self._illegal(f"task {number} is {task.state}, and cannot become {state}")
-        task.state = state  # type: ignore[assignment]  # checked by the callers' literals
+    def _enter(self, number: int, allowed: set[State], state: State) -> _Task:
+        task = self._tasks.get(number)
+        if task is None or task.state not in allowed:
+            now = task.state if task else "unknown"
+            raise self._illegal(f"task {number} is {now}, and cannot become {state}")
+        self._move(task, state)
         return task
 
     def _illegal(self, what: str) -> IllegalEventError:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pgfan.errors import ConnectionLostError, InternalError, ResumeRefusedError
 from pgfan.ports import ChunksLost, PreparedTask
-from pgfan.postgres.journal import ChunkTotals
 from pgfan.postgres.quoting import literal
+from pgfan.postgres.records import ChunkTotals
 from pgfan.postgres.snapshot import refuse_if_changed
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pgfan.errors import PgfanError
     from pgfan.plan.task import SplitPlan, TaskPlan
     from pgfan.postgres.analysis import Analyst
-    from pgfan.postgres.journal import PostgresJournal, TaskRecord
+    from pgfan.postgres.journal import PostgresJournal
+    from pgfan.postgres.records import TaskRecord
     from pgfan.postgres.runs import OpenRun
     from pgfan.postgres.session import PostgresSession
     from pgfan.postgres.snapshot import Snapshot, SnapshotHolder

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from pgfan.errors import RunLockedError, UsageError
 from pgfan.postgres.fence import own
-from pgfan.postgres.journal import UNFINISHED, PostgresJournal, RunRecord
+from pgfan.postgres.journal import UNFINISHED, PostgresJournal
 
 if TYPE_CHECKING:
+    from pgfan.postgres.records import RunRecord
     from collections.abc import Sequence
 
     from pgfan.postgres.session import PostgresSession

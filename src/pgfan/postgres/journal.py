@@ -9,70 +9,33 @@ operators are pg_catalog's: the user's search_path has no say here.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from pgfan.errors import DatabaseError, InternalError, UsageError
+from pgfan.errors import DatabaseError, InternalError, PgfanError, UsageError
 from pgfan.plan.ranges import Range
 from pgfan.plan.sqlstate import UNIQUE_VIOLATION
-from pgfan.plan.task import TaskPlan
 from pgfan.postgres.quoting import array, identifier, literal
+from pgfan.postgres.records import (
+    ChunkTotals,
+    RunRecord,
+    TaskRecord,
+    run_record,
+    task_record,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgfan.plan.task import TaskPlan
     from pgfan.ports import Result, Session
 
 VERSION = 1
 SCHEMA_DEFAULT = "pgfan"
+INSUFFICIENT_PRIVILEGE = "42501"
 UNFINISHED = ("running", "failed", "interrupted")
 _SETUP_LOCK = 0x7067_6661_6E00
 EQ = "OPERATOR(pg_catalog.=)"
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A run as the journal holds it; times are text as the server prints them."""
-
-    id: str
-    fingerprint: str
-    title: str
-    state: str
-    client: str
-    script: dict[str, Any]
-    session: dict[str, str]
-    started_at: str
-    ended_at: str | None
-
-
-@dataclass(frozen=True)
-class TaskRecord:
-    """A task as the journal holds it."""
-
-    key: int
-    number: int
-    state: str
-    plan: TaskPlan
-    sources: dict[str, Any] | None
-    rows: int | None
-    chunks: int | None
-    seconds: float | None
-    error: str | None
-
-
-@dataclass(frozen=True)
-class ChunkTotals:
-    """What the chunks of a task add up to."""
-
-    done: tuple[Range, ...]
-    rows: int
-    seconds: float
-
-    @property
-    def chunks(self) -> int:
-        """How many there are."""
-        return len(self.done)
 
 
 class PostgresJournal:
@@ -163,16 +126,28 @@ class PostgresJournal:
             )
         except DatabaseError as error:
             session.rollback()
-            if error.sqlstate != "42501":
+            if error.sqlstate != INSUFFICIENT_PRIVILEGE:
                 raise
             raise UsageError(
                 f"no permission to make the journal: {error.message}",
                 hint="GRANT CREATE ON DATABASE to this role once, or have its owner run "
                 f"CREATE SCHEMA {self._schema} AUTHORIZATION this role; or run with --no-journal, "
-                "without which nothing can be resumed",
+                "with which nothing can be resumed",
             ) from error
         finally:
             session.notices()
+
+    def without_permission(self, error: DatabaseError) -> PgfanError:
+        """`error`, or what to GRANT when it says that the role may not use the journal."""
+        if error.sqlstate != INSUFFICIENT_PRIVILEGE:
+            return error
+        schema = self._schema
+        return UsageError(
+            f"no permission to use the journal: {error.message}",
+            hint=f"its owner can GRANT USAGE ON SCHEMA {schema} and GRANT SELECT, INSERT, UPDATE, "
+            f"DELETE ON ALL TABLES IN SCHEMA {schema} to this role; or use a --journal-schema of "
+            "your own, or --no-journal, with which nothing can be resumed",
+        )
 
     def drop(self, session: Session) -> None:
         """Drop the schema with everything in it."""
@@ -202,7 +177,7 @@ class PostgresJournal:
             f"FROM {self._schema}.run WHERE {' AND '.join(conditions)} "
             "ORDER BY started_at DESC, id DESC",
         )
-        return [_run(row) for row in rows]
+        return [run_record(row) for row in rows]
 
     def insert_run(self, session: Session, run: RunRecord, owner: str) -> None:
         """Write a new run, which `owner` may work on."""
@@ -264,7 +239,7 @@ class PostgresJournal:
             "SELECT key, number, state, plan, sources, rows, chunks, seconds, error "
             f"FROM {self._schema}.task WHERE run {EQ} {literal(run)} ORDER BY number",
         )
-        return [_task(row) for row in rows]
+        return [task_record(row) for row in rows]
 
     def vanished(self, session: Session, run: str) -> tuple[int, ...]:
         """Numbers of the tasks of a run that were done in unlogged tables, which a crash emptied.
@@ -367,33 +342,3 @@ class PostgresJournal:
 def _rows(session: Session, sql: str) -> Sequence[tuple[str | None, ...]]:
     results: list[Result] = session.execute(sql)
     return results[-1].rows
-
-
-def _run(row: tuple[str | None, ...]) -> RunRecord:
-    run, fingerprint, title, state, client, script, settings, started_at, ended_at = row
-    return RunRecord(
-        id=run or "",
-        fingerprint=fingerprint or "",
-        title=title or "",
-        state=state or "",
-        client=client or "",
-        script=json.loads(script or "{}"),
-        session=json.loads(settings or "{}"),
-        started_at=started_at or "",
-        ended_at=ended_at,
-    )
-
-
-def _task(row: tuple[str | None, ...]) -> TaskRecord:
-    key, number, state, plan, sources, rows, chunks, seconds, error = row
-    return TaskRecord(
-        key=int(key or 0),
-        number=int(number or 0),
-        state=state or "",
-        plan=TaskPlan.from_json(json.loads(plan or "{}")),
-        sources=json.loads(sources) if sources else None,
-        rows=int(rows) if rows is not None else None,
-        chunks=int(chunks) if chunks is not None else None,
-        seconds=float(seconds) if seconds is not None else None,
-        error=error,
-    )

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from pgfan.errors import ResumeRefusedError, RunLockedError, UsageError
 from pgfan.postgres.fence import drive_out_workers, lock_key, own
-from pgfan.postgres.journal import UNFINISHED, PostgresJournal, RunRecord, TaskRecord
+from pgfan.postgres.journal import UNFINISHED, PostgresJournal
+from pgfan.postgres.records import RunRecord, TaskRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
