@@ -10,9 +10,9 @@ from pgfan.postgres.fence import own
 from pgfan.postgres.journal import UNFINISHED, PostgresJournal
 
 if TYPE_CHECKING:
-    from pgfan.postgres.records import RunRecord
     from collections.abc import Sequence
 
+    from pgfan.postgres.records import RunRecord
     from pgfan.postgres.session import PostgresSession
 
 
