@@ -86,9 +86,14 @@ def usage() -> str:
     )
 
 
+def shown_default(value: object) -> str | None:
+    """A default as the help shows it; nothing for options that are off or empty."""
+    return str(value) if value not in (None, False, "", ()) else None
+
+
 def build() -> App:
     """The command line as a cyclopts App; commands are imported when they are called."""
-    from cyclopts import App
+    from cyclopts import App, Parameter
 
     from pgfan import __version__
 
@@ -96,6 +101,7 @@ def build() -> App:
         name="pgfan",
         version=__version__,
         help=PURPOSE,
+        default_parameter=Parameter(show_default=shown_default),
     )
     for name, text in COMMANDS.items():
         module = f"pgfan.cli.{name}_command"

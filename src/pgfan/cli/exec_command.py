@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from pgfan.api import Source
 
+# A statement may begin with a comment, which begins with hyphens.
+SQL_TEXT = Parameter(name=["-c", "--command"], negative="", allow_leading_hyphen=True)
 DEFAULT_TARGET = Target()
 DEFAULT_DISPLAY = Display()
 DEFAULT_RUNNING = Running()
@@ -26,7 +28,7 @@ DEFAULT_RUNNING = Running()
 
 def exec_(
     *,
-    command: Annotated[tuple[str, ...], Parameter(name=["-c", "--command"], negative="")] = (),
+    command: Annotated[tuple[str, ...], SQL_TEXT] = (),
     file: Annotated[tuple[Path, ...], Parameter(name=["-f", "--file"], negative="")] = (),
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     running: Running = DEFAULT_RUNNING,

@@ -22,7 +22,8 @@ class Target:
     dsn: Annotated[str, Parameter(name=["-d", "--dsn"])] = ""
     """Connection string or URI; without it libpq's environment, service file and .pgpass count."""
     embedded: Path | None = None
-    """Folder of a packaged PostgreSQL server: made if new, started, and stopped at exit."""
+    """Folder of a packaged PostgreSQL server: made if new, started, and stopped at exit; -d may
+    then choose one of its databases."""
     journal_schema: str = "pgfan"
     """Schema of the journal."""
 

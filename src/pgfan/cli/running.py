@@ -17,7 +17,6 @@ from pgfan.errors import (
     ConnectionFailedError,
     ConnectionLostError,
     PgfanError,
-    UsageError,
 )
 
 if TYPE_CHECKING:
@@ -43,12 +42,11 @@ def server(target: Target) -> Iterator[str]:
     if target.embedded is None:
         yield target.dsn
         return
-    if target.dsn:
-        raise UsageError("--embedded and --dsn name two servers", hint="give one of them")
     from pgfan.postgres.embedded import EmbeddedServer
+    from pgfan.postgres.session import on_embedded
 
     with EmbeddedServer(target.embedded) as started:
-        yield started.dsn
+        yield on_embedded(started.dsn, target.dsn)
 
 
 @contextlib.contextmanager

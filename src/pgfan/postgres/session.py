@@ -17,7 +17,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgfan.errors import ConnectionFailedError, ConnectionLostError, DatabaseError
+from pgfan.errors import ConnectionFailedError, ConnectionLostError, DatabaseError, UsageError
 from pgfan.plan.sqlstate import TOO_MANY_CONNECTIONS, ends_connection
 from pgfan.ports import Result
 
@@ -62,6 +62,24 @@ def complete_dsn(dsn: str) -> str:
     if "PGCONNECT_TIMEOUT" in os.environ:
         defaults.pop("connect_timeout", None)
     return make_conninfo(dsn, **defaults, client_encoding="UTF8", fallback_application_name="pgfan")
+
+
+def on_embedded(embedded_dsn: str, dsn: str) -> str:
+    """`dsn` on the embedded server: it may choose a database, a user or options, but no server.
+
+    Raises UsageError when it names another server.
+    """
+    try:
+        chosen = conninfo_to_dict(dsn)
+    except psycopg.Error as error:
+        raise ConnectionFailedError(f"unreadable connection string: {error}") from error
+    elsewhere = sorted({"host", "hostaddr", "port", "service"} & chosen.keys())
+    if elsewhere:
+        raise UsageError(
+            f"--embedded and --dsn name two servers ({', '.join(elsewhere)} in --dsn)",
+            hint='with --embedded, --dsn may choose a database: -d "dbname=mine"',
+        )
+    return make_conninfo(embedded_dsn, **chosen)
 
 
 class PostgresSession:
