@@ -20,12 +20,12 @@ from pgfan.events import (
     TaskStarted,
     TaskState,
 )
+from pgfan.report.choose import choose_progress
 from pgfan.report.lines import (
     Display,
     LineProgress,
     MultiProgress,
     QuietProgress,
-    choose_progress,
 )
 from pgfan.report.terminal import TerminalProgress
 

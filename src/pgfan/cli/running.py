@@ -52,7 +52,8 @@ def server(target: Target) -> Iterator[str]:
 @contextlib.contextmanager
 def progress(display: Display) -> Iterator[Shown]:
     """The display for this terminal, and the log file if one is asked for."""
-    from pgfan.report.lines import MultiProgress, choose_progress
+    from pgfan.report.choose import choose_progress
+    from pgfan.report.lines import MultiProgress
 
     shown: Shown = choose_progress(
         sys.stderr, quiet=display.quiet, verbose=display.verbose, environ=os.environ

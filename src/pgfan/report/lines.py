@@ -1,4 +1,4 @@
-"""A run as plain lines on stderr, for files, pipes and dumb terminals; and the choice of a display.
+"""A run as plain lines on stderr, for files, pipes and dumb terminals.
 
 `line_of` says what an event reads like; the terminal view prints the same lines above its bars.
 There is no clock and no thread here: time is what the events carry, so a log of a run that is
@@ -27,7 +27,7 @@ from pgfan.report.safe_text import clean, redact_dsn
 from pgfan.report.tally import RunTally, TaskTally, safe_title
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self, TextIO
@@ -164,23 +164,6 @@ class MultiProgress(Display):
                 if isinstance(display, Display):
                     stack.enter_context(display.paused())
             yield
-
-
-def choose_progress(
-    stream: TextIO, *, quiet: bool, verbose: bool, environ: Mapping[str, str]
-) -> Display:
-    """The display for `stream`: bars on a terminal that can draw them, else plain lines.
-
-    `environ` decides by TERM (unset or "dumb": lines) and NO_COLOR (any text: bars without colour).
-    """
-    if quiet:
-        return QuietProgress(stream)
-    if not stream.isatty() or environ.get("TERM", "dumb") == "dumb":
-        return LineProgress(stream, verbose=verbose)
-    # rich costs 60 ms of imports: not for a pipe.
-    from pgfan.report.terminal import TerminalProgress
-
-    return TerminalProgress(stream, verbose=verbose, color=not environ.get("NO_COLOR"))
 
 
 def line_of(event: Event, task: TaskTally | None, tally: RunTally) -> Line:
