@@ -82,6 +82,9 @@ def begin_or_resume(
     """
     fingerprint = fingerprint_of(script.texts, server)
     settings = session_settings(session)
+    run, owner = _new_id(), secrets.token_hex(8)
+    # Before its row is seen: whoever finds the row must meet the lock.
+    own(session, run)
     # Two clients that start the same script at once: the second one sees the first one's row.
     session.execute(
         f"BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock_key('fingerprint', fingerprint)})"
@@ -92,9 +95,8 @@ def begin_or_resume(
         return take_over(session, journal, found[0], settings)
     for record in found:
         _abandon(session, journal, record)
-    owner = secrets.token_hex(8)
-    run = RunRecord(
-        id=_new_id(),
+    record = RunRecord(
+        id=run,
         fingerprint=fingerprint,
         title=script.title,
         state="running",
@@ -104,10 +106,9 @@ def begin_or_resume(
         started_at="",
         ended_at=None,
     )
-    journal.insert_run(session, run, owner)
+    journal.insert_run(session, record, owner)
     session.execute("COMMIT")
-    own(session, run.id)
-    return OpenRun(run.id, owner, {}, resumed=False)
+    return OpenRun(run, owner, {}, resumed=False)
 
 
 def take_over(

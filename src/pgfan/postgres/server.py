@@ -24,8 +24,7 @@ SELECT pg_catalog.version(), pg_catalog.current_setting('server_version_num'),
     EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus'),
     pg_catalog.current_setting('max_connections')::pg_catalog.int4
         - pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4
-        - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity
-           WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()),
+        - (SELECT pg_catalog.sum(numbackends) FROM pg_catalog.pg_stat_database) + 1,
     pg_catalog.current_database(), CURRENT_USER"""
 
 
