@@ -54,8 +54,12 @@ class RangeSet:
         for piece in ranges:
             self.add(piece)
 
-    def __len__(self) -> int:
-        """How many integers are in the set (not how many ranges)."""
+    @property
+    def units(self) -> int:
+        """How many integers are in the set.
+
+        Not its `len`: that ends at 2**63, and list() sets aside room for as many.
+        """
         return self._size
 
     def __bool__(self) -> bool:
@@ -65,7 +69,9 @@ class RangeSet:
         return (Range(lo, hi) for lo, hi in zip(self._los, self._his, strict=True))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RangeSet) and list(self) == list(other)
+        if not isinstance(other, RangeSet):
+            return False
+        return self._los == other._los and self._his == other._his
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
@@ -91,7 +97,7 @@ class RangeSet:
         else:
             self._los.insert(at, piece.lo)
             self._his.insert(at, piece.hi)
-        self._size += len(piece)
+        self._size += piece.hi - piece.lo
 
     def remove(self, piece: Range) -> None:
         """Take every integer of `piece` out, whether or not all of them are there."""
@@ -123,5 +129,5 @@ class RangeSet:
             del self._los[0], self._his[0]
         else:
             self._los[0] = piece.hi
-        self._size -= len(piece)
+        self._size -= piece.hi - piece.lo
         return piece

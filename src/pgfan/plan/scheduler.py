@@ -281,7 +281,7 @@ class Scheduler:
         else:
             if task.sizer is None:
                 raise self._illegal(f"task {number} runs without a sizer")
-            units = task.sizer.next_units(len(task.left), self._workers_present())
+            units = task.sizer.next_units(task.left.units, self._workers_present())
             piece, attempt = task.left.take(units), 1
             more = self._more(task, task.sizer, units)
         self._idle.remove(worker)
@@ -294,7 +294,7 @@ class Scheduler:
         seconds = sizer.seconds_for(units)
         if seconds is None or not self._options.batch_s:
             return ()
-        fair = len(task.left) // (units * BATCH_SHARE * self._workers_present())
+        fair = task.left.units // (units * BATCH_SHARE * self._workers_present())
         count = min(BATCH_MAX, fair, int(self._options.batch_s / max(seconds, BATCH_TICK_S)))
         return tuple(task.left.take(units) for _ in range(count - 1))
 

@@ -1,9 +1,12 @@
 """How big the next chunk should be.
 
 A chunk of n units takes about a + b * n seconds: a is what every chunk pays again (planning, hash
-builds, COMMIT), b the cost of a unit. Both are fitted online by least squares over finished
-chunks, with older ones fading, so that the size follows data that changes along the table. From
-the fit come
+builds, COMMIT), b the cost of a unit. The two are learnt apart, because they change apart. Fixed
+cost hardly changes, and small chunks tell it best: a is the constant of a least-squares fit of
+relative errors over all chunks, with older ones fading slowly, and no more than the fastest chunk
+took. The cost of a unit follows the data along the table: b is what is left of the last few
+chunks. (One fit for both mistakes a cost that rises along the table for a fixed one, and grows
+chunks without end to spread it.) From them come
 
 * the target: the n that takes `target_s`;
 * the floor: the smallest n whose share of fixed cost a / (a + b * n) is at most FIXED_SHARE_MAX;
@@ -11,7 +14,7 @@ the fit come
   self-scheduling, Polychronopoulos and Kuck 1987; the divisor of two is factoring's, Hummel 1992).
 
 Growth is bounded step by step because the first chunks are small and say little. A chunk that
-took far longer than the target divides the size at once.
+took far longer than the target, and than was expected of its size, divides the size at once.
 """
 
 from __future__ import annotations
@@ -20,7 +23,12 @@ import math
 from dataclasses import dataclass, replace
 
 FIXED_SHARE_MAX = 0.05
-FADE = 0.9
+FADE_FIXED = 0.95
+FASTEST_GROWTH = 1.005
+"""How fast the fastest chunk is forgotten."""
+FADE_UNIT = 0.7
+TICK_S = 1e-3
+"""Chunks below are all alike to the fit."""
 GROWTH_MAX = 1.5
 RAMP_GROWTH_MAX = 3.0
 """While chunks take less than an eighth of the target, their times are mostly fixed cost: grow
@@ -29,6 +37,8 @@ RAMP_BELOW = 1 / 8
 PANIC_ABOVE = 5.0
 PANIC_DIVISOR = 10
 FIRST_CHUNKS_PER_WORKER = 256
+FIRST_UNITS_MAX = 5_000
+"""Rows or blocks: milliseconds of work, however large the table is."""
 TAIL_DIVISOR = 2
 TAIL_FIXED_SHARE_MAX = 0.2
 """The last few chunks may pay more: a worker that idles meanwhile costs more still."""
@@ -63,21 +73,24 @@ class ChunkSizer:
         self._options = options
         self._total_units = total_units
         self._size = 0
-        self._weight = self._sum_n = self._sum_t = self._sum_nn = self._sum_nt = 0.0
+        self._weight = self._sum_n = self._sum_t = 0.0
+        self._fixed = _FixedCost()
 
     def observe(self, units: int, seconds: float) -> None:
         """A chunk of `units` took `seconds` in one worker; sets the size to grow from."""
-        self._weight = self._weight * FADE + 1
-        self._sum_n = self._sum_n * FADE + units
-        self._sum_t = self._sum_t * FADE + seconds
-        self._sum_nn = self._sum_nn * FADE + units * units
-        self._sum_nt = self._sum_nt * FADE + units * seconds
-        if seconds > PANIC_ABOVE * self._options.target_s:
+        target_s = self._options.target_s
+        expected_s = self.seconds_for(units) or 0.0
+        self._fixed.observe(units, seconds)
+        self._weight = self._weight * FADE_UNIT + 1
+        self._sum_n = self._sum_n * FADE_UNIT + units
+        self._sum_t = self._sum_t * FADE_UNIT + seconds
+        # With a large fixed cost long chunks are wanted, and expected.
+        if seconds > PANIC_ABOVE * max(target_s, expected_s):
             self._size = max(1, min(self._size, units) // PANIC_DIVISOR)
             return
         fixed_s, unit_s = self.fit()
         wanted = self._wanted(fixed_s, unit_s)
-        ramping = seconds < RAMP_BELOW * self._options.target_s
+        ramping = seconds < RAMP_BELOW * target_s
         growth = RAMP_GROWTH_MAX if ramping else GROWTH_MAX
         # A late answer about a small chunk must not shrink what larger ones have shown since.
         largest = max(math.ceil(units * growth), self._size)
@@ -87,21 +100,16 @@ class ChunkSizer:
         """Seconds a chunk pays whatever its size, and seconds for each unit; neither negative."""
         if not self._weight:
             return 0.0, 0.0
-        mean_n, mean_t = self._sum_n / self._weight, self._sum_t / self._weight
-        variance = self._sum_nn / self._weight - mean_n * mean_n
-        covariance = self._sum_nt / self._weight - mean_n * mean_t
-        # Sizes that hardly differ cannot tell fixed cost from marginal: all of it is marginal then.
-        if variance <= (0.01 * mean_n) ** 2:
-            return 0.0, mean_t / mean_n
-        unit_s = min(max(covariance / variance, 0.0), mean_t / mean_n)
-        return max(mean_t - unit_s * mean_n, 0.0), unit_s
+        fixed_s = min(self._fixed.seconds(), self._sum_t / self._weight)
+        return fixed_s, (self._sum_t - fixed_s * self._weight) / self._sum_n
 
     def next_units(self, left_units: int, workers: int) -> int:
         """Units of the next chunk when `left_units` are not yet taken; at least 1."""
         if self._options.fixed_units is not None:
             return self._options.fixed_units
         if not self._size:
-            self._size = max(1, self._total_units // (FIRST_CHUNKS_PER_WORKER * workers))
+            first = self._total_units // (FIRST_CHUNKS_PER_WORKER * workers)
+            self._size = max(1, min(first, FIRST_UNITS_MAX))
         fair = math.ceil(left_units / (TAIL_DIVISOR * workers))
         fixed_s, unit_s = self.fit()
         floor = min(self._floor(fixed_s, unit_s, TAIL_FIXED_SHARE_MAX), self._size)
@@ -127,3 +135,29 @@ class ChunkSizer:
         by_share = fixed_s * (1 - share_max) / (share_max * unit_s)
         by_time = min(CHUNK_S_MIN, self._options.target_s) / unit_s
         return max(1, math.ceil(min(self._total_units, max(by_share, by_time))))
+
+
+class _FixedCost:
+    """The constant of a line through (units, seconds), each error taken relative to its seconds."""
+
+    def __init__(self) -> None:
+        self._weight = self._sum_n = self._sum_t = self._sum_nn = self._sum_nt = 0.0
+        self._fastest_s = math.inf
+
+    def observe(self, units: int, seconds: float) -> None:
+        self._fastest_s = min(self._fastest_s * FASTEST_GROWTH, seconds)
+        weight = 1 / max(seconds, TICK_S) ** 2
+        self._weight = self._weight * FADE_FIXED + weight
+        self._sum_n = self._sum_n * FADE_FIXED + weight * units
+        self._sum_t = self._sum_t * FADE_FIXED + weight * seconds
+        self._sum_nn = self._sum_nn * FADE_FIXED + weight * units * units
+        self._sum_nt = self._sum_nt * FADE_FIXED + weight * units * seconds
+
+    def seconds(self) -> float:
+        mean_n, mean_t = self._sum_n / self._weight, self._sum_t / self._weight
+        variance = self._sum_nn / self._weight - mean_n * mean_n
+        # Sizes that hardly differ cannot tell fixed cost from marginal: all of it is marginal then.
+        if variance <= (0.01 * mean_n) ** 2:
+            return 0.0
+        slope = max((self._sum_nt / self._weight - mean_n * mean_t) / variance, 0.0)
+        return min(max(mean_t - slope * mean_n, 0.0), self._fastest_s)

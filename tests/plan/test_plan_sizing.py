@@ -1,0 +1,255 @@
+"""Chunk sizes in simulated runs: a chunk of n units takes a + b * n seconds of a virtual clock."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+
+import pytest
+
+from pgfan.plan.sizing import (
+    CHUNK_S_MIN,
+    FIRST_UNITS_MAX,
+    FIXED_SHARE_MAX,
+    GROWTH_MAX,
+    PANIC_DIVISOR,
+    RAMP_GROWTH_MAX,
+    ChunkSizer,
+    SizingOptions,
+)
+
+TARGET_S = 2.0
+TOTAL = 10_000_000
+
+
+def chunks(sizer: ChunkSizer, a: float, b: float, count: int, left: int = TOTAL) -> list[int]:
+    """Sizes of the next chunks of one worker."""
+    sizes = []
+    for _ in range(count):
+        units = sizer.next_units(left, 1)
+        sizes.append(units)
+        sizer.observe(units, a + b * units)
+    return sizes
+
+
+COSTS = [
+    (0.0, 1e-6),
+    (0.0, 1e-3),
+    (0.001, 1e-5),
+    (0.01, 1e-6),
+    (0.05, 1e-6),
+    (0.09, 1e-4),
+]
+
+
+@pytest.mark.parametrize(("a", "b"), COSTS)
+def test_the_target_is_reached_within_a_few_chunks(a: float, b: float) -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    sizes = chunks(sizer, a, b, 25, left=10**12)
+    seconds = [a + b * units for units in sizes]
+    assert all(0.8 * TARGET_S <= s <= 1.1 * TARGET_S for s in seconds[-5:])
+    # The first size is a guess, and the one after it at most a tenth.
+    assert max(seconds[2:]) <= 1.6 * TARGET_S
+    assert seconds[1] <= max(1.6 * TARGET_S, seconds[0] / 10)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_the_first_chunk_is_a_small_part(workers: int) -> None:
+    total = 500_000
+    assert ChunkSizer(total, SizingOptions()).next_units(total, workers) == total // (256 * workers)
+    assert ChunkSizer(10**15, SizingOptions()).next_units(10**15, workers) == FIRST_UNITS_MAX
+    assert ChunkSizer(3, SizingOptions()).next_units(3, workers) == 1
+    assert ChunkSizer(1, SizingOptions()).next_units(1, workers) == 1
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.2, 1e-5), (1.0, 1e-5), (3.0, 1e-4)])
+def test_a_large_fixed_cost_makes_chunks_longer_than_the_target(a: float, b: float) -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    units = chunks(sizer, a, b, 40, left=10**12)[-1]
+    assert a / (a + b * units) <= FIXED_SHARE_MAX * 1.1 or units >= TOTAL
+
+
+def test_growth_is_bounded() -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    sizes = chunks(sizer, 0.0, 1e-7, 40, left=10**12)
+    for before, after in itertools.pairwise(sizes):
+        ramping = before * 1e-7 < TARGET_S / 8
+        assert after <= math.ceil(before * (RAMP_GROWTH_MAX if ramping else GROWTH_MAX))
+
+
+def test_a_chunk_far_over_the_target_divides_the_size_at_once() -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    before = chunks(sizer, 0.0, 1e-5, 25, left=10**12)[-1]
+    sizer.observe(before, 5.1 * TARGET_S)
+    assert sizer.next_units(10**12, 1) == before // PANIC_DIVISOR
+    sizer.observe(1, 100.0)
+    assert sizer.next_units(10**12, 1) == 1
+
+
+def test_sizes_follow_data_that_becomes_dearer() -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    cheap = chunks(sizer, 0.0, 1e-6, 25, left=10**12)[-1]
+    dear = chunks(sizer, 0.0, 4e-6, 40, left=10**12)[-1]
+    assert dear * 4e-6 == pytest.approx(TARGET_S, rel=0.25)
+    assert dear < cheap / 2
+
+
+def test_sizes_follow_data_that_becomes_cheaper() -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    chunks(sizer, 0.01, 8e-6, 25, left=10**12)
+    assert chunks(sizer, 0.01, 1e-6, 40, left=10**12)[-1] * 1e-6 == pytest.approx(2.0, rel=0.25)
+
+
+@pytest.mark.parametrize("factor", [0.97, 1.03])
+@pytest.mark.parametrize("a", [0.0, 0.02])
+def test_sizes_follow_data_that_drifts(a: float, factor: float) -> None:
+    sizer = ChunkSizer(10**12, SizingOptions())
+    b = 1e-6
+    seconds = []
+    for units in chunks(sizer, a, b, 25, left=10**12)[-1:]:
+        sizer.observe(units, a + b * units)
+    for _ in range(100):
+        b *= factor
+        units = sizer.next_units(10**12, 1)
+        sizer.observe(units, a + b * units)
+        seconds.append(a + b * units)
+    assert max(seconds) <= 2 * TARGET_S
+    assert min(seconds) >= 0.4 * TARGET_S
+
+
+def test_one_chunk_that_was_held_up_is_soon_forgotten() -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    usual = chunks(sizer, 0.01, 1e-6, 25, left=10**12)[-1]
+    sizer.observe(usual, 4 * TARGET_S)
+    sizes = chunks(sizer, 0.01, 1e-6, 25, left=10**12)
+    assert min(sizes) >= usual / 5
+    assert sizes[-1] == pytest.approx(usual, rel=0.25)
+
+
+def test_a_late_answer_about_a_small_chunk_does_not_shrink_the_rest() -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    before = chunks(sizer, 0.0, 1e-6, 25, left=10**12)[-1]
+    sizer.observe(10, 10e-6)
+    assert sizer.next_units(10**12, 1) >= 0.9 * before
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-12])
+def test_chunks_that_take_no_time(seconds: float) -> None:
+    sizer = ChunkSizer(100, SizingOptions())
+    for _ in range(20):
+        units = sizer.next_units(100, 1)
+        assert 1 <= units <= 100
+        sizer.observe(units, seconds)
+    assert sizer.seconds_for(50) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_clock_that_stands_still_and_then_does_not() -> None:
+    sizer = ChunkSizer(1000, SizingOptions())
+    sizer.observe(1, 0.0)
+    sizer.observe(1, 0.0)
+    sizer.observe(1, 3.0)
+    assert sizer.next_units(1000, 1) >= 1
+    fixed_s, unit_s = sizer.fit()
+    assert fixed_s >= 0
+    assert unit_s >= 0
+
+
+@pytest.mark.parametrize("workers", [1, 3, 64])
+@pytest.mark.parametrize("left", [1, 2, 5, 100])
+def test_there_is_always_a_chunk_of_at_least_one_unit(workers: int, left: int) -> None:
+    for observed in ((), ((1, 0.0),), ((5, 100.0),), ((1, 1.0), (9, 1.0)), ((9, 0.1), (3, 9.0))):
+        sizer = ChunkSizer(100, SizingOptions())
+        for units, seconds in observed:
+            sizer.observe(units, seconds)
+        assert sizer.next_units(left, workers) >= 1
+
+
+@pytest.mark.parametrize("rows", [1, 7, 10**12])
+def test_a_fixed_size_is_kept(rows: int) -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions(fixed_units=rows))
+    assert set(chunks(sizer, 1.0, 1.0, 5)) == {rows}
+    assert sizer.next_units(1, 64) == rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "rows_per_unit", "units"),
+    [
+        (1000, 100.0, 10),
+        (1000, 1.0, 1000),
+        (10, 100.0, 1),
+        (150, 100.0, 2),
+        (5, 0.0, 5_000_000_000),
+    ],
+)
+def test_a_fixed_size_in_rows_becomes_units(rows: int, rows_per_unit: float, units: int) -> None:
+    assert SizingOptions(fixed_units=rows).in_units(rows_per_unit).fixed_units == units
+
+
+def test_without_a_fixed_size_nothing_changes() -> None:
+    options = SizingOptions(target_s=1.0)
+    assert options.in_units(100.0) is options
+
+
+@pytest.mark.parametrize("target_s", [0.0, -1.0, math.inf, math.nan])
+def test_a_target_is_some_seconds(target_s: float) -> None:
+    with pytest.raises(ValueError, match="cannot take"):
+        SizingOptions(target_s=target_s)
+
+
+@pytest.mark.parametrize("units", [0, -3])
+def test_a_fixed_size_is_some_units(units: int) -> None:
+    with pytest.raises(ValueError, match="cannot have"):
+        SizingOptions(fixed_units=units)
+
+
+def test_nothing_is_expected_before_a_chunk_has_finished() -> None:
+    sizer = ChunkSizer(10, SizingOptions())
+    assert sizer.seconds_for(5) is None
+    sizer.observe(4, 2.0)
+    assert sizer.seconds_for(6) == pytest.approx(3.0)
+
+
+def run(a: float, b: float, workers: int, total: int, target_s: float) -> tuple[list[float], int]:
+    """When each worker ends its last chunk, and how many chunks there were."""
+    sizer = ChunkSizer(total, SizingOptions(target_s))
+    busy = [(0.0, worker, 0) for worker in range(workers)]
+    ends = [0.0] * workers
+    left, count = total, 0
+    while busy:
+        now_s, worker, units = heapq.heappop(busy)
+        if units:
+            sizer.observe(units, a + b * units)
+            ends[worker] = now_s
+        if left:
+            units = min(left, sizer.next_units(left, workers))
+            left, count = left - units, count + 1
+            heapq.heappush(busy, (now_s + a + b * units, worker, units))
+    return ends, count
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 16])
+@pytest.mark.parametrize(
+    ("a", "b", "total"),
+    [
+        (0.001, 1e-6, 20_000_000),
+        (0.005, 1e-5, 5_000_000),
+        (0.02, 2e-5, 2_000_000),
+        (0.0, 1e-3, 100_000),
+        (0.05, 1e-4, 1_000_000),
+    ],
+)
+def test_all_workers_end_within_one_floor(a: float, b: float, total: int, workers: int) -> None:
+    ends, count = run(a, b, workers, total, TARGET_S)
+    floor_s = max(a / FIXED_SHARE_MAX, CHUNK_S_MIN + a)
+    assert max(ends) - min(ends) <= floor_s * 1.2
+    # And the work is not paid for with many small chunks.
+    assert count * a <= 0.1 * total * b + workers * 12 * a
+    assert max(ends) <= 1.15 * total * b / workers + floor_s + 10 * a
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_domain_of_one_unit_is_one_chunk(workers: int) -> None:
+    ends, count = run(0.5, 1.0, workers, 1, TARGET_S)
+    assert count == 1
+    assert max(ends) == 1.5
