@@ -19,6 +19,8 @@ from pgfan.errors import (
     PgfanError,
 )
 
+QUERY_CANCELED = "57014"
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -96,14 +98,15 @@ def conclude(result: RunResult, display: Display) -> int:
     """Print what there is to print about a run; its exit code."""
     if display.json:
         sys.stdout.write(json.dumps(result.to_json()) + "\n")
+    for task in result.tasks:
+        cancelled = result.interrupted and getattr(task.error, "sqlstate", None) == QUERY_CANCELED
+        if task.error is not None and not cancelled:
+            show_error(task.error)
     if result.interrupted:
         sys.stderr.write(f"interrupted; the same command, or pgfan resume {result.run}, goes on\n")
         return EXIT_INTERRUPTED
     if result.ok:
         return 0
-    for task in result.tasks:
-        if task.error is not None:
-            show_error(task.error)
     error = result.error
     if isinstance(error, ConnectionFailedError | ConnectionLostError):
         return EXIT_CONNECTION

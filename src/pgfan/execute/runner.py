@@ -98,7 +98,7 @@ class Runner:
             self._threads.stop(STOP_TIMEOUT_S)
         for number in self._context.coordinator.vanished():
             self._account.vanished(number)
-        return self._account.conclude(jobs, interrupted=bool(self._interrupts))
+        return self._account.conclude(jobs, interrupted=self._asked > 0)
 
     # Commands -----------------------------------------------------------------------------------
 
