@@ -1,0 +1,122 @@
+"""The connection is lost around a COMMIT: the chunk is done exactly once."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+from pgfan_client import assert_holds, execute, finish, query, run, value
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from wire_proxy import WireProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+ROWS = 400
+EXPECTED = f"SELECT g FROM generate_series(1, {ROWS}) g"
+SERIES = f"INSERT INTO t {EXPECTED}"
+HEAP = "INSERT INTO t SELECT i FROM s"
+FILL = f"CREATE TABLE s AS SELECT g AS i, repeat('x', 300) FROM generate_series(1, {ROWS}) g"
+# What is sent together with a chunk's COMMIT, and with nothing else.
+SETTLE = b"SET rows = "
+FAULTS = pytest.mark.parametrize("fault", ["lose request", "lose answer"])
+Fault = Literal["lose request", "lose answer"]
+
+
+@contextmanager
+def proxy(
+    dsn: str, needle: bytes, fault: Fault, at: Collection[int] = (1,)
+) -> Iterator[tuple[WireProxy, str]]:
+    """A proxy to the server, and the connection string that goes through it."""
+    parts = conninfo_to_dict(dsn)
+    server_socket = Path(str(parts["host"])) / f".s.PGSQL.{parts['port']}"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        WireProxy(server_socket, Path(folder), needle, fault, at) as between,
+    ):
+        yield between, make_conninfo(dsn, host=folder)
+
+
+@FAULTS
+@pytest.mark.parametrize("script", [SERIES, HEAP], ids=["series", "heap"])
+def test_lost_around_the_commit_of_a_chunk(dsn: str, script: str, fault: Fault) -> None:
+    execute(dsn, FILL, "SELECT pg_stat_force_next_flush()", "CREATE TABLE t (i int)")
+    with proxy(dsn, SETTLE, fault, at={1, 2, 5, 11, 12, 13, 16}) as (between, through):
+        ended = finish(through, script)
+        assert between.struck >= 5
+    assert ended.report is not None
+    (task,) = ended.report["tasks"]
+    assert (task["verdict"], task["rows"]) == ("split", ROWS)
+    assert_holds(dsn, "t", EXPECTED)
+    assert query(dsn, "SELECT sum(rows) FROM pgfan.chunk") == [(ROWS,)]
+    assert task["chunks"] == value(dsn, "SELECT count(*) FROM pgfan.chunk")
+
+
+@FAULTS
+def test_lost_around_the_commit_of_a_serial_statement(dsn: str, fault: Fault) -> None:
+    execute(dsn, "CREATE TABLE t (i int)", "CREATE TABLE u (i int)")
+    script = f"{SERIES}; BEGIN; INSERT INTO u VALUES (1); INSERT INTO u VALUES (2); COMMIT"
+    with proxy(dsn, SETTLE, fault, at={1, 2}) as (between, through):
+        finish(through, script, "--split", "never")
+        assert between.struck == 2
+    assert_holds(dsn, "t", EXPECTED)
+    assert_holds(dsn, "u", "SELECT generate_series(1, 2)")
+
+
+@FAULTS
+def test_lost_in_the_work_of_a_chunk(dsn: str, fault: Fault) -> None:
+    execute(dsn, "CREATE TABLE t (i int)")
+    with proxy(dsn, b"INSERT INTO t ", fault, at={4, 5, 6, 11}) as (between, through):
+        finish(through, SERIES)
+        assert between.struck == 4
+    assert_holds(dsn, "t", EXPECTED)
+
+
+@FAULTS
+@pytest.mark.parametrize("needle", [b"EXPLAIN", b"pg_export_snapshot"])
+def test_lost_while_it_is_prepared(dsn18: str, needle: bytes, fault: Fault) -> None:
+    execute(dsn18, FILL, "CREATE TABLE t (i int)")
+    with proxy(dsn18, needle, fault) as (between, through):
+        finish(through, HEAP)
+        assert between.struck == 1
+    assert_holds(dsn18, "t", EXPECTED)
+
+
+@FAULTS
+def test_lost_without_a_journal(dsn18: str, fault: Fault) -> None:
+    """Nothing can settle the doubt: the run stops and says so."""
+    execute(dsn18, "CREATE TABLE t (i int)")
+    with proxy(dsn18, b"COMMIT;", fault, at={3}) as (_, through):
+        ended = run(through, SERIES, "--no-journal")
+    assert ended.code == 3, ended.said
+    stored = value(dsn18, "SELECT count(*) FROM t")
+    assert (stored % 20, stored < ROWS) == (0, True)
+
+
+OWNERS_WORDS = {
+    "the run is written": b'INSERT INTO "pgfan".run ',
+    "the task is written": b'INSERT INTO "pgfan".task ',
+    "its sources are written": b"SET sources = ",
+    "the task is done": b"SET state = 'done', rows",
+    "the run is done": b"ended_at = pg_catalog.clock_timestamp() WHERE",
+}
+
+
+@FAULTS
+@pytest.mark.parametrize("needle", OWNERS_WORDS.values(), ids=list(OWNERS_WORDS))
+def test_lost_around_the_owners_words(dsn18: str, needle: bytes, fault: Fault) -> None:
+    """Either the run goes on, or it says that it did not; the same command then ends it."""
+    execute(dsn18, FILL, "SELECT pg_stat_force_next_flush()", "CREATE TABLE t (i int)")
+    with proxy(dsn18, needle, fault) as (between, through):
+        ended = run(through, HEAP)
+        assert between.struck == 1
+    if ended.code != 0:
+        assert ended.code == 3, ended.said
+        assert value(dsn18, "SELECT count(*) FROM pgfan.run WHERE state = 'done'") == 0
+        finish(dsn18, HEAP)
+    assert_holds(dsn18, "t", EXPECTED)
+    assert query(dsn18, "SELECT state FROM pgfan.run") == [("done",)]
+    assert query(dsn18, "SELECT state FROM pgfan.task") == [("done",)]
