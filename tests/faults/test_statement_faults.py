@@ -1,0 +1,196 @@
+"""A chunk that the server refuses: what is tried again, what is cut smaller, what ends the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from pgfan_client import (
+    assert_holds,
+    client,
+    execute,
+    finish,
+    holding,
+    query,
+    run,
+    value,
+    watching,
+)
+
+from pgfan import api
+from pgfan.events import ChunkFinished
+from pgfan.plan import scheduler
+
+if TYPE_CHECKING:
+    from pgfan.events import Event
+
+EXPECTED = "SELECT g FROM generate_series(1, 200) g"
+SERIES = f"INSERT INTO t {EXPECTED}"
+
+
+def test_a_deferred_constraint_fails_at_commit(dsn: str) -> None:
+    execute(
+        dsn,
+        "CREATE TABLE p (i int PRIMARY KEY)",
+        "INSERT INTO p SELECT g FROM generate_series(1, 200) g WHERE g <> 130",
+        "CREATE TABLE t (i int REFERENCES p DEFERRABLE INITIALLY DEFERRED)",
+    )
+    ended = run(dsn, SERIES)
+    assert ended.code == 1
+    assert "Key (i)=(130) is not present" in ended.said
+    assert "23503" in ended.said
+    assert "again" not in ended.said
+    assert value(dsn, "SELECT count(*) FROM t WHERE i BETWEEN 121 AND 140") == 0
+    execute(dsn, "INSERT INTO p VALUES (130)")
+    finish(dsn, SERIES)
+    assert_holds(dsn, "t", EXPECTED)
+
+
+def test_a_deadlock(dsn: str) -> None:
+    """Two keys taken in the other order by somebody else; the chunk is the victim."""
+    execute(dsn, "CREATE TABLE t (i int PRIMARY KEY)")
+    script = f"SET deadlock_timeout = '1s'; {SERIES}"
+    with watching(dsn) as watcher, holding(dsn, "INSERT INTO t VALUES (150)") as neighbour:
+        neighbour.execute("SET LOCAL deadlock_timeout = '1h'")
+        with client(dsn, script, "--chunk-rows", "200") as started:
+            watcher.wait_for_lock_wait()
+            neighbour.execute("INSERT INTO t VALUES (50)")  # the chunk has it, and wants 150
+            neighbour.rollback()
+            ended = started.end()
+    assert ended.code == 0, ended.said
+    assert "deadlock detected" in ended.said
+    assert_holds(dsn, "t", EXPECTED)
+
+
+def test_a_serialization_failure(dsn: str) -> None:
+    """A row that is changed under REPEATABLE READ: the whole statement again."""
+    execute(dsn, "CREATE TABLE t AS SELECT g AS i, 0 AS n FROM generate_series(1, 9) g")
+    script = "SET default_transaction_isolation = 'repeatable read'; UPDATE t SET n = n + 1"
+    with watching(dsn) as watcher, psycopg.connect(dsn) as neighbour:
+        neighbour.execute("UPDATE t SET n = 100 WHERE i = 5")
+        with client(dsn, script) as started:
+            watcher.wait_for_lock_wait()
+            neighbour.commit()
+            ended = started.end()
+    assert ended.code == 0, ended.said
+    assert "could not serialize access" in ended.said
+    assert query(dsn, "SELECT n, count(*) FROM t GROUP BY 1 ORDER BY 1") == [(1, 8), (101, 1)]
+
+
+def test_a_serialization_failure_that_stays(dsn18: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parent row was replaced after the snapshot: no chunk under it can succeed.
+
+    The run must end, well or with the reason; and the same command must be able to go on.
+    """
+    monkeypatch.setattr(scheduler, "DELAY_S_FIRST", 0.001)
+    execute(
+        dsn18,
+        "CREATE TABLE p (i int PRIMARY KEY)",
+        "INSERT INTO p SELECT generate_series(1, 200)",
+        "CREATE TABLE s WITH (fillfactor = 10) AS SELECT g AS i FROM generate_series(1, 200) g",
+        "SELECT pg_stat_force_next_flush()",
+        "CREATE TABLE t (i int PRIMARY KEY REFERENCES p)",
+    )
+    replace = "BEGIN; DELETE FROM p WHERE i = 200; INSERT INTO p VALUES (200); COMMIT"
+
+    class Neighbour:
+        def __init__(self) -> None:
+            self.chunks = 0
+
+        def emit(self, event: Event) -> None:
+            self.chunks += isinstance(event, ChunkFinished)
+            if self.chunks == 1 and isinstance(event, ChunkFinished):
+                execute(dsn18, replace)
+
+    options = api.ExecOptions(split="always", chunk_rows=20, jobs=1)
+    result = api.exec(dsn18, "INSERT INTO t SELECT i FROM s", options, progress=Neighbour())
+    if not result.ok:
+        assert "could not serialize access" in str(result.error)
+        assert api.exec(dsn18, "INSERT INTO t SELECT i FROM s", options).ok
+    assert_holds(dsn18, "t", EXPECTED)
+
+
+@pytest.mark.parametrize("split", ["always", "never"])
+def test_a_lock_that_somebody_keeps(dsn: str, split: str) -> None:
+    execute(dsn, "CREATE TABLE t (i int)")
+    script = f"SET lock_timeout = '100ms'; {SERIES}"
+    with holding(dsn, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
+        ended = run(dsn, script, "--split", split)
+    assert ended.code == 1
+    assert "lock timeout" in ended.said
+    assert "55P03" in ended.said
+    assert value(dsn, "SELECT count(*) FROM t") == 0
+    finish(dsn, script, "--split", split)
+    assert_holds(dsn, "t", EXPECTED)
+
+
+@pytest.mark.parametrize("locked", ["s", "t"])
+def test_a_lock_that_is_let_go(dsn: str, locked: str) -> None:
+    execute(dsn, f"CREATE TABLE s AS {EXPECTED}", "CREATE TABLE t (i int)")
+    with (
+        watching(dsn) as watcher,
+        holding(dsn, f"LOCK TABLE {locked} IN ACCESS EXCLUSIVE MODE") as holder,
+        client(dsn, "INSERT INTO t SELECT g FROM s") as started,
+    ):
+        watcher.wait_for_lock_wait()
+        holder.rollback()
+        assert started.end().code == 0
+    assert_holds(dsn, "t", EXPECTED)
+
+
+def test_a_statement_timeout_halves_chunks(dsn: str) -> None:
+    execute(dsn, "CREATE TABLE t (i int)")
+    script = f"SET statement_timeout = '250ms'; {SERIES} WHERE pg_sleep(0.005) IS NOT NULL"
+    ended = finish(dsn, script, "--chunk-rows", "100")
+    assert ended.report is not None
+    task = ended.report["tasks"][-1]
+    assert (task["rows"], task["chunks"] >= 5) == (200, True)
+    assert "statement timeout" in ended.said
+    assert_holds(dsn, "t", EXPECTED)
+
+
+def test_a_statement_timeout_that_no_chunk_can_meet(dsn18: str) -> None:
+    execute(dsn18, "CREATE TABLE t (i int)")
+    script = (
+        "SET statement_timeout = '30ms'; INSERT INTO t SELECT g FROM generate_series(1, 8) g "
+        "WHERE g <> 5 OR pg_sleep(30) IS NOT NULL"
+    )
+    ended = run(dsn18, script, "--chunk-rows", "8")
+    assert ended.code == 1
+    assert "statement timeout" in ended.said
+    assert "57014" in ended.said
+
+
+def test_somebody_cancels_a_chunk(dsn: str) -> None:
+    """pg_cancel_backend is somebody's will, and no timeout: the task fails at once."""
+    execute(dsn, "CREATE TABLE t (i int PRIMARY KEY)")
+    with (
+        watching(dsn) as watcher,
+        holding(dsn, "INSERT INTO t VALUES (150)"),
+        client(dsn, SERIES) as started,
+    ):
+        watcher.wait_for_lock_wait()
+        waiting = (
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'pgfan' AND wait_event_type = 'Lock' "
+            "AND datname = current_database()"
+        )
+        assert value(dsn, waiting) is True
+        ended = started.end()
+    assert ended.code == 1
+    assert "canceling statement due to user request" in ended.said
+    finish(dsn, SERIES)
+    assert_holds(dsn, "t", EXPECTED)
+
+
+def test_temporary_files_that_are_too_large(dsn: str) -> None:
+    """temp_file_limit (53400): one statement would fail, smaller chunks fit."""
+    execute(dsn, "CREATE TABLE t (i int, t text)")
+    select = "SELECT g, repeat(md5(g::text), 10) FROM generate_series(1, 8000) g"
+    script = (
+        f"SET temp_file_limit = '1200kB'; SET work_mem = '64kB'; INSERT INTO t {select} ORDER BY 2"
+    )
+    assert run(dsn, script, "--split", "never", "--restart").code == 1
+    finish(dsn, script, "--restart", "--chunk-rows", "8000")
+    assert_holds(dsn, "t", select)
