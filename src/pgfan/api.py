@@ -20,7 +20,11 @@ from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
 from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.analysis import Analyst, SplitOptions
-from pgfan.postgres.coordinator import PostgresCoordinator, ResumeOptions
+from pgfan.postgres.coordinator import (
+    PostgresCoordinator,
+    ResumeOptions,
+    again_when_lost,
+)
 from pgfan.postgres.fence import NO_TIMEOUTS, owner_guard, worker_guard
 from pgfan.postgres.history import RunStatus, find_unfinished, forget_runs, list_runs
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
@@ -305,10 +309,10 @@ class _Execution:
         return jobs_allowed(wanted, server.connections_free)
 
     def _end(self, opened: OpenRun, result: RunResult) -> None:
-        if self._journal is None:
-            return
-        state = "done" if result.ok else "interrupted" if result.interrupted else "failed"
-        self._journal.end_run(self._owner, opened.id, state)
+        journal = self._journal
+        if journal is not None:
+            state = "done" if result.ok else "interrupted" if result.interrupted else "failed"
+            again_when_lost(lambda: journal.end_run(self._owner, opened.id, state))
 
 
 def status(dsn: str, journal_schema: str = SCHEMA_DEFAULT) -> list[RunStatus]:

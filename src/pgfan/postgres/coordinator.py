@@ -76,14 +76,13 @@ class PostgresCoordinator:
 
     def prepare(self, number: int) -> PreparedTask:
         """See `pgfan.ports.Coordinator.prepare`."""
+        self._prepared[number] = again_when_lost(lambda: self._prepare(number))
+        return self._prepared[number]
+
+    def _prepare(self, number: int) -> PreparedTask:
         record = self._run.tasks.get(number)
-        prepared = None
-        if record is not None:
-            prepared = self._resumed(number, record)
-        if prepared is None:
-            prepared = self._fresh(number)
-        self._prepared[number] = prepared
-        return prepared
+        resumed = self._resumed(number, record) if record is not None else None
+        return resumed if resumed is not None else self._fresh(number)
 
     def renew(self, number: int) -> str:
         """See `pgfan.ports.Coordinator.renew`."""
@@ -91,7 +90,8 @@ class PostgresCoordinator:
         before = self._sources.get(number)
         if prepared.plan.split is None:
             raise InternalError("a task that is not split has no snapshot to renew")
-        snapshot = self._open(prepared.plan.split, prepared.settings)
+        split, settings = prepared.plan.split, prepared.settings
+        snapshot = again_when_lost(lambda: self._open(split, settings))
         if before is not None and not self._options.new_snapshot:
             refuse_if_changed(before.state, snapshot.state)
         self._sources[number] = snapshot
@@ -103,7 +103,9 @@ class PostgresCoordinator:
         """See `pgfan.ports.Coordinator.finish`."""
         journal, prepared = self._journal, self._prepared[number]
         if journal is not None:
-            lost = self._write(lambda: self._mark_done(journal, prepared, (rows, chunks, seconds)))
+            lost = again_when_lost(
+                lambda: self._mark_done(journal, prepared, (rows, chunks, seconds))
+            )
             if lost is not None:
                 return lost
         self._let_go(number)
@@ -134,12 +136,14 @@ class PostgresCoordinator:
         unknown = isinstance(error, ConnectionLostError) and error.in_doubt
         if journal is not None and prepared is not None and not unknown:
             text = error.message if error is not None else None
-            self._write(lambda: journal.set_state(self._session, prepared.key, "failed", text))
+            again_when_lost(lambda: journal.set_state(self._session, prepared.key, "failed", text))
 
     def vanished(self) -> tuple[int, ...]:
         """See `pgfan.ports.Coordinator.vanished`."""
         journal = self._journal
-        return () if journal is None else journal.vanished(self._session, self._run.id)
+        if journal is None:
+            return ()
+        return again_when_lost(lambda: journal.vanished(self._session, self._run.id))
 
     def cancel(self) -> None:
         """See `pgfan.ports.Coordinator.cancel`."""
@@ -248,7 +252,7 @@ class PostgresCoordinator:
             return 0
         first = self._items[number].first
         label = (f"{first.position.source}:{first.position.line}", self._items[number].kind)
-        return self._write(
+        return again_when_lost(
             lambda: journal.begin_task(self._session, self._run.id, number, label, plan)
         )
 
@@ -256,19 +260,20 @@ class PostgresCoordinator:
         self._sources[number] = snapshot
         journal = self._journal
         if journal is not None:
-            self._write(lambda: journal.set_sources(self._session, key, snapshot.state))
+            again_when_lost(lambda: journal.set_sources(self._session, key, snapshot.state))
 
-    def _write(self, call: Callable[[], T]) -> T:
-        """Write to the journal; again on a new connection when the old one is lost.
 
-        Every write here may be done twice with the same effect.
-        """
-        for _ in range(TRIES_MAX - 1):
-            try:
-                return call()
-            except ConnectionLostError:
-                continue
-        return call()
+def again_when_lost(call: Callable[[], T]) -> T:
+    """What `call` returns; again on a new connection when the old one is lost, TRIES_MAX times.
+
+    For what may be done twice with the same effect, such as every write of task and run rows.
+    """
+    for _ in range(TRIES_MAX - 1):
+        try:
+            return call()
+        except ConnectionLostError:
+            continue
+    return call()
 
 
 def _begin(plan: TaskPlan, snapshot: Snapshot | None) -> str:
