@@ -405,11 +405,6 @@ def test_notices_belong_to_their_chunk() -> None:
     ]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the tag of a COMMIT that travels with the next opening is not looked at; "
-    "a check of it in _Batch._work would make this pass",
-)
 def test_a_commit_in_a_batch_that_was_a_rollback_is_a_failure() -> None:
     session = FakeSession(Server(), answers={"COMMIT": Result("ROLLBACK")})
     report = one_error(run(session, None, Range(0, 2), Range(2, 4)))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # A statement may begin with a comment, which begins with hyphens.
 SQL_TEXT = Parameter(name=["-c", "--command"], negative="", allow_leading_hyphen=True)
+SQL_FILE = Parameter(name=["-f", "--file"], negative="", allow_leading_hyphen=True)
 DEFAULT_TARGET = Target()
 DEFAULT_DISPLAY = Display()
 DEFAULT_RUNNING = Running()
@@ -29,7 +30,7 @@ DEFAULT_RUNNING = Running()
 def exec_(
     *,
     command: Annotated[tuple[str, ...], SQL_TEXT] = (),
-    file: Annotated[tuple[Path, ...], Parameter(name=["-f", "--file"], negative="")] = (),
+    file: Annotated[tuple[Path, ...], SQL_FILE] = (),
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     running: Running = DEFAULT_RUNNING,
     target: Target = DEFAULT_TARGET,

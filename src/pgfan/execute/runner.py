@@ -217,9 +217,10 @@ class Runner:
     def _failed(
         self, worker: int, batch: _Batch, piece: Range, report: ChunkErrorReport
     ) -> messages.Event:
-        if self._interrupts > 1:  # cancelled by the user: nothing is wrong with the task
-            return messages.ChunkFailed(worker, "again")
         running = self._account[batch.task]
+        if self._interrupts > 1:  # cancelled by the user: nothing is wrong with the task
+            running.error = running.error or report.error
+            return messages.ChunkFailed(worker, "again")
         error = self._context.on_error(batch.task, report.error, report.statement)
         if running.error is None or report.disposition == "fatal":
             running.error = error

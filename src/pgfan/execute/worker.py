@@ -8,6 +8,8 @@ one chunk travels with the opening of the next, so that a short chunk costs one 
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -149,8 +151,10 @@ class _Batch:
         except PgfanError as error:
             self._reports.append(self._unreachable(error))
             return None
-        if before is not None:
-            self._reports.append(before.report)
+        if before is not None and not self._take_commit(before, results[self._closing_length - 1]):
+            with contextlib.suppress(PgfanError):
+                self._session.rollback()
+            return None
         return self._worked(piece, results, len(body), self._clock.now_s() - began_s)
 
     def _worked(
@@ -178,16 +182,20 @@ class _Batch:
         except DatabaseError as error:
             self._reports.append(self._refused_commit(error))
             return
-        tag = answers[-1].tag
-        if tag == "COMMIT" or self._task.rolls_back:
+        self._take_commit(worked, answers[-1])
+
+    def _take_commit(self, worked: _Worked, answer: Result) -> bool:
+        """Report a chunk by the tag that its COMMIT was answered with; whether it is done."""
+        if answer.tag == "COMMIT" or self._task.rolls_back:
             self._reports.append(worked.report)
-            return
+            return True
         failure = DatabaseError(
-            f"COMMIT was answered with {tag}: an error in the transaction had been swallowed, "
-            "and nothing of it is stored",
+            f"COMMIT was answered with {answer.tag}: an error in the transaction had been "
+            "swallowed, and nothing of it is stored",
             sqlstate=ROLLED_BACK,
         )
         self._reports.append(ChunkErrorReport(failure, "fatal", self._notices()))
+        return False
 
     # Errors -------------------------------------------------------------------------------------
 
@@ -204,12 +212,17 @@ class _Batch:
 
     def _refused_commit(self, error: DatabaseError) -> ChunkErrorReport:
         """An error in the closing of a chunk (a deferred constraint): all of it is rolled back."""
+        disposition = disposition_of(error.sqlstate)
         try:
             self._session.rollback()
+            if error.sqlstate == QUERY_CANCELED and not self._timed_out(math.inf):
+                disposition = "fatal"
+        except ConnectionLostError as lost:
+            return self._lost(lost)
         except PgfanError as second:
             return self._unreachable(second)
         error.statement_offset = None
-        return ChunkErrorReport(error, disposition_of(error.sqlstate), self._notices())
+        return ChunkErrorReport(error, disposition, self._notices())
 
     def _refused(self, piece: Range, error: DatabaseError, failed: int, seconds: float) -> Report:
         """An error in the opening or the work of `piece`, in the task's statement `failed`."""

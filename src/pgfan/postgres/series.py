@@ -31,6 +31,8 @@ NUMBERS = {20: "int8", 21: "int4", 23: "int4", 1700: "numeric"}
 TIMES = {1114: "timestamp", 1184: "timestamptz"}
 CALENDAR_RUNS = 4096
 CALENDAR_ELEMENTS_MAX = 5_000_000
+ORDINALS_MAX = 2**62
+"""The journal's columns are bigint."""
 EPOCH_2000_S = 946_684_800
 
 
@@ -53,13 +55,15 @@ def measure_series(session: PostgresSession, call: Message) -> MeasuredSeries | 
     series = f"pg_catalog.generate_series({', '.join(arguments)})"
     try:
         (oid,) = session.describe(f"SELECT * FROM {series} AS g(v)")
+        measured = None
         if oid in NUMBERS:
-            return _numbers(session, arguments, NUMBERS[oid])
-        if oid in TIMES:
-            return _times(session, series, arguments, TIMES[oid])
+            measured = _numbers(session, arguments, NUMBERS[oid])
+        elif oid in TIMES:
+            measured = _times(session, series, arguments, TIMES[oid])
     except (DatabaseError, ValueError):
         session.rollback()
-    return None
+        return None
+    return measured if measured is not None and measured.total <= ORDINALS_MAX else None
 
 
 def _numbers(

@@ -52,12 +52,12 @@ RECONNECT_DELAY_S_MAX = 1.0
 def complete_dsn(dsn: str) -> str:
     """`dsn` with pgfan's connection defaults; what it or libpq's environment says wins.
 
-    Raises ConnectionFailedError when libpq cannot read it.
+    Raises UsageError when libpq cannot read it.
     """
     try:
         given = conninfo_to_dict(dsn)
     except psycopg.Error as error:
-        raise ConnectionFailedError(f"unreadable connection string: {error}") from error
+        raise UsageError(f"unreadable connection string: {error}") from error
     defaults = {key: value for key, value in NETWORK_DEFAULTS.items() if key not in given}
     if "PGCONNECT_TIMEOUT" in os.environ:
         defaults.pop("connect_timeout", None)
@@ -72,7 +72,7 @@ def on_embedded(embedded_dsn: str, dsn: str) -> str:
     try:
         chosen = conninfo_to_dict(dsn)
     except psycopg.Error as error:
-        raise ConnectionFailedError(f"unreadable connection string: {error}") from error
+        raise UsageError(f"unreadable connection string: {error}") from error
     elsewhere = sorted({"host", "hostaddr", "port", "service"} & chosen.keys())
     if elsewhere:
         raise UsageError(
