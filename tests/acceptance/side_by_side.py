@@ -5,7 +5,9 @@ Here are the run and the comparison; what is run, and what it must come to, stan
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -96,6 +98,11 @@ END $$;
 CREATE SCHEMA public"""
 
 
+@cache
+def make_database(dsn: str) -> None:
+    execute_alone(dsn, "CREATE DATABASE acceptance")
+
+
 @pytest.fixture
 def reused_dsn(server: EmbeddedServer) -> str:
     """A database that holds nothing but the journal of the tests before.
@@ -103,22 +110,33 @@ def reused_dsn(server: EmbeddedServer) -> str:
     Making and dropping a database costs twice what a small comparison does.
     """
     conninfo = make_conninfo(server.dsn, dbname="acceptance")
-    if not query(server.dsn, "SELECT FROM pg_database WHERE datname = 'acceptance'"):
-        execute(server.dsn, "CREATE DATABASE acceptance")
-    execute(conninfo, CLEAN)
+    make_database(server.dsn)
+    execute_alone(conninfo, CLEAN)
     return conninfo
 
 
+@cache
+def connected(dsn: str) -> psycopg.Connection:
+    """A connection that the tests of one database share: connecting is most of a small query."""
+    connection = psycopg.connect(dsn, autocommit=True)
+    atexit.register(connection.close)
+    return connection
+
+
 def execute(dsn: str, *statements: str) -> None:
-    """Run statements in a connection of their own, each in its own transaction."""
+    """Run statements, each in its own transaction."""
+    for statement in statements:
+        connected(dsn).execute(statement.encode())
+
+
+def execute_alone(dsn: str, script: str) -> None:
+    """Run a script in a session of its own."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
+        connection.execute(script.encode())
 
 
 def query(dsn: str, statement: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        return connection.execute(statement.encode()).fetchall()
+    return connected(dsn).execute(statement.encode()).fetchall()
 
 
 def value(dsn: str, statement: str) -> Any:  # noqa: ANN401  # whatever the column holds
@@ -145,10 +163,8 @@ def differences(dsn: str, left: str, right: str) -> tuple[int, int]:
         "(SELECT count(*) FROM (TABLE one_row EXCEPT ALL TABLE other_row) x), "
         "(SELECT count(*) FROM (TABLE other_row EXCEPT ALL TABLE one_row) y)"
     )
-    with psycopg.connect(dsn) as connection:
-        row = connection.execute(
-            sql.SQL(statement).format(l=sql.Identifier(left), r=sql.Identifier(right))
-        ).fetchone()
+    names = {"l": sql.Identifier(left), "r": sql.Identifier(right)}
+    row = connected(dsn).execute(sql.SQL(statement).format(**names)).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
 
@@ -162,7 +178,7 @@ def both_ways(
     """Fill the two tables, and fail unless they hold the same rows."""
     execute(dsn, *case.setup)
     execute(dsn, *(f"CREATE TABLE {name} ({case.columns})" for name in (SERIAL, SPLIT)))
-    execute(dsn, case.script.replace("{target}", SERIAL))
+    execute_alone(dsn, case.script.replace("{target}", SERIAL))
     outcome = pgfan(dsn, case.script.replace("{target}", SPLIT), recorder, **options)
     assert outcome.result.ok, outcome.result.error
     assert differences(dsn, SERIAL, SPLIT) == (0, 0)

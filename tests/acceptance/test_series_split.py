@@ -80,8 +80,10 @@ def test_a_series_of_times(dsn: str, arguments: str, count: int | None) -> None:
     assert outcome.last.key == "series"
 
 
-@pytest.mark.parametrize("style", ["ISO, MDY", "SQL, DMY", "German", "Postgres, MDY"])
-@pytest.mark.parametrize("interval", ["sql_standard", "iso_8601", "postgres_verbose"])
+@pytest.mark.parametrize(
+    ("style", "interval"),
+    [("SQL, DMY", "sql_standard"), ("German", "iso_8601"), ("Postgres, YMD", "postgres_verbose")],
+)
 def test_date_and_interval_styles_have_no_say(dsn: str, style: str, interval: str) -> None:
     script = (
         f"SET DateStyle = '{style}'; SET IntervalStyle = '{interval}'; "

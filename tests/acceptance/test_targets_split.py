@@ -42,20 +42,16 @@ def test_every_row_has_one_now(dsn: str) -> None:
         "WHERE now() > '2020-01-01'"
     )
     assert pgfan(dsn, script).last.verdict == "split"
-    execute(dsn, "ALTER DATABASE acceptance SET TimeZone = 'Asia/Kolkata'")
-    try:
-        distinct = ", ".join(
-            f"count(DISTINCT {column})" for column in ("made", "day", "said", "local", "clock")
-        )
-        row = query(
-            dsn,
-            f"SELECT count(*), {distinct}, bool_and(made = said AND local = made::timestamp "
-            "AND day = made::date AND text = to_char(made, 'HH24:MI:SS.US')), "
-            "bool_and(clock = made::timetz(0)), max(clock_timestamp() - made) < '1 min' FROM t",
-        )
-        assert row == [(60, 1, 1, 1, 1, 1, True, True, True)]
-    finally:
-        execute(dsn, "ALTER DATABASE acceptance RESET TimeZone")
+    distinct = ", ".join(
+        f"count(DISTINCT {column})" for column in ("made", "day", "said", "local", "clock")
+    )
+    row = query(
+        f"{dsn} options='-c timezone=Asia/Kolkata'",
+        f"SELECT count(*), {distinct}, bool_and(made = said AND local = made::timestamp "
+        "AND day = made::date AND text = to_char(made, 'HH24:MI:SS.US')), "
+        "bool_and(clock = made::timetz(0)), max(clock_timestamp() - made) < '1 min' FROM t",
+    )
+    assert row == [(60, 1, 1, 1, 1, 1, True, True, True)]
 
 
 def test_two_statements_have_two_times(dsn: str) -> None:

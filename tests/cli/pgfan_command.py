@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -51,7 +52,12 @@ def pgfan(
 
 
 def pgfan_here(capsys: pytest.CaptureFixture[str], *words: str | Path) -> Ended:
-    """The same in this process, for input that is refused before anything happens."""
-    code = main([str(word) for word in words])
+    """The same in this process, which is faster, where no environment and no signal matters."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        code = main([str(word) for word in words])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     shown = capsys.readouterr()
     return Ended(code, shown.out, shown.err)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from pgfan_command import pgfan
+from pgfan_command import pgfan, pgfan_here
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgfan.errors import UsageError
@@ -49,10 +49,10 @@ def test_a_uri(dsn18: str) -> None:
     assert "warning" not in ended.err
 
 
-def test_several_hosts(dsn18: str) -> None:
+def test_several_hosts(capsys: pytest.CaptureFixture[str], dsn18: str) -> None:
     parts = parts_of(dsn18)
     dsn = make_conninfo(dsn18, host=f"/nonexistent,{parts['host']}", port="5432,5432")
-    assert pgfan("exec", "-q", "-d", dsn, "-c", WHO).code == 0
+    assert pgfan_here(capsys, "exec", "-q", "-d", dsn, "-c", WHO).code == 0
 
 
 def test_a_service_file(dsn18: str, tmp_path: Path) -> None:
@@ -78,17 +78,17 @@ def test_options_of_the_environment(dsn18: str) -> None:
     assert "9MB" in ended.out
 
 
-def test_nobody_there() -> None:
-    ended = pgfan("exec", "-d", "host=/nonexistent", "-c", "SELECT 1")
+def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = pgfan_here(capsys, "exec", "-d", "host=/nonexistent", "-c", "SELECT 1")
     assert (ended.code, ended.out) == (3, "")
     assert "HINT: check host, port" in ended.err
-    refused = pgfan("exec", "-d", "host=127.0.0.1 port=1", "-c", "SELECT 1")
+    refused = pgfan_here(capsys, "exec", "-d", "host=127.0.0.1 port=1", "-c", "SELECT 1")
     assert (refused.code, "refused" in refused.err) == (3, True)
 
 
-def test_no_such_database_or_role(dsn18: str) -> None:
+def test_no_such_database_or_role(capsys: pytest.CaptureFixture[str], dsn18: str) -> None:
     for wrong in (make_conninfo(dsn18, dbname="nothing"), make_conninfo(dsn18, user="nobody")):
-        ended = pgfan("exec", "-d", wrong, "-c", "SELECT 1")
+        ended = pgfan_here(capsys, "exec", "-d", wrong, "-c", "SELECT 1")
         assert (ended.code, "does not exist" in ended.err) == (3, True)
 
 
@@ -157,13 +157,15 @@ def test_a_password_on_the_command_line_is_shown_to_nobody(guarded: str, tmp_pat
     assert SECRET not in shown + log.read_text() + rows[0]
 
 
-def test_a_folder_that_holds_something_else(tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
-    ended = pgfan("exec", "--embedded", tmp_path, "-c", "SELECT 1")
+    ended = pgfan_here(capsys, "exec", "--embedded", tmp_path, "-c", "SELECT 1")
     assert (ended.code, ended.out) == (2, "")
     assert str(tmp_path) in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-    in_a_file = pgfan("exec", "--embedded", tmp_path / "thesis.tex", "-c", "SELECT 1")
+    in_a_file = pgfan_here(capsys, "exec", "--embedded", tmp_path / "thesis.tex", "-c", "SELECT 1")
     assert (in_a_file.code, "Traceback" in in_a_file.err) == (2, False)
 
 

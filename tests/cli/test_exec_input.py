@@ -108,8 +108,8 @@ def test_bad_options(capsys: pytest.CaptureFixture[str], options: list[str], sai
     assert "Traceback" not in ended.err
 
 
-def test_an_unknown_command() -> None:
-    ended = pgfan("exce")
+def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = pgfan_here(capsys, "exce")
     assert (ended.code, ended.out) == (2, "")
     assert "exec" in ended.err
 
@@ -142,10 +142,14 @@ def test_a_file_that_cannot_be_read(
     assert ended.err.startswith(f"error: cannot read {tmp_path / name}: ")
 
 
-def test_a_bad_file_among_good_ones_runs_nothing(dsn18: str, tmp_path: Path) -> None:
+def test_a_bad_file_among_good_ones_runs_nothing(
+    capsys: pytest.CaptureFixture[str], dsn18: str, tmp_path: Path
+) -> None:
     (tmp_path / "good.sql").write_text("CREATE TABLE t (i int)")
     (tmp_path / "bad.sql").write_text("CREATE TABLE")
-    ended = pgfan("exec", "-d", dsn18, "-f", tmp_path / "good.sql", "-f", tmp_path / "bad.sql")
+    ended = pgfan_here(
+        capsys, "exec", "-d", dsn18, "-f", tmp_path / "good.sql", "-f", tmp_path / "bad.sql"
+    )
     assert ended.code == 2
     assert "bad.sql:1:13: syntax error at end of input" in ended.err
     assert tables(dsn18) == 0
@@ -164,9 +168,11 @@ FILES = {
 
 
 @pytest.mark.parametrize("content", FILES.values(), ids=list(FILES))
-def test_a_good_file(dsn18: str, tmp_path: Path, content: bytes) -> None:
+def test_a_good_file(
+    capsys: pytest.CaptureFixture[str], dsn18: str, tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / "good.sql").write_bytes(content)
-    ended = pgfan("exec", "-d", dsn18, "-q", "-f", tmp_path / "good.sql")
+    ended = pgfan_here(capsys, "exec", "-d", dsn18, "-q", "-f", tmp_path / "good.sql")
     assert (ended.code, ended.out) == (0, " one \n-----\n   1\n(1 row)\n\n"), ended.err
 
 
@@ -203,8 +209,10 @@ def test_variables(dsn18: str) -> None:
     assert [cell.strip() for cell in row.split("|")] == [hostile, "42", "1", ":n", ":n", "5"]
 
 
-def test_an_unknown_table(dsn18: str) -> None:
-    ended = pgfan("exec", "-d", dsn18, "-c", "SELECT 1;\nINSERT INTO t SELECT *\n  FROM nowhere")
+def test_an_unknown_table(capsys: pytest.CaptureFixture[str], dsn18: str) -> None:
+    ended = pgfan_here(
+        capsys, "exec", "-d", dsn18, "-c", "SELECT 1;\nINSERT INTO t SELECT *\n  FROM nowhere"
+    )
     assert ended.code == 1
     lines = ended.err.splitlines()
     assert 'error: -c:2:13: relation "t" does not exist' in lines
@@ -212,11 +220,13 @@ def test_an_unknown_table(dsn18: str) -> None:
     assert "SQLSTATE 42P01" in lines
 
 
-def test_a_runtime_error_has_detail_and_hint(dsn18: str) -> None:
+def test_a_runtime_error_has_detail_and_hint(
+    capsys: pytest.CaptureFixture[str], dsn18: str
+) -> None:
     sql = (
         "CREATE TABLE t (i int CHECK (i < 5)); INSERT INTO t SELECT g FROM generate_series(1, 9) g"
     )
-    ended = pgfan("exec", "-d", dsn18, "--split", "always", "-c", sql)
+    ended = pgfan_here(capsys, "exec", "-d", dsn18, "--split", "always", "-c", sql)
     assert ended.code == 1
     assert 'violates check constraint "t_i_check"' in ended.err
     assert "DETAIL: Failing row contains (5)." in ended.err

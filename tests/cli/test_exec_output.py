@@ -51,9 +51,11 @@ def assert_typed(value: dict[str, Any], types: dict[str, tuple[type | None, ...]
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_json(dsn18: str, fails: bool) -> None:
+def test_json(capsys: pytest.CaptureFixture[str], dsn18: str, fails: bool) -> None:
     script = f"{TABLE};\n{INSERT};\nSELECT count(*) FROM {'x' if fails else 't'};\nVACUUM t"
-    ended = pgfan("exec", "--json", "-d", dsn18, "--split", "always", "--jobs", "2", "-c", script)
+    ended = pgfan_here(
+        capsys, "exec", "--json", "-d", dsn18, "--split", "always", "--jobs", "2", "-c", script
+    )
     assert ended.code == (1 if fails else 0)
     assert ended.out.count("\n") == 1
     run = json.loads(ended.out)
@@ -80,29 +82,31 @@ def test_json(dsn18: str, fails: bool) -> None:
     assert (vacuum["kind"], vacuum["state"]) == ("vacuum", "not run" if fails else "done")
 
 
-def test_json_without_a_server_is_empty() -> None:
-    ended = pgfan("exec", "--json", "-d", "host=/nonexistent", "-c", "SELECT 1")
+def test_json_without_a_server_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = pgfan_here(capsys, "exec", "--json", "-d", "host=/nonexistent", "-c", "SELECT 1")
     assert (ended.code, ended.out) == (3, "")
     assert ended.err.startswith("error: ")
     assert "HINT: " in ended.err
 
 
-def test_standard_output_holds_results_alone(dsn18: str) -> None:
+def test_standard_output_holds_results_alone(
+    capsys: pytest.CaptureFixture[str], dsn18: str
+) -> None:
     script = f"{TABLE}; {INSERT}; SELECT count(*) FROM t; DO $$ BEGIN RAISE NOTICE 'n'; END $$"
-    ended = pgfan("exec", "-d", dsn18, "--split", "always", "-v", "-c", script)
+    ended = pgfan_here(capsys, "exec", "-d", dsn18, "--split", "always", "-v", "-c", script)
     assert ended.out == "CREATE TABLE\nINSERT 0 300\n count \n-------\n   300\n(1 row)\n\nDO\n"
     assert "not-atomic" in ended.err
     assert "n" in ended.err.split()
     assert "300 rows" in ended.err
 
 
-def test_quiet(dsn18: str) -> None:
+def test_quiet(capsys: pytest.CaptureFixture[str], dsn18: str) -> None:
     script = f"{TABLE}; {INSERT}; SELECT count(*) FROM t; DO $$ BEGIN RAISE WARNING 'w'; END $$"
-    ended = pgfan("exec", "-q", "-d", dsn18, "-c", script)
+    ended = pgfan_here(capsys, "exec", "-q", "-d", dsn18, "-c", script)
     assert ended.out == " count \n-------\n   300\n(1 row)\n\n"
     assert ended.err.count("\n") == 1
     assert "w" in ended.err.split()
-    failed = pgfan("exec", "-q", "-d", dsn18, "-c", "SELECT 1 / 0")
+    failed = pgfan_here(capsys, "exec", "-q", "-d", dsn18, "-c", "SELECT 1 / 0")
     assert (failed.code, failed.out) == (1, "")
     assert "division by zero" in failed.err
 
@@ -133,11 +137,13 @@ def test_a_reader_that_goes_away(dsn18: str) -> None:
         assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
 
 
-def test_a_log_file(dsn18: str, tmp_path: Path) -> None:
+def test_a_log_file(capsys: pytest.CaptureFixture[str], dsn18: str, tmp_path: Path) -> None:
     log = tmp_path / "run.log"
     script = f"{TABLE}; {INSERT}"
     for _ in range(2):
-        pgfan("exec", "-q", "-d", dsn18, "--log-file", log, "--split", "always", "-c", script)
+        pgfan_here(
+            capsys, "exec", "-q", "-d", dsn18, "--log-file", log, "--split", "always", "-c", script
+        )
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     kinds = [line["event"] for line in lines]
     assert kinds.count("RunStarted") == 2
@@ -148,19 +154,21 @@ def test_a_log_file(dsn18: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing/run.log", "."])
 def test_a_log_that_cannot_be_written_costs_a_warning(
-    dsn18: str, tmp_path: Path, name: str
+    capsys: pytest.CaptureFixture[str], dsn18: str, tmp_path: Path, name: str
 ) -> None:
     log = tmp_path / name
-    ended = pgfan("exec", "-q", "-d", dsn18, "--log-file", log, "-c", "SELECT 1 AS one")
+    ended = pgfan_here(
+        capsys, "exec", "-q", "-d", dsn18, "--log-file", log, "-c", "SELECT 1 AS one"
+    )
     assert (ended.code, "one" in ended.out) == (0, True)
     assert ended.err.startswith(f"warning: no log in {log}: ")
     assert "Traceback" not in ended.err
 
 
-def test_dry_run(dsn18: str) -> None:
+def test_dry_run(capsys: pytest.CaptureFixture[str], dsn18: str) -> None:
     with psycopg.connect(dsn18) as connection:
         connection.execute(TABLE)
-    ended = pgfan("exec", "-d", dsn18, "--dry-run", "--split", "always", "-c", INSERT)
+    ended = pgfan_here(capsys, "exec", "-d", dsn18, "--dry-run", "--split", "always", "-c", INSERT)
     assert (ended.code, "split by series" in ended.out) == (0, True)
     with psycopg.connect(dsn18) as connection:
         counts = "SELECT count(*), to_regnamespace('pgfan') IS NULL FROM t"
@@ -180,14 +188,14 @@ def test_the_journals_commands(dsn18: str, capsys: pytest.CaptureFixture[str]) -
     nothing = pgfan_here(capsys, "resume", "-d", dsn18)
     assert (nothing.code, "no journal" in nothing.err) == (2, True)
     script = f"{TABLE}; {INSERT}; INSERT INTO u SELECT 1"
-    assert pgfan("exec", "-d", dsn18, "-c", script).code == 1
+    assert pgfan_here(capsys, "exec", "-d", dsn18, "-c", script).code == 1
     (run,) = status()
     assert (run["state"], run["tasks"], run["tasks_done"], run["rows"]) == ("failed", 3, 2, 300)
     table = pgfan_here(capsys, "status", "-d", dsn18)
     assert (run["id"] in table.out, "failed" in table.out, "2/3" in table.out) == (True,) * 3
     with psycopg.connect(dsn18) as connection:
         connection.execute("CREATE TABLE u (i int)")
-    resumed = pgfan("resume", "--json", "-d", dsn18, run["id"])
+    resumed = pgfan_here(capsys, "resume", "--json", "-d", dsn18, run["id"])
     assert resumed.code == 0, resumed.err
     report = json.loads(resumed.out)
     assert report["run"] == run["id"]
@@ -203,14 +211,14 @@ def test_the_journals_commands(dsn18: str, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     "words", [["--help"], [], ["exec", "--help"], ["resume", "--help"], ["forget", "--help"]]
 )
-def test_help(words: list[str]) -> None:
-    ended = pgfan(*words)
+def test_help(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    ended = pgfan_here(capsys, *words)
     assert (ended.code, ended.err) == (0, "")
     assert "Usage: pgfan" in ended.out
     for option in ("--dsn", "--embedded", "--jobs", "--json", "--log-file"):
         assert (option in ended.out) is (words[:1] in (["exec"], ["resume"])) or "forget" in words
 
 
-def test_version() -> None:
-    ended = pgfan("--version")
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = pgfan_here(capsys, "--version")
     assert (ended.code, ended.out.strip()) == (0, __version__)

@@ -156,8 +156,11 @@ class Watcher:
         wait_until(lambda: self.chunks() >= number, f"{number} chunks")
 
     def waiting(self) -> int:
-        """Backends of pgfan that wait for a lock of another."""
-        return len(self._backends("wait_event_type = 'Lock'"))
+        """Backends of pgfan that wait for another's transaction or table.
+
+        Waits for a turn to lengthen a table are locks too, and mean nothing.
+        """
+        return len(self._backends("wait_event IN ('transactionid', 'relation')"))
 
     def wait_for_lock_wait(self, count: int = 1) -> None:
         wait_until(lambda: self.waiting() >= count, f"{count} backends that wait for a lock")

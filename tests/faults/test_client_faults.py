@@ -22,7 +22,7 @@ from pgfan_client import (
     watching,
 )
 
-ROWS = 6000
+ROWS = 3000
 EXPECTED = f"SELECT g, md5(g::text) FROM generate_series(1, {ROWS}) g"
 # Chunks that take some milliseconds: most moments then lie inside of one.
 SERIES = f"INSERT INTO t {EXPECTED} WHERE pg_sleep(0.0005) IS NOT NULL"
@@ -43,11 +43,11 @@ def test_killed_again_and_again(dsn18: str, script: str, kind: str) -> None:
         f"CREATE TABLE s AS SELECT g AS i, md5(g::text) AS t FROM generate_series(1, {ROWS}) g",
         FLUSH,
     )
-    chunks = 300 if script == SERIES else value(dsn18, "SELECT pg_relation_size('s') / 8192")
+    chunks = ROWS // 20 if script == SERIES else value(dsn18, "SELECT pg_relation_size('s') / 8192")
     chance = random.Random(f"{script} {kind}")  # noqa: S311  # the same moments each time
     # Nobody can finish before this row is let go.
     with watching(dsn18) as watcher, holding(dsn18, f"INSERT INTO t VALUES ({ROWS})"):
-        for moment in sorted(chance.randrange(chunks - 1) for _ in range(5)):
+        for moment in sorted(chance.randrange(chunks * 4 // 5) for _ in range(5)):
             with client(dsn18, script) as killed:
                 watcher.wait_for_chunks(moment)
                 killed.kill()
@@ -117,10 +117,10 @@ def test_a_serial_statement_is_killed(dsn: str) -> None:
 @pytest.mark.parametrize(
     ("choice", "rows"), [("done", 1), ("again", 2), ("refuse", 1)], ids=["done", "again", "refuse"]
 )
-def test_a_statement_outside_of_transactions_is_killed(dsn: str, choice: str, rows: int) -> None:
+def test_a_statement_outside_of_transactions_is_killed(dsn18: str, choice: str, rows: int) -> None:
     """Nobody can know how it ended: the user is asked."""
     execute(
-        dsn,
+        dsn18,
         "CREATE TABLE t (i int)",
         "CREATE TABLE gate (i int PRIMARY KEY)",
         "CREATE PROCEDURE p() LANGUAGE plpgsql AS 'BEGIN INSERT INTO t VALUES (1); COMMIT; "
@@ -128,20 +128,20 @@ def test_a_statement_outside_of_transactions_is_killed(dsn: str, choice: str, ro
     )
     script = "CALL p(); SELECT 2"
     with (
-        watching(dsn) as watcher,
-        holding(dsn, "INSERT INTO gate VALUES (1)"),
-        client(dsn, script) as killed,
+        watching(dsn18) as watcher,
+        holding(dsn18, "INSERT INTO gate VALUES (1)"),
+        client(dsn18, script) as killed,
     ):
         watcher.wait_for_lock_wait()
         killed.kill()
         watcher.wait_for_nobody()
-    refused = run(dsn, script)
+    refused = run(dsn18, script)
     assert refused.code == 1
     assert "--unknown" in refused.said
-    with command(dsn, "resume", "--unknown", choice) as resumed:
+    with command(dsn18, "resume", "--unknown", choice) as resumed:
         again = resumed.end()
     assert (again.code == 0) is (choice != "refuse"), again.said
-    assert value(dsn, "SELECT count(*) FROM t") == rows
+    assert value(dsn18, "SELECT count(*) FROM t") == rows
 
 
 def test_ctrl_c_once_drains(dsn: str) -> None:
@@ -247,39 +247,39 @@ def test_a_frozen_client(dsn: str) -> None:
     assert_holds(dsn, "t", SMALL_EXPECTED)
 
 
-def test_the_text_is_edited_before_the_second_command(dsn: str) -> None:
-    execute(dsn, "CREATE TABLE t (i int PRIMARY KEY)")
+def test_the_text_is_edited_before_the_second_command(dsn18: str) -> None:
+    execute(dsn18, "CREATE TABLE t (i int PRIMARY KEY)")
     with (
-        watching(dsn) as watcher,
-        holding(dsn, "INSERT INTO t VALUES (150)"),
-        client(dsn, SMALL) as killed,
+        watching(dsn18) as watcher,
+        holding(dsn18, "INSERT INTO t VALUES (150)"),
+        client(dsn18, SMALL) as killed,
     ):
         watcher.wait_for_chunks(7)
         killed.kill()
         watcher.wait_for_nobody()
     edited = SMALL.replace("SELECT g", "SELECT g + 1000")
-    finish(dsn, edited)
-    assert query(dsn, "SELECT state, count(*) FROM pgfan.run GROUP BY 1 ORDER BY 1") == [
+    finish(dsn18, edited)
+    assert query(dsn18, "SELECT state, count(*) FROM pgfan.run GROUP BY 1 ORDER BY 1") == [
         ("done", 1),
         ("running", 1),
     ]
-    assert value(dsn, "SELECT count(*) FROM t WHERE i > 1000") == 200
-    finish(dsn, SMALL)
-    assert_holds(dsn, "t", f"{SMALL_EXPECTED} UNION ALL SELECT generate_series(1001, 1200)")
+    assert value(dsn18, "SELECT count(*) FROM t WHERE i > 1000") == 200
+    finish(dsn18, SMALL)
+    assert_holds(dsn18, "t", f"{SMALL_EXPECTED} UNION ALL SELECT generate_series(1001, 1200)")
 
 
-def test_a_second_client_while_the_first_works(dsn: str) -> None:
-    execute(dsn, "CREATE TABLE t (i int PRIMARY KEY)")
+def test_a_second_client_while_the_first_works(dsn18: str) -> None:
+    execute(dsn18, "CREATE TABLE t (i int PRIMARY KEY)")
     with (
-        watching(dsn) as watcher,
-        holding(dsn, "INSERT INTO t VALUES (150)") as holder,
-        client(dsn, SMALL) as first,
+        watching(dsn18) as watcher,
+        holding(dsn18, "INSERT INTO t VALUES (150)") as holder,
+        client(dsn18, SMALL) as first,
     ):
         watcher.wait_for_lock_wait()
-        second = run(dsn, SMALL)
+        second = run(dsn18, SMALL)
         assert (second.code, second.report) == (2, None)
         assert f"process {first.process.pid}" in second.said
         assert "HINT: wait for it" in second.said
         holder.rollback()
         assert first.end().code == 0
-    assert_holds(dsn, "t", SMALL_EXPECTED)
+    assert_holds(dsn18, "t", SMALL_EXPECTED)

@@ -72,7 +72,7 @@ TARGETS = pytest.mark.parametrize("kind", ["", "UNLOGGED"], ids=["logged", "unlo
 def test_workers_are_terminated(dsn: str, script: str) -> None:
     execute(dsn, *FILL, "CREATE TABLE t (i int PRIMARY KEY)")
     with watching(dsn) as watcher, holding(dsn, HOLD) as holder, client(dsn, script) as started:
-        for _ in range(3):
+        for _ in range(2):
             watcher.wait_for_lock_wait()
             workers = watcher.workers()
             watcher.terminate(workers)
@@ -102,12 +102,12 @@ def test_the_owners_session_is_terminated(dsn: str, script: str) -> None:
     assert query(dsn, "SELECT state FROM pgfan.run") == [("done",)]
 
 
-def test_the_owners_session_is_terminated_before_an_interruption(dsn: str) -> None:
-    execute(dsn, "CREATE TABLE t (i int PRIMARY KEY)")
+def test_the_owners_session_is_terminated_before_an_interruption(dsn18: str) -> None:
+    execute(dsn18, "CREATE TABLE t (i int PRIMARY KEY)")
     with (
-        watching(dsn) as watcher,
-        holding(dsn, "INSERT INTO t VALUES (50), (70), (90), (110), (130), (150)") as holder,
-        client(dsn, SERIES) as started,
+        watching(dsn18) as watcher,
+        holding(dsn18, "INSERT INTO t VALUES (50), (70), (90), (110), (130), (150)") as holder,
+        client(dsn18, SERIES) as started,
     ):
         watcher.wait_for_lock_wait(3)
         watcher.terminate(watcher.owners())
@@ -117,20 +117,20 @@ def test_the_owners_session_is_terminated_before_an_interruption(dsn: str) -> No
         holder.rollback()
         ended = started.end()
     assert ended.code == 130, ended.said
-    finish(dsn, SERIES)
-    assert_holds(dsn, "t", EXPECTED)
+    finish(dsn18, SERIES)
+    assert_holds(dsn18, "t", EXPECTED)
 
 
-def test_two_owners_are_never_at_work(dsn: str) -> None:
+def test_two_owners_are_never_at_work(dsn18: str) -> None:
     """The first one's lock is gone with its session; whoever takes over ends its workers."""
-    execute(dsn, "CREATE TABLE t (i int PRIMARY KEY)")
-    with watching(dsn) as watcher, holding(dsn, HOLD) as holder, client(dsn, SERIES) as first:
+    execute(dsn18, "CREATE TABLE t (i int PRIMARY KEY)")
+    with watching(dsn18) as watcher, holding(dsn18, HOLD) as holder, client(dsn18, SERIES) as first:
         watcher.wait_for_chunks(12)
         watcher.wait_for_lock_wait()
         watcher.terminate(watcher.owners())
         wait_until(lambda: not watcher.owners(), "the owner's end")
         old = watcher.workers()
-        with client(dsn, SERIES) as second:
+        with client(dsn18, SERIES) as second:
             wait_until(lambda: not set(old) & set(watcher.backends()), "the old workers' end")
             watcher.wait_for_lock_wait()
             holder.rollback()
@@ -139,8 +139,8 @@ def test_two_owners_are_never_at_work(dsn: str) -> None:
     assert taken_over.code == 0, taken_over.said
     assert lost.code in {1, 2, 3}, lost.said
     assert "taken over" in lost.said
-    assert_holds(dsn, "t", EXPECTED)
-    assert query(dsn, "SELECT state FROM pgfan.run") == [("done",)]
+    assert_holds(dsn18, "t", EXPECTED)
+    assert query(dsn18, "SELECT state FROM pgfan.run") == [("done",)]
 
 
 def test_the_snapshot_is_lost_and_nothing_has_changed(dsn: str) -> None:
@@ -163,16 +163,16 @@ def lose_snapshot(pids: list[int], terminate: Callable[[list[int]], None]) -> No
 
 
 @pytest.mark.parametrize("choice", ["--new-snapshot", "--restart"])
-def test_the_snapshot_is_lost_and_the_source_has_changed(dsn: str, choice: str) -> None:
-    execute(dsn, *FILL, "CREATE TABLE t (i int PRIMARY KEY)")
-    with watching(dsn) as watcher, holding(dsn, HOLD) as holder, client(dsn, HEAP) as started:
+def test_the_snapshot_is_lost_and_the_source_has_changed(dsn18: str, choice: str) -> None:
+    execute(dsn18, *FILL, "CREATE TABLE t (i int PRIMARY KEY)")
+    with watching(dsn18) as watcher, holding(dsn18, HOLD) as holder, client(dsn18, HEAP) as started:
         watcher.wait_for_chunks(10)
         watcher.wait_for_lock_wait()
         lose_snapshot(gone := watcher.snapshot_holders(), watcher.terminate)
         wait_until(lambda: not set(gone) & set(watcher.backends()), "its end")
         # In the chunk that is held; its block has room for the new version.
         execute(
-            dsn,
+            dsn18,
             f"UPDATE s SET i = {ROWS + 1} WHERE i = 250",
             "SELECT pg_stat_force_next_flush()",
         )
@@ -182,12 +182,12 @@ def test_the_snapshot_is_lost_and_the_source_has_changed(dsn: str, choice: str) 
     assert ended.code == 1, ended.said
     assert "rows of" in ended.said
     assert "--new-snapshot" in ended.said
-    again = run(dsn, HEAP)
+    again = run(dsn18, HEAP)
     assert (again.code, "--new-snapshot" in again.said) == (1, True), again.said
     if choice == "--restart":
-        execute(dsn, "TRUNCATE t")
-    finish(dsn, HEAP, choice)
-    assert_holds(dsn, "t", "SELECT i FROM s")
+        execute(dsn18, "TRUNCATE t")
+    finish(dsn18, HEAP, choice)
+    assert_holds(dsn18, "t", "SELECT i FROM s")
 
 
 def run_through(

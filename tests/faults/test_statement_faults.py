@@ -47,20 +47,20 @@ def test_a_deferred_constraint_fails_at_commit(dsn: str) -> None:
     assert_holds(dsn, "t", EXPECTED)
 
 
-def test_a_deadlock(dsn: str) -> None:
+def test_a_deadlock(dsn18: str) -> None:
     """Two keys taken in the other order by somebody else; the chunk is the victim."""
-    execute(dsn, "CREATE TABLE t (i int PRIMARY KEY)")
+    execute(dsn18, "CREATE TABLE t (i int PRIMARY KEY)")
     script = f"SET deadlock_timeout = '1s'; {SERIES}"
-    with watching(dsn) as watcher, holding(dsn, "INSERT INTO t VALUES (150)") as neighbour:
+    with watching(dsn18) as watcher, holding(dsn18, "INSERT INTO t VALUES (150)") as neighbour:
         neighbour.execute("SET LOCAL deadlock_timeout = '1h'")
-        with client(dsn, script, "--chunk-rows", "200") as started:
+        with client(dsn18, script, "--chunk-rows", "200") as started:
             watcher.wait_for_lock_wait()
             neighbour.execute("INSERT INTO t VALUES (50)")  # the chunk has it, and wants 150
             neighbour.rollback()
             ended = started.end()
     assert ended.code == 0, ended.said
     assert "deadlock detected" in ended.said
-    assert_holds(dsn, "t", EXPECTED)
+    assert_holds(dsn18, "t", EXPECTED)
 
 
 def test_a_serialization_failure(dsn: str) -> None:
@@ -126,17 +126,17 @@ def test_a_lock_that_somebody_keeps(dsn: str, split: str) -> None:
 
 
 @pytest.mark.parametrize("locked", ["s", "t"])
-def test_a_lock_that_is_let_go(dsn: str, locked: str) -> None:
-    execute(dsn, f"CREATE TABLE s AS {EXPECTED}", "CREATE TABLE t (i int)")
+def test_a_lock_that_is_let_go(dsn18: str, locked: str) -> None:
+    execute(dsn18, f"CREATE TABLE s AS {EXPECTED}", "CREATE TABLE t (i int)")
     with (
-        watching(dsn) as watcher,
-        holding(dsn, f"LOCK TABLE {locked} IN ACCESS EXCLUSIVE MODE") as holder,
-        client(dsn, "INSERT INTO t SELECT g FROM s") as started,
+        watching(dsn18) as watcher,
+        holding(dsn18, f"LOCK TABLE {locked} IN ACCESS EXCLUSIVE MODE") as holder,
+        client(dsn18, "INSERT INTO t SELECT g FROM s") as started,
     ):
         watcher.wait_for_lock_wait()
         holder.rollback()
         assert started.end().code == 0
-    assert_holds(dsn, "t", EXPECTED)
+    assert_holds(dsn18, "t", EXPECTED)
 
 
 def test_a_statement_timeout_halves_chunks(dsn: str) -> None:
@@ -162,13 +162,13 @@ def test_a_statement_timeout_that_no_chunk_can_meet(dsn18: str) -> None:
     assert "57014" in ended.said
 
 
-def test_somebody_cancels_a_chunk(dsn: str) -> None:
+def test_somebody_cancels_a_chunk(dsn18: str) -> None:
     """pg_cancel_backend is somebody's will, and no timeout: the task fails at once."""
-    execute(dsn, "CREATE TABLE t (i int PRIMARY KEY)")
+    execute(dsn18, "CREATE TABLE t (i int PRIMARY KEY)")
     with (
-        watching(dsn) as watcher,
-        holding(dsn, "INSERT INTO t VALUES (150)"),
-        client(dsn, SERIES) as started,
+        watching(dsn18) as watcher,
+        holding(dsn18, "INSERT INTO t VALUES (150)"),
+        client(dsn18, SERIES) as started,
     ):
         watcher.wait_for_lock_wait()
         waiting = (
@@ -176,21 +176,21 @@ def test_somebody_cancels_a_chunk(dsn: str) -> None:
             "WHERE application_name = 'pgfan' AND wait_event_type = 'Lock' "
             "AND datname = current_database()"
         )
-        assert value(dsn, waiting) is True
+        assert value(dsn18, waiting) is True
         ended = started.end()
     assert ended.code == 1
     assert "canceling statement due to user request" in ended.said
-    finish(dsn, SERIES)
-    assert_holds(dsn, "t", EXPECTED)
+    finish(dsn18, SERIES)
+    assert_holds(dsn18, "t", EXPECTED)
 
 
-def test_temporary_files_that_are_too_large(dsn: str) -> None:
+def test_temporary_files_that_are_too_large(dsn18: str) -> None:
     """temp_file_limit (53400): one statement would fail, smaller chunks fit."""
-    execute(dsn, "CREATE TABLE t (i int, t text)")
+    execute(dsn18, "CREATE TABLE t (i int, t text)")
     select = "SELECT g, repeat(md5(g::text), 10) FROM generate_series(1, 8000) g"
     script = (
         f"SET temp_file_limit = '1200kB'; SET work_mem = '64kB'; INSERT INTO t {select} ORDER BY 2"
     )
-    assert run(dsn, script, "--split", "never", "--restart").code == 1
-    finish(dsn, script, "--restart", "--chunk-rows", "8000")
-    assert_holds(dsn, "t", select)
+    assert run(dsn18, script, "--split", "never", "--restart").code == 1
+    finish(dsn18, script, "--restart", "--chunk-rows", "8000")
+    assert_holds(dsn18, "t", select)

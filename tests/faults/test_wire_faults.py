@@ -56,23 +56,23 @@ def test_lost_around_the_commit_of_a_chunk(dsn: str, script: str, fault: Fault) 
 
 
 @FAULTS
-def test_lost_around_the_commit_of_a_serial_statement(dsn: str, fault: Fault) -> None:
-    execute(dsn, "CREATE TABLE t (i int)", "CREATE TABLE u (i int)")
+def test_lost_around_the_commit_of_a_serial_statement(dsn18: str, fault: Fault) -> None:
+    execute(dsn18, "CREATE TABLE t (i int)", "CREATE TABLE u (i int)")
     script = f"{SERIES}; BEGIN; INSERT INTO u VALUES (1); INSERT INTO u VALUES (2); COMMIT"
-    with proxy(dsn, SETTLE, fault, at={1, 2}) as (between, through):
+    with proxy(dsn18, SETTLE, fault, at={1, 2}) as (between, through):
         finish(through, script, "--split", "never")
         assert between.struck == 2
-    assert_holds(dsn, "t", EXPECTED)
-    assert_holds(dsn, "u", "SELECT generate_series(1, 2)")
+    assert_holds(dsn18, "t", EXPECTED)
+    assert_holds(dsn18, "u", "SELECT generate_series(1, 2)")
 
 
 @FAULTS
-def test_lost_in_the_work_of_a_chunk(dsn: str, fault: Fault) -> None:
-    execute(dsn, "CREATE TABLE t (i int)")
-    with proxy(dsn, b"INSERT INTO t ", fault, at={4, 5, 6, 11}) as (between, through):
+def test_lost_in_the_work_of_a_chunk(dsn18: str, fault: Fault) -> None:
+    execute(dsn18, "CREATE TABLE t (i int)")
+    with proxy(dsn18, b"INSERT INTO t ", fault, at={4, 5, 6, 11}) as (between, through):
         finish(through, SERIES)
         assert between.struck == 4
-    assert_holds(dsn, "t", EXPECTED)
+    assert_holds(dsn18, "t", EXPECTED)
 
 
 @FAULTS
