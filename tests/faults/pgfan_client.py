@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Iterator
 
 WAIT_S = 40.0
@@ -49,6 +49,11 @@ class Client:
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        """SIGSTOP, and no thread of it runs when this returns."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def kill(self) -> None:
         """SIGKILL, and gone when this returns."""

@@ -238,7 +238,7 @@ def test_a_frozen_client(dsn: str) -> None:
         watcher.wait_for_chunks(8)
         watcher.wait_for_lock_wait()
         workers = set(watcher.workers())
-        frozen.send(signal.SIGSTOP)
+        frozen.freeze()
         holder.rollback()
         wait_until(lambda: workers - set(watcher.backends()) != set(), "25P03")
         frozen.send(signal.SIGCONT)
