@@ -105,6 +105,10 @@ class RunLockedError(UsageError):
     """Another client works on the same run; the message names it."""
 
 
+class RunEndedError(UsageError):
+    """A run that was to be resumed has ended meanwhile."""
+
+
 class ResumeRefusedError(PgfanError):
     """A run cannot go on as it was: sources changed, an outcome is unknown. Says the way out."""
 

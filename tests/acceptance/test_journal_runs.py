@@ -104,6 +104,57 @@ def test_resumed_without_its_text_and_with_other_options(dsn: str) -> None:
         api.resume(dsn, "nonsense")
 
 
+SOURCES = {
+    "table": "CREATE TABLE s AS",
+    "materialised view": "CREATE MATERIALIZED VIEW s AS",
+    "unlogged table": "CREATE UNLOGGED TABLE s AS",
+}
+
+
+@pytest.mark.parametrize("create", SOURCES.values(), ids=list(SOURCES))
+def test_a_source_is_as_it_was(dsn: str, create: str) -> None:
+    execute(
+        dsn,
+        f"{create} SELECT g AS i, repeat('x', 200) AS pad FROM generate_series(1, 600) g",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (i <> 333)",
+        "SELECT pg_stat_force_next_flush()",
+    )
+    script = "INSERT INTO t SELECT i FROM s"
+    failed = pgfan(dsn, script, chunk_rows=40)
+    assert (failed.states, failed.last.verdict) == (["failed"], "split")
+    execute(dsn, "ALTER TABLE t DROP CONSTRAINT c")
+    again = pgfan(dsn, script, chunk_rows=40)
+    assert (again.result.ok, again.result.run) == (True, failed.result.run), again.result.error
+    assert query(dsn, "SELECT count(*), count(DISTINCT i) FROM t") == [(600, 600)]
+
+
+CHANGES = {
+    "rows added": "INSERT INTO s SELECT 601, 'x'",
+    "rows deleted": "DELETE FROM s WHERE i = 1",
+    "rewritten": "VACUUM FULL s",
+    "truncated": "TRUNCATE s",
+    "dropped": "DROP TABLE s",
+    "made anew": "DROP TABLE s; CREATE TABLE s AS SELECT 1 AS i, 'x' AS pad",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_a_source_is_not_as_it_was(dsn: str, change: str) -> None:
+    execute(
+        dsn,
+        "CREATE TABLE s AS SELECT g AS i, repeat('x', 200) FROM generate_series(1, 600) g",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (i <> 333)",
+        "SELECT pg_stat_force_next_flush()",
+    )
+    script = "INSERT INTO t SELECT i FROM s"
+    assert pgfan(dsn, script, chunk_rows=40).states == ["failed"]
+    stored = value(dsn, "SELECT count(*) FROM t")
+    execute(dsn, "ALTER TABLE t DROP CONSTRAINT c", change, "SELECT pg_stat_force_next_flush()")
+    again = pgfan(dsn, script, chunk_rows=40)
+    assert again.states == ["failed"]
+    assert value(dsn, "SELECT count(*) FROM t") == stored
+
+
 def test_another_text_is_another_run(dsn: str) -> None:
     run = failing(dsn)
     stored = value(dsn, "SELECT count(*) FROM t")

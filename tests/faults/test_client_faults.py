@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 from pgfan_client import (
@@ -283,3 +283,37 @@ def test_a_second_client_while_the_first_works(dsn18: str) -> None:
         holder.rollback()
         assert first.end().code == 0
     assert_holds(dsn18, "t", SMALL_EXPECTED)
+
+
+def test_ctrl_c_before_the_run_has_begun(dsn18: str) -> None:
+    """Somebody locks the journal; nothing listens for the signal yet."""
+    execute(dsn18, "CREATE TABLE t (i int)")
+    finish(dsn18, "SELECT 1")
+    with (
+        watching(dsn18) as watcher,
+        holding(dsn18, "LOCK TABLE pgfan.run IN ACCESS EXCLUSIVE MODE"),
+        client(dsn18, SMALL) as stopped,
+    ):
+        watcher.wait_for_lock_wait()
+        stopped.send(signal.SIGINT)
+        ended = stopped.end()
+    assert (ended.code, ended.report) == (130, None), ended.said
+    assert "Traceback" not in ended.said
+    finish(dsn18, SMALL)
+    assert_holds(dsn18, "t", SMALL_EXPECTED)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one text", "three texts"])
+def test_three_clients_start_at_once_without_a_journal(dsn18: str, same: bool) -> None:
+    """The journal is made once; of one text only one client at a time is at work."""
+    execute(dsn18, "CREATE TABLE t (i int)")
+    scripts = [SMALL if same else f"{SMALL} -- {number}" for number in range(3)]
+    with ExitStack() as stack:
+        started = [stack.enter_context(client(dsn18, script)) for script in scripts]
+        ended = [each.end() for each in started]
+    codes = sorted(each.code for each in ended)
+    done = codes.count(0)
+    assert codes == [0] * done + [2] * (3 - done), [each.said for each in ended]
+    assert done >= (1 if same else 3)
+    assert_holds(dsn18, "t", " UNION ALL ".join([SMALL_EXPECTED] * done))
+    assert value(dsn18, "SELECT count(*) FROM pgfan.run WHERE state = 'done'") == done

@@ -33,6 +33,7 @@ def values(machine: Machine, major_version: int = 18) -> dict[str, str]:
         ("shared_buffers", "64MB", "2048MB"),
         ("work_mem", "16MB", "128MB"),
         ("maintenance_work_mem", "64MB", "128MB"),
+        ("wal_buffers", "16MB", "64MB"),
         ("max_wal_size", "1024MB", "8192MB"),
         ("min_wal_size", "80MB", "1024MB"),
         ("max_parallel_workers", "2", "8"),

@@ -160,6 +160,18 @@ def _memory_settings(machine: Machine) -> tuple[Setting, ...]:
 def _wal_settings(machine: Machine) -> tuple[Setting, ...]:
     wal_bytes = machine.disk_free_bytes // 10
     return (
+        Setting(
+            "wal_buffers",
+            _size(machine.memory_bytes // 256, 16 * MIB, 64 * MIB),
+            "several writers fill the default of 16 MB within a tenth of a second, and then wait "
+            "for each other to write it out",
+        ),
+        Setting(
+            "wal_writer_delay",
+            "10ms",
+            "the WAL is written beside the workers and not by them: at the default of 200 ms a "
+            "long statement comes upon full buffers again and again",
+        ),
         Setting("fsync", "on", "a crash must lose nothing that was committed"),
         Setting("full_page_writes", "on", "a page half written in a crash must be mendable"),
         Setting(

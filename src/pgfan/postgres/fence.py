@@ -46,6 +46,11 @@ def own(session: PostgresSession, run: str) -> bool:
     return _lock(session, f"pg_advisory_lock({lock_key('owner', run)})", OWNER_WAIT_MS)
 
 
+def disown(session: PostgresSession, run: str) -> None:
+    """Give the owner's lock back."""
+    session.execute(f"SELECT pg_catalog.pg_advisory_unlock({lock_key('owner', run)})")
+
+
 def drive_out_workers(session: PostgresSession, run: str) -> int:
     """Make sure that no backend works on the run; the number that had to be terminated.
 

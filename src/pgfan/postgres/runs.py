@@ -16,8 +16,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgfan.errors import ResumeRefusedError, RunLockedError, UsageError
-from pgfan.postgres.fence import drive_out_workers, lock_key, own
+from pgfan.errors import ResumeRefusedError, RunEndedError, RunLockedError, UsageError
+from pgfan.postgres.fence import disown, drive_out_workers, lock_key, own
 from pgfan.postgres.journal import UNFINISHED, PostgresJournal
 from pgfan.postgres.records import RunRecord, TaskRecord
 
@@ -92,7 +92,11 @@ def begin_or_resume(
     found = journal.runs(session, fingerprint=fingerprint, states=UNFINISHED)
     if found and not restart:
         session.execute("COMMIT")
-        return take_over(session, journal, found[0], settings)
+        try:
+            return take_over(session, journal, found[0], settings)
+        except RunEndedError:
+            # What was to be resumed has ended meanwhile: this is a new run of the same script.
+            return begin_or_resume(session, journal, script, server, restart=False)
     for record in found:
         _abandon(session, journal, record)
     record = RunRecord(
@@ -117,11 +121,20 @@ def take_over(
     run: RunRecord,
     settings: dict[str, str] | None = None,
 ) -> OpenRun:
-    """Become the owner of an unfinished run, and make sure that nobody else works on it."""
+    """Become the owner of an unfinished run, and make sure that nobody else works on it.
+
+    Raises RunLockedError when another client works on it, RunEndedError when one has ended it.
+    """
     if run.state not in UNFINISHED:
         raise UsageError(f"run {run.id} is {run.state}", hint="`pgfan status` lists the runs")
     if not own(session, run.id):
         raise _locked(run)
+    # Whoever had the lock until now may have ended the run.
+    if not journal.runs(session, run=run.id, states=UNFINISHED):
+        disown(session, run.id)
+        raise RunEndedError(
+            f"run {run.id} has ended meanwhile", hint="`pgfan status` lists the runs"
+        )
     now = settings if settings is not None else session_settings(session)
     for name, value in run.session.items():
         if now.get(name, value) != value:
