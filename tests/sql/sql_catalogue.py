@@ -18,6 +18,7 @@ from pgfan.sql.tree import inner
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pgfan.sql.candidates import Candidate
     from pgfan.sql.facts import Name, Volatility
     from pgfan.sql.tree import Message
 
@@ -148,6 +149,10 @@ def in_words(verdict: Verdict) -> str:
     """ "ctid b, series g" for a split's candidates in order; "! code code" for reasons, sorted."""
     if isinstance(verdict, Serial):
         return " ".join(["!", *sorted({reason.code for reason in verdict.reasons})])
-    return ", ".join(
-        " ".join([candidate.key, *candidate.alias]) for candidate in verdict.candidates
-    )
+    return ", ".join(map(candidate_in_words, verdict.candidates))
+
+
+def candidate_in_words(candidate: Candidate) -> str:
+    """Its key and alias; "column x b" is the column x of b."""
+    key = f"column {candidate.column}" if candidate.key == "column" else candidate.key
+    return " ".join([key, *candidate.alias])

@@ -23,10 +23,10 @@ AGGREGATES = [
     ("SELECT 'k' FROM b ORDER BY count(*)", "! aggregate"),
     ("SELECT 'k' FROM b HAVING true", "! aggregate"),
     ("SELECT 'k' FROM b HAVING count(*) > 1", "! aggregate"),
-    ("SELECT x FROM b GROUP BY x", "! group-by"),
+    ("SELECT x FROM b GROUP BY x", "column x b"),
     ("SELECT 1 FROM b GROUP BY ()", "! group-by"),
     ("SELECT x FROM b GROUP BY DISTINCT ROLLUP (x)", "! group-by"),
-    ("SELECT x, count(*) FROM b GROUP BY x HAVING count(*) > 1", "! aggregate group-by"),
+    ("SELECT x, count(*) FROM b GROUP BY x HAVING count(*) > 1", "column x b"),
     ("SELECT count(*) FILTER (WHERE x > 1) FROM b", "! aggregate"),
     ("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY x) FROM b", "! aggregate"),
     ("SELECT COUNT(*) FROM b", "! aggregate"),
@@ -48,7 +48,10 @@ AGGREGATES = [
     ("SELECT x, ARRAY(SELECT c.y FROM c) FROM b", "! row-order"),
     ("SELECT x, ARRAY(SELECT c.y FROM c ORDER BY c.y LIMIT 3) FROM b", "! limit row-order"),
     ("SELECT x, JSON_ARRAY(SELECT c.y FROM c) FROM b", "! row-order"),
-    ("SELECT x FROM b JOIN (SELECT x, sum(x) AS s FROM c GROUP BY x) q USING (x)", "ctid b"),
+    (
+        "SELECT x FROM b JOIN (SELECT x, sum(x) AS s FROM c GROUP BY x) q USING (x)",
+        "ctid b, column x c",
+    ),
     ("SELECT x FROM b, (SELECT count(DISTINCT y) AS k FROM c HAVING count(*) > 1) q", "ctid b"),
     # Correlated.
     ("SELECT (SELECT sum(c.x) FROM c WHERE c.y = b.y) FROM b", "ctid b"),
@@ -101,7 +104,7 @@ AGGREGATES = [
 
 WINDOWS = [
     ("SELECT row_number() OVER () FROM b", "! window"),
-    ("SELECT sum(x) OVER (PARTITION BY y) FROM b", "! window"),
+    ("SELECT sum(x) OVER (PARTITION BY y) FROM b", "column y b"),
     ("SELECT count(*) OVER w FROM b WINDOW w AS (ORDER BY x)", "! window"),
     ("SELECT x FROM b WINDOW w AS (ORDER BY x)", "! window"),
     ("SELECT x FROM b ORDER BY rank() OVER (ORDER BY x)", "! window"),

@@ -150,7 +150,7 @@ def test_the_second_candidate_is_restricted_alone() -> None:
     split = split_of(sql)
     tree = tree_of(sql)
     template = restrict_series(tree, split, split.candidates[1], INT4, catalogue(), NOW)
-    assert template.head.endswith("generate_series(1, 3) a, generate_series(")
+    assert template.pieces[0].endswith("generate_series(1, 3) a, generate_series(")
     assert [c.ordinal for c in split.candidates] == [0, 1]
     assert series_call(tree, split.candidates[1]).args[0].a_const.ival.ival == 4
 
@@ -297,8 +297,8 @@ def test_the_text_of_a_default_is_not_mistaken_for_a_bound() -> None:
     sql = "INSERT INTO t SELECT x FROM b"
     split = split_of(sql, facts)
     template = restrict_blocks(tree_of(sql), split, split.candidates[0], facts, NOW)
-    assert "'$900001'" in template.head
-    assert template.middle.startswith("::pg_catalog.tid AND ")
+    assert "'$900001'" in template.pieces[0]
+    assert template.pieces[1].startswith("::pg_catalog.tid AND ")
 
 
 def test_what_does_not_come_back_from_the_deparser_is_refused() -> None:
@@ -318,7 +318,7 @@ def test_trees_are_compared_without_their_places_in_the_text() -> None:
 
 
 def test_a_template_quotes_its_bounds() -> None:
-    assert Template("a ", " b ", " c").fill("(1,0)", "-7") == "a '(1,0)' b '-7' c"
+    assert Template(("a ", " b ", " c")).fill("(1,0)", "-7") == "a '(1,0)' b '-7' c"
 
 
 def test_facts_of_the_catalogue_name_the_given_columns() -> None:

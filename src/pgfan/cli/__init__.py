@@ -72,8 +72,8 @@ def run() -> None:
 
     Everything that must end in order has ended: servers, files and sessions are contexts.
     """
-    # What start-up imports stays: searching it for garbage again and again takes a tenth of the time
-    # until the first statement. Later garbage is collected all the same, in larger heaps.
+    # What start-up imports stays: searching it for garbage over and over takes a tenth of the
+    # time until the first statement. Later garbage is collected all the same, in larger heaps.
     gc.set_threshold(GARBAGE_THRESHOLD)
     code = main()
     with contextlib.suppress(OSError):

@@ -92,17 +92,45 @@ class CalendarSeries:
         return interval_text(self.lasts_us[ordinal - 1])
 
 
-Bounds: TypeAlias = Blocks | NumberSeries | TimeSeries | CalendarSeries
+@dataclass(frozen=True)
+class ColumnRanges:
+    """Ordinal i stands for the values from `values`[i - 1] up to, not including, `values`[i].
+
+    `values` ascend in the column's btree order. What is below the first belongs to ordinal 0, and
+    so do NULLs.
+    """
+
+    values: tuple[str, ...]
+    kind: Literal["column"] = "column"
+
+    def condition(self, column: str, piece: Range) -> str:
+        """SQL that is true for the rows of `piece`; `column` is SQL."""
+        low = quoted_value(self.values[piece.lo - 1]) if piece.lo else None
+        high = quoted_value(self.values[piece.hi - 1]) if piece.hi <= len(self.values) else None
+        above = f"{column} OPERATOR(pg_catalog.>=) {low}"
+        below = f"{column} OPERATOR(pg_catalog.<) {high}"
+        if low is not None and high is not None:
+            return f"({above} AND {below})"
+        if low is not None:
+            return f"({above})"
+        if high is not None:
+            return f"({below} OR {column} IS NULL)"
+        return "true"
+
+
+Bounds: TypeAlias = Blocks | NumberSeries | TimeSeries | CalendarSeries | ColumnRanges
 
 
 @dataclass(frozen=True)
 class SplitPlan:
     """How a task is cut: [0, `total`) of `unit`, each range filled into the SQL pieces."""
 
-    key: Literal["ctid", "series"]
+    key: str
+    """"ctid", "series", or the name of a column."""
     unit: Unit
     total: int
-    pieces: tuple[str, str, str]
+    pieces: tuple[str, ...]
+    """The SQL around the holes: LOW and HIGH, or a condition for each of `columns`."""
     bounds: Bounds
     target: str
     """Quoted name of the relation that is written."""
@@ -110,9 +138,18 @@ class SplitPlan:
     """Quoted names of the relations that are read."""
     rows_per_unit: float = 1.0
     """About how many rows of the driving relation an ordinal stands for."""
+    columns: tuple[str, ...] = ()
+    """The columns that a condition restricts, as SQL."""
+    shared_snapshot: bool = False
+    """Whether all chunks need one snapshot although no other relation is read."""
 
     def statement(self, piece: Range) -> str:
         """The SQL of one chunk."""
+        if isinstance(self.bounds, ColumnRanges):
+            text = self.pieces[0]
+            for column, following in zip(self.columns, self.pieces[1:], strict=True):
+                text += self.bounds.condition(column, piece) + following
+            return text
         head, middle, tail = self.pieces
         low, high = self.bounds.low(piece.lo), self.bounds.high(piece.hi)
         return f"{head}'{low}'{middle}'{high}'{tail}"
@@ -170,22 +207,28 @@ def interval_text(microseconds: int) -> str:
     return f"{days} days +{hour:02}:{minute:02}:{second:02}.{fraction:06}"
 
 
+def quoted_value(text: str) -> str:
+    """A string constant; standard_conforming_strings is on in every session of pgfan's."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _split_from_json(value: dict[str, Any]) -> SplitPlan:
-    head, middle, tail = value["pieces"]
     return SplitPlan(
         key=value["key"],
         unit=value["unit"],
         total=value["total"],
-        pieces=(head, middle, tail),
+        pieces=tuple(value["pieces"]),
         bounds=_bounds_from_json(value["bounds"]),
         target=value["target"],
         sources=tuple(value["sources"]),
         rows_per_unit=value["rows_per_unit"],
+        columns=tuple(value["columns"]),
+        shared_snapshot=value["shared_snapshot"],
     )
 
 
 def _bounds_from_json(value: dict[str, Any]) -> Bounds:
-    kind: Literal["blocks", "numbers", "times", "calendar"] = value["kind"]
+    kind: Literal["blocks", "numbers", "times", "calendar", "column"] = value["kind"]
     match kind:
         case "blocks":
             return Blocks()
@@ -195,5 +238,7 @@ def _bounds_from_json(value: dict[str, Any]) -> Bounds:
             return TimeSeries(value["start_us"], value["step_us"])
         case "calendar":
             return CalendarSeries(tuple(value["firsts_us"]), tuple(value["lasts_us"]))
+        case "column":
+            return ColumnRanges(tuple(value["values"]))
         case _:
             assert_never(kind)

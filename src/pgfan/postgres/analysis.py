@@ -13,16 +13,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pgfan.errors import DatabaseError
-from pgfan.plan.task import Blocks, SplitPlan, TaskPlan
+from pgfan.plan.ranges import Range
+from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
+from pgfan.postgres.bounds import ColumnBounds, read_bounds
 from pgfan.postgres.catalog import quoted, read_facts
 from pgfan.postgres.series import MeasuredSeries, measure_series
 from pgfan.sql.access import references, relation_name
-from pgfan.sql.distribute import Candidate, Serial, Split, distribute
+from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.freeze import freeze_time
 from pgfan.sql.reasons import Reason
-from pgfan.sql.rewrite import RewriteError, Template, restrict_blocks, restrict_series, series_call
-from pgfan.sql.sources import select_of
+from pgfan.sql.rewrite import (
+    RewriteError,
+    Template,
+    restrict_blocks,
+    restrict_column,
+    restrict_series,
+    series_call,
+)
+from pgfan.sql.shape import shape_of
 from pgfan.sql.tree import copy_of
 
 if TYPE_CHECKING:
@@ -31,10 +40,15 @@ if TYPE_CHECKING:
     from pgfan.events import Unit
     from pgfan.postgres.session import PostgresSession
     from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
+    from pgfan.sql.candidates import Candidate
     from pgfan.sql.script import ScriptItem, Statement
 
 SMALL_COST = 10_000.0
 """EXPLAIN's cost below which a statement is over before a second worker has begun: about 0.1 s."""
+RANGES = 1000
+"""Ranges that a column's values are cut into at most; a chunk is some of them."""
+CHUNKS_COST_MAX = 1.5
+"""How much dearer than one query all chunks may be: two workers still gain a quarter."""
 _FROZEN_AT = (
     "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
     "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
@@ -61,7 +75,8 @@ class Analysis:
 @dataclass(frozen=True)
 class _Chosen:
     candidate: Candidate
-    series: MeasuredSeries | None
+    series: MeasuredSeries | None = None
+    column: ColumnBounds | None = None
 
 
 class Analyst:
@@ -85,7 +100,7 @@ class Analyst:
         if objection is not None:
             return _serial(objection)
         statement = item.first
-        if select_of(statement.tree) is None:
+        if shape_of(statement.tree) is None:
             return _serial(*_serial_reasons(distribute(statement.tree, CatalogFacts())))
         self._session.prepare(item.settings)
         names = references(statement.tree)
@@ -127,12 +142,21 @@ class Analyst:
         target_name = quoted((target.schema, target.name))
         sources = _source_names(split, facts)
         snapshot = self._snapshots.open(item.settings, target_name, sources)
-        pieces = (template.head, template.middle, template.tail)
-        cut = self._cut(
-            chosen, facts, partial(SplitPlan, pieces=pieces, target=target_name, sources=sources)
+        plan = partial(
+            SplitPlan,
+            pieces=template.pieces,
+            columns=template.columns,
+            target=target_name,
+            sources=sources,
+            shared_snapshot=split.shared_snapshot,
         )
-        plan = TaskPlan("split", (), split.hazards, split.unlogged, cut)
-        return Analysis(plan, snapshot)
+        cut = self._cut(chosen, facts, plan)
+        if self._options.split == "auto" and chosen.column is not None:
+            reason = self._too_dear(cut, estimate)
+            if reason is not None:
+                self._snapshots.close()
+                return _serial(reason, unlogged=split.unlogged)
+        return Analysis(TaskPlan("split", (), split.hazards, split.unlogged, cut), snapshot)
 
     def _cut(
         self, chosen: _Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan]
@@ -149,6 +173,16 @@ class Analyst:
                 bounds=series.bounds,
                 rows_per_unit=per_unit,
             )
+        column = chosen.column
+        if column is not None:
+            total = len(column.bounds) + 1
+            return plan(
+                key=chosen.candidate.stored_as or "",
+                unit="ranges",
+                total=total,
+                bounds=ColumnRanges(column.bounds),
+                rows_per_unit=max(column.rows, 1.0) / total,
+            )
         relation = facts.relations[chosen.candidate.relation or ()]
         blocks = self._snapshots.blocks(quoted((relation.schema, relation.name)))
         per_unit = relation.rows / blocks if blocks and relation.rows > 0 else 100.0
@@ -159,10 +193,10 @@ class Analyst:
     def _choose(
         self, statement: Statement, split: Split, facts: CatalogFacts, frozen_at: str
     ) -> _Chosen | Reason:
-        """The candidate with the most rows."""
+        """The candidate with the most rows; a column only when there is nothing else."""
         best: tuple[float, _Chosen] | None = None
         for candidate in split.candidates:
-            if self._options.by not in {None, candidate.key}:
+            if candidate.key == "column" or self._options.by not in {None, candidate.key}:
                 continue
             series = None
             if candidate.key == "series":
@@ -171,16 +205,55 @@ class Analyst:
                     continue
                 rows = float(series.count)
             else:
-                relation = facts.relations[candidate.relation or ()]
-                # Never analysed: a guess of 100 bytes a row is enough to compare relations.
-                rows = relation.rows if relation.rows >= 0 else relation.size_bytes / 100
+                rows = _rows(candidate, facts)
             if best is None or rows > best[0]:
                 best = rows, _Chosen(candidate, series)
         if best is not None:
             return best[1]
+        columns = [candidate for candidate in split.candidates if candidate.key == "column"]
+        if columns:
+            return self._choose_column(columns, facts)
         if self._options.by is not None:
             return Reason("key-not-found", f"nothing to split by {self._options.by}")
         return Reason("series-bounds", "the series has no bounds that can be cut")
+
+    def _choose_column(self, columns: list[Candidate], facts: CatalogFacts) -> _Chosen | Reason:
+        """An indexed column of the largest relation, that has more than one value."""
+
+        def worth(candidate: Candidate) -> tuple[bool, float]:
+            return not _is_indexed(candidate, facts), -_rows(candidate, facts)
+
+        reason = Reason("key-not-found", f"nothing to split by {self._options.by}")
+        for candidate in sorted(columns, key=worth):
+            if self._options.by not in {None, "column", candidate.stored_as}:
+                continue
+            name = candidate.stored_as or ""
+            forced = self._options.split == "always" or self._options.by is not None
+            if not forced and not _is_indexed(candidate, facts):
+                why = f"it groups by {name}, which has no index: every chunk would read all rows"
+                reason = Reason("key-not-indexed", why)
+                continue
+            relation = facts.relations[candidate.relation or ()]
+            found = read_bounds(self._session, relation.oid, name, RANGES)
+            if found.bounds:
+                return _Chosen(candidate, column=found)
+            reason = Reason("key-not-found", f"{name} has too few values to be cut into ranges")
+        return reason
+
+    def _too_dear(self, cut: SplitPlan, serial_cost: float) -> Reason | None:
+        """Whether the chunks together cost too much, such as a scan of the whole table each."""
+        eighth = max(1, cut.total // 8)
+        lo = min(cut.total - eighth, eighth * 3)
+        cost = self._cost(cut.statement(Range(lo, lo + eighth)))
+        if isinstance(cost, Reason):
+            return cost
+        together = cost * cut.total / eighth
+        if together <= serial_cost * CHUNKS_COST_MAX:
+            return None
+        why = (
+            f"by EXPLAIN the chunks cost {together / max(serial_cost, 1):.1f} times as much as one"
+        )
+        return Reason("too-dear", f"{why} query")
 
     def _measure(
         self, statement: Statement, candidate: Candidate, facts: CatalogFacts, frozen_at: str
@@ -191,8 +264,11 @@ class Analyst:
 
     def _estimate(self, statement: Statement) -> float | Reason:
         """Total cost, as EXPLAIN has it."""
+        return self._cost(statement.text)
+
+    def _cost(self, sql: str) -> float | Reason:
         try:
-            text = self._session.execute(f"EXPLAIN (FORMAT JSON) {statement.text}")[0].rows[0][0]
+            text = self._session.execute(f"EXPLAIN (FORMAT JSON) {sql}")[0].rows[0][0]
         except DatabaseError as error:
             self._session.rollback()
             return Reason("explain", f"EXPLAIN failed: {error.message}")
@@ -204,9 +280,22 @@ def _template(
     statement: Statement, split: Split, chosen: _Chosen, facts: CatalogFacts, frozen_at: str
 ) -> Template:
     tree, candidate = statement.tree, chosen.candidate
+    if chosen.column is not None:
+        return restrict_column(tree, split, candidate, facts, frozen_at)
     if chosen.series is None:
         return restrict_blocks(tree, split, candidate, facts, frozen_at)
     return restrict_series(tree, split, candidate, chosen.series.spec, facts, frozen_at)
+
+
+def _rows(candidate: Candidate, facts: CatalogFacts) -> float:
+    relation = facts.relations[candidate.relation or ()]
+    # Never analysed: a guess of 100 bytes a row is enough to compare relations.
+    return relation.rows if relation.rows >= 0 else relation.size_bytes / 100
+
+
+def _is_indexed(candidate: Candidate, facts: CatalogFacts) -> bool:
+    columns = facts.relations[candidate.relation or ()].columns
+    return any(column.indexed for column in columns if column.name == candidate.stored_as)
 
 
 def _source_names(split: Split, facts: CatalogFacts) -> tuple[str, ...]:

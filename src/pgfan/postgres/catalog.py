@@ -44,10 +44,21 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
         pg_catalog.row_security_active(c.oid) AS row_security,
         EXISTS (SELECT FROM pg_catalog.pg_rewrite r
             WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS has_rules,
-        ARRAY(SELECT DISTINCT t.tgname FROM down
+        ARRAY(SELECT DISTINCT event.letter || t.tgname FROM down
             JOIN pg_catalog.pg_trigger t ON t.tgrelid = down.oid
-            WHERE down.root = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-                AND t.tgtype & 4 <> 0) AS triggers,
+            JOIN (VALUES ('i', 4), ('d', 8), ('u', 16)) AS event (letter, bit)
+                ON t.tgtype & event.bit <> 0
+            WHERE down.root = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D') AS triggers,
+        ARRAY(SELECT DISTINCT CASE WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL THEN '*'
+                ELSE k.attname END
+            FROM down JOIN pg_catalog.pg_index i ON i.indrelid = down.oid
+            LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid
+                AND k.attnum = ANY (i.indkey::pg_catalog.int2[])
+            WHERE down.root = c.oid AND (i.indisunique OR i.indisexclusion)) AS unique_columns,
+        EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f'
+            AND f.confrelid IN (SELECT oid FROM down WHERE root = c.oid
+                UNION SELECT oid FROM up WHERE root = c.oid)
+            AND (f.confdeltype NOT IN ('a', 'r') OR f.confupdtype NOT IN ('a', 'r'))) AS cascades,
         ARRAY(SELECT DISTINCT k.conname FROM pg_catalog.pg_constraint k
             JOIN pg_catalog.pg_depend d ON d.objid = k.oid
                 AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
@@ -70,9 +81,24 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
             UNION SELECT oid::pg_catalog.int8 FROM up WHERE root = c.oid) AS family,
         ARRAY(SELECT pg_catalog.json_build_array(k.attname, k.attgenerated <> '', COALESCE(
                 pg_catalog.pg_get_expr(d.adbin, d.adrelid),
-                pg_catalog.pg_get_expr(y.typdefaultbin, 0)))
+                pg_catalog.pg_get_expr(y.typdefaultbin, 0)),
+                pg_catalog.format_type(k.atttypid, NULL),
+                COALESCE(l.collnamespace::pg_catalog.text || '.' || l.collname, ''),
+                COALESCE(l.collisdeterministic, true) AND (y.typtype = 'e' OR y.typtype = 'b'
+                    AND (k.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype
+                        OR EXISTS (SELECT FROM pg_catalog.pg_opclass o
+                            JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod AND m.amname = 'btree'
+                            WHERE o.opcintype = k.atttypid AND o.opcdefault
+                                AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace))),
+                EXISTS (SELECT FROM pg_catalog.pg_index i
+                    JOIN pg_catalog.pg_opclass o ON o.oid = (i.indclass::pg_catalog.oid[])[0]
+                    JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod AND m.amname = 'btree'
+                    WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
+                        AND (i.indkey::pg_catalog.int2[])[0] = k.attnum AND o.opcdefault
+                        AND (i.indcollation::pg_catalog.oid[])[0] = k.attcollation))
             FROM pg_catalog.pg_attribute k JOIN pg_catalog.pg_type y ON y.oid = k.atttypid
             LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = k.attrelid AND d.adnum = k.attnum
+            LEFT JOIN pg_catalog.pg_collation l ON l.oid = k.attcollation
             WHERE k.attrelid = c.oid AND k.attnum > 0 AND NOT k.attisdropped
             ORDER BY k.attnum) AS columns
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -160,17 +186,26 @@ def _relation(value: dict[str, Any]) -> RelationFacts:
         has_children=value["has_children"],
         row_security=value["row_security"],
         has_rules=value["has_rules"],
-        triggers=tuple(sorted(value["triggers"])),
+        triggers=_triggers(value, "i"),
+        update_triggers=_triggers(value, "u"),
+        delete_triggers=_triggers(value, "d"),
+        unique_columns=frozenset(value["unique_columns"]),
+        cascades=value["cascades"],
         unsafe_checks=tuple(sorted(value["unsafe_checks"])),
         references_itself=value["references_itself"],
         foreign_partitions=any(leaf[0] == "f" for leaf in leaves),
         family=frozenset(value["family"]),
         columns=tuple(
-            ColumnFacts(name, default, generated) for name, generated, default in value["columns"]
+            ColumnFacts(name, default, generated, *rest)
+            for name, generated, default, *rest in value["columns"]
         ),
         rows=value["rows"],
         size_bytes=value["size_bytes"],
     )
+
+
+def _triggers(value: dict[str, Any], event: str) -> tuple[str, ...]:
+    return tuple(sorted(name[1:] for name in value["triggers"] if name[0] == event))
 
 
 def _functions(

@@ -278,7 +278,8 @@ def again_when_lost(call: Callable[[], T]) -> T:
 
 def _begin(plan: TaskPlan, snapshot: Snapshot | None) -> str:
     """The start of a chunk's transaction; a series that reads no relation needs no snapshot."""
-    if snapshot is None or plan.split is None or not plan.split.sources:
+    split = plan.split
+    if snapshot is None or split is None or not (split.sources or split.shared_snapshot):
         return "BEGIN ISOLATION LEVEL READ COMMITTED;"
     name = literal(snapshot.name)
     return f"BEGIN ISOLATION LEVEL REPEATABLE READ;SET TRANSACTION SNAPSHOT {name};"

@@ -25,23 +25,23 @@ from pgfan.sql.sources import from_items
 from pgfan.sql.tree import Message, inner, kind_of, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pgfan.sql.facts import CatalogFacts
 
 _ARRAY_SUBLINK = 7  # SubLinkType in nodes/primnodes.h, as libpg_query numbers it
 
 
-def call_objections(insert: Message, select: Message, facts: CatalogFacts) -> Iterator[Reason]:
-    """Why the functions that `insert` calls do not give the same rows when it is split."""
-    from_nodes = [node for node in walk(select) if is_from_item(node)]
-    nodes = list(placed_nodes(insert, select))
-    context = _Context(
-        select,
-        facts,
-        joins=len(list(from_items(select))) > 1,
-        per_row=[query for found in nodes for query in _queries_per_row(found, select)],
-    )
+def call_objections(
+    insert: Message, path: Sequence[Message], facts: CatalogFacts
+) -> Iterator[Reason]:
+    """Why the functions that `insert` calls do not give the same rows when it is split.
+
+    `path` are the SELECTs around the driving relation, the statement's own first.
+    """
+    from_nodes = [node for node in walk(path[0]) if is_from_item(node)]
+    nodes = list(placed_nodes(insert, path))
+    context = _Context(facts, [query for found in nodes for query in _queries_per_row(found)])
     for found in nodes:
         match kind_of(found.node):
             case "FuncCall":
@@ -79,21 +79,19 @@ def operator_objections(node: Message, facts: CatalogFacts) -> Iterator[Reason]:
 
 @dataclass(frozen=True)
 class _Context:
-    """`per_row`: the subqueries that are evaluated again for each row of `select`."""
+    """`per_row`: the subqueries that are evaluated again for each row of the driving relation."""
 
-    select: Message
     facts: CatalogFacts
-    joins: bool
     per_row: list[Message]
 
     def is_per_row(self, query: Message) -> bool:
         return any(query is one for one in self.per_row)
 
 
-def _queries_per_row(found: Placed, select: Message) -> Iterator[Message]:
+def _queries_per_row(found: Placed) -> Iterator[Message]:
     if kind_of(found.node) == "SubLink" and found.is_per_row:
         query = inner(found.node.subselect)
-        if is_evaluated_per_row(query, select):
+        if is_evaluated_per_row(query, found.select):
             yield query
 
 
@@ -107,7 +105,10 @@ def _named(found: Placed, context: _Context) -> Iterator[Reason]:
     call, facts = found.node, context.facts
     name = functions.base_name(call)
     if functions.is_window(call, facts):
-        yield Reason("window", "window functions look at other rows")
+        if not (found.is_on_path and call.HasField("over")):
+            yield Reason("window", "window functions in a subquery depend on the order of rows")
+        elif (reason := functions.objection(call, facts)) is not None:
+            yield reason
     elif functions.is_aggregate(call, facts):
         yield from _aggregate(found, context)
     elif (reason := functions.objection(call, facts)) is not None:
@@ -119,15 +120,18 @@ def _named(found: Placed, context: _Context) -> Iterator[Reason]:
             "volatile-subquery",
             f"{name}() is volatile below the top level: every chunk would evaluate it again",
         )
-    elif found.place == "where" and context.joins:
+    elif found.place == "where" and len(list(from_items(found.select))) > 1:
         # It may be evaluated before the join, once for a row that every chunk reads.
         yield Reason("volatile-subquery", f"{name}() is volatile in the WHERE of a join")
 
 
 def _aggregate(found: Placed, context: _Context) -> Iterator[Reason]:
     name, facts = functions.base_name(found.node), context.facts
-    if found.select is context.select:
-        yield Reason("aggregate", f"{name}() looks at all rows")
+    if found.is_on_path:
+        if not found.select.group_clause:
+            yield Reason("aggregate", f"{name}() without GROUP BY looks at all rows")
+        elif (reason := functions.objection(found.node, facts)) is not None:
+            yield reason
     elif not functions.is_builtin(found.node, facts) or not (
         name in functions.ORDER_FREE_AGGREGATES or context.is_per_row(found.select)
     ):

@@ -2,49 +2,35 @@
 
 A statement S is split on one occurrence R of a relation by restricting that occurrence, and no
 other, to disjoint ranges that cover it. That is sound when S distributes over the bag union of
-R's parts: S(R1 + R2) = S(R1) + S(R2). This module holds a first, conservative part of the rules:
-INSERT ... SELECT whose driving relation is a generate_series with constant bounds or a heap table,
-under joins and filters that keep every one of its rows independent. Whatever is not named here as
+R's parts: S(R1 + R2) = S(R1) + S(R2). Every occurrence that may drive the statement
+(`pgfan.sql.candidates`) is judged by walking from it to the top; whatever is not named here as
 sound is refused with a reason.
 
-Subqueries and joined relations are read whole by every chunk, so they must give every chunk the
-same rows: nothing volatile, nothing that depends on the order of rows.
+Subqueries and joined relations off that path are read whole by every chunk, so they must give
+every chunk the same rows: nothing volatile, nothing that depends on the order of rows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.sql import functions
 from pgfan.sql.access import relation_name
 from pgfan.sql.calls import call_objections
+from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series
 from pgfan.sql.constructs import construct_objection
-from pgfan.sql.levels import placed_nodes
+from pgfan.sql.keys import KeyType, Level, carried_upwards, grouping_objections
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
-from pgfan.sql.sources import FromItem, from_items, select_of
-from pgfan.sql.target import DefaultColumn, target_columns, target_objections
-from pgfan.sql.tree import Message, inner, kind_of, names, walk
+from pgfan.sql.shape import Shape, shape_of
+from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns, target_objections
+from pgfan.sql.tree import Message, inner, kind_of, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pgfan.sql.facts import CatalogFacts, Name, RelationFacts
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A driving relation that the statement may be split on.
-
-    `ordinal` numbers the items of the FROM clause, joins taken apart, left to right from 0; -1 is
-    a generate_series in the target list. `alias` is how the statement refers to it.
-    """
-
-    key: Literal["series", "ctid"]
-    ordinal: int
-    alias: tuple[str, ...]
-    relation: Name | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +38,8 @@ class Split:
     """The statement may be split on any one of `candidates`.
 
     `reads` are the relations whose rows it reads: they need one snapshot for all chunks.
-    `frozen_defaults` are columns whose default looks at the transaction's time.
+    `frozen_defaults` are columns whose default looks at the transaction's time. `rejected` are
+    the candidates that are not sound, each with the reasons.
     """
 
     candidates: tuple[Candidate, ...]
@@ -60,6 +47,9 @@ class Split:
     hazards: tuple[Hazard, ...]
     unlogged: bool
     frozen_defaults: tuple[DefaultColumn, ...] = ()
+    rejected: Mapping[Candidate, tuple[Reason, ...]] = field(default_factory=dict)
+    shared_snapshot: bool = False
+    """Whether chunks need one snapshot although `reads` is empty."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +57,7 @@ class Serial:
     """The statement runs on one connection."""
 
     reasons: tuple[Reason, ...]
+    rejected: Mapping[Candidate, tuple[Reason, ...]] = field(default_factory=dict)
 
 
 Verdict: TypeAlias = Split | Serial
@@ -80,77 +71,165 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     """The verdict for one statement; `facts` must cover what `access.references` names."""
     if facts.server_refuses_split:
         return Serial((Reason("server", facts.server_refuses_split),))
-    select = select_of(tree)
-    if select is None:
-        return Serial((Reason("not-insert-select", "only INSERT ... SELECT is split so far"),))
+    shape = shape_of(tree)
+    if shape is None:
+        return Serial((Reason("not-insert-select", "statements of this kind are not split"),))
     if is_deeper(tree, LEVELS_MAX):
         return Serial((Reason("deparse", "the statement is nested too deeply to be rewritten"),))
-    reasons = _unique(
-        (
-            *_objections_to_insert(tree),
-            *_objections_to_select(select),
-            *_objections_below(select),
-            *_objections_to_constructs(tree),
-            *target_objections(tree.relation, facts),
-            *_objections_to_relations(tree, select, facts),
-            *call_objections(tree, select, facts),
-            *_objections_to_casts(facts),
-            *functions.special_datetimes(tree),
-        )
-    )
-    columns = target_columns(tree, select, facts)
-    reasons += columns.reasons
-    if reasons:
-        return Serial(reasons)
-    found = tuple(_candidates(tree, select, facts))
-    if not found:
-        return Serial((_no_candidate(select),))
-    reads = {relation_name(node) for node in walk(select) if kind_of(node) == "RangeVar"}
-    target = facts.relations[relation_name(tree.relation)]
+    columns = TargetColumns()
+    if shape.kind == "insert":
+        columns = target_columns(shape.insert, shape.select, facts)
+    reasons = _unique((*_objections_everywhere(shape, facts), *columns.reasons))
+    found, rejected = _judge(shape, facts)
+    if reasons or not found:
+        if not rejected and not found:
+            rejected_reasons = _path_objections(shape, (shape.select,), facts)
+            rejected_reasons += _ungrouped(shape.select, facts)
+            reasons += rejected_reasons or (() if reasons else (_no_candidate(shape.select),))
+        elif rejected and not found:
+            reasons += min(rejected.values(), key=len)
+        return Serial(_unique(reasons), rejected)
     return Split(
         candidates=found,
-        reads=tuple(sorted(reads)),
-        hazards=_hazards(tree, select, columns.defaults),
-        unlogged=target.persistence == "u",
+        reads=_reads(shape),
+        hazards=_hazards(shape, columns.defaults),
+        unlogged=facts.relations[relation_name(shape.insert.relation)].persistence == "u",
         frozen_defaults=columns.frozen,
+        rejected=rejected,
+        shared_snapshot=shape.kind != "insert",
     )
+
+
+def _objections_everywhere(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
+    """What speaks against a split whatever the driving relation is."""
+    yield from _objections_to_statement(shape, facts)
+    yield from _objections_below(shape)
+    for node in walk(shape.insert):
+        if node is not shape.insert:
+            yield from construct_objection(node)
+    yield from target_objections(shape.insert.relation, facts, shape.kind)
+    yield from _objections_to_relations(shape, facts)
+    if facts.unsafe_casts:
+        yield Reason(
+            "cast-function",
+            f"the cast {facts.unsafe_casts[0]} calls a function that may look "
+            "at other rows, and casts are applied unseen",
+        )
+    yield from functions.special_datetimes(shape.tree)
+
+
+def _judge(
+    shape: Shape, facts: CatalogFacts
+) -> tuple[tuple[Candidate, ...], dict[Candidate, tuple[Reason, ...]]]:
+    """The sound candidates, and the others with the reasons against them."""
+    found: list[Candidate] = []
+    rejected: dict[Candidate, tuple[Reason, ...]] = {}
+    by_path: dict[tuple[int, ...], tuple[Reason, ...]] = {}
+    for occurrence in occurrences(shape, facts):
+        path = occurrence.path
+        if path not in by_path:
+            by_path[path] = _path_objections(shape, occurrence.selects, facts)
+        levels = [Level(select, facts) for select in occurrence.selects]
+        for candidate in occurrence.candidates():
+            against = _unique(
+                (*by_path[path], *_objections_to_key(occurrence, candidate, levels, shape, facts))
+            )
+            if not against:
+                found.append(candidate)
+            elif candidate.key != "column" or shape.kind == "update":
+                rejected[candidate] = against
+    series = target_series(shape, facts)
+    if series is not None:
+        against = _path_objections(shape, (shape.select,), facts)
+        against += _ungrouped(shape.select, facts)
+        if against:
+            rejected[series] = _unique(against)
+        else:
+            found.append(series)
+    return tuple(found), rejected
+
+
+def _objections_to_key(
+    occurrence: Occurrence,
+    candidate: Candidate,
+    levels: list[Level],
+    shape: Shape,
+    facts: CatalogFacts,
+) -> Iterator[Reason]:
+    """Why rows of several ranges of this very key may belong together."""
+    carried = frozenset[tuple[int, str]]()
+    if candidate.column is not None:
+        if shape.kind == "update" and candidate.column in shape.assigned:
+            yield Reason("key-assigned", f"the statement changes {candidate.column}")
+        column = (candidate.ordinal, candidate.column)
+        key = levels[-1].key_type(column) or KeyType("", "")
+        carried = levels[-1].carrying([column], key)
+    ordinals = (*occurrence.path, candidate.ordinal)
+    for depth in reversed(range(len(levels))):
+        yield from grouping_objections(levels[depth], carried)
+        if depth and carried:
+            around = levels[depth - 1]
+            carried = around.carrying(
+                carried_upwards(around.items[ordinals[depth - 1]], levels[depth], carried, facts),
+                key,
+            )
+
+
+def _ungrouped(select: Message, facts: CatalogFacts) -> tuple[Reason, ...]:
+    return tuple(grouping_objections(Level(select, facts), frozenset()))
+
+
+def _path_objections(
+    shape: Shape, selects: tuple[Message, ...], facts: CatalogFacts
+) -> tuple[Reason, ...]:
+    """Why the SELECTs around the driving relation are not evaluated row by row."""
+    found: list[Reason] = []
+    for select in selects:
+        if select.HasField("larg") or select.HasField("rarg"):
+            found.append(Reason("set-operation", "UNION, INTERSECT and EXCEPT look at all rows"))
+        if select.HasField("into_clause"):
+            found.append(Reason("into", "SELECT INTO makes a table"))
+    for node in walk(shape.select):
+        on_path = any(node is select for select in selects)
+        if kind_of(node) == "SelectStmt" and not on_path and _is_distinct_on(node):
+            found.append(
+                Reason("distinct", "DISTINCT ON in a subquery depends on the order of rows")
+            )
+    found += call_objections(shape.insert, selects, facts)
+    return _unique(found)
+
+
+def _is_distinct_on(select: Message) -> bool:
+    return any(node.WhichOneof("node") for node in select.distinct_clause)
 
 
 def _unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     return tuple(dict.fromkeys(reasons))
 
 
-def _objections_to_insert(insert: Message) -> Iterator[Reason]:
-    if insert.HasField("with_clause"):
+def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
+    tree = shape.tree
+    if tree.HasField("with_clause"):
         yield Reason("cte", "WITH is not analysed yet")
-    if insert.HasField("on_conflict_clause"):
+    if shape.kind == "insert" and tree.HasField("on_conflict_clause"):
         yield Reason("on-conflict", "ON CONFLICT may see rows of other chunks")
-    if insert.HasField("returning_clause"):
+    if tree.HasField("returning_clause"):
         yield Reason("returning", "RETURNING gives one result, not one for each chunk")
+    if shape.kind == "insert":
+        return
+    target = facts.relations.get(relation_name(tree.relation))
+    if target is not None and target.cascades:
+        yield Reason("foreign-key-action", "a foreign key of another table acts on each change")
+    if target is not None and shape.kind == "update":
+        unique = target.unique_columns & shape.assigned
+        if unique or ("*" in target.unique_columns):
+            what = ", ".join(sorted(unique)) or "columns of an index over expressions"
+            yield Reason("assigned-unique", f"{what}: unique over all rows, and assigned")
 
 
-def _objections_to_select(select: Message) -> Iterator[Reason]:
-    """What the top level must not have: anything that looks at more than one row."""
-    if _is_set_operation(select):
-        yield Reason("set-operation", "UNION, INTERSECT and EXCEPT look at all rows")
-    if select.HasField("into_clause"):
-        yield Reason("into", "SELECT INTO is not analysed yet")
-    if select.distinct_clause:
-        yield Reason("distinct", "DISTINCT looks at all rows")
-    if select.group_clause:
-        yield Reason("group-by", "GROUP BY looks at all rows of a group")
-    if select.HasField("having_clause"):
-        yield Reason("aggregate", "HAVING looks at all rows")
-    if select.window_clause:
-        yield Reason("window", "window functions look at other rows")
-
-
-def _is_set_operation(select: Message) -> bool:
-    return bool(select.HasField("larg") or select.HasField("rarg"))
-
-
-def _objections_below(select: Message) -> Iterator[Reason]:
+def _objections_below(shape: Shape) -> Iterator[Reason]:
     """What no level may have, and what a subquery that every chunk repeats may not."""
+    select = shape.select
     exists = [
         inner(node.subselect)
         for node in walk(select)
@@ -170,27 +249,13 @@ def _objections_below(select: Message) -> Iterator[Reason]:
                 limited = node.HasField("limit_count") or node.HasField("limit_offset")
                 if limited and not any(node is one for one in exists):
                     yield Reason("limit", "LIMIT and OFFSET look at all rows")
-                if node is not select and _is_distinct_on(node):
-                    yield Reason("distinct", "DISTINCT ON in a subquery depends on row order")
             case _:
                 pass
 
 
-def _objections_to_constructs(insert: Message) -> Iterator[Reason]:
-    for node in walk(insert):
-        if node is not insert:
-            yield from construct_objection(node)
-
-
-def _is_distinct_on(select: Message) -> bool:
-    return any(node.WhichOneof("node") for node in select.distinct_clause)
-
-
-def _objections_to_relations(
-    insert: Message, select: Message, facts: CatalogFacts
-) -> Iterator[Reason]:
-    target = facts.relations.get(relation_name(insert.relation))
-    for node in walk(select):
+def _objections_to_relations(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
+    target = facts.relations.get(relation_name(shape.insert.relation))
+    for node in walk(shape.select):
         if kind_of(node) != "RangeVar":
             continue
         name = ".".join(relation_name(node))
@@ -198,7 +263,8 @@ def _objections_to_relations(
         if relation is None or relation.kind == "?" or node.catalogname:
             yield Reason("relation-unknown", f"relation {name} is not in the catalogue")
             continue
-        if target is not None and target.family & relation.family:
+        reads = target is not None and target.family & relation.family
+        if reads and shape.kind == "insert":
             yield Reason("reads-target", f"{name} is read and written by the same statement")
         yield from _objections_to_source(name, relation)
 
@@ -218,92 +284,6 @@ def _objections_to_source(name: str, relation: RelationFacts) -> Iterator[Reason
         yield Reason("foreign-table", f"{name} is foreign: it has no snapshot here")
 
 
-def _objections_to_casts(facts: CatalogFacts) -> Iterator[Reason]:
-    if facts.unsafe_casts:
-        yield Reason(
-            "cast-function",
-            f"the cast {facts.unsafe_casts[0]} calls a function that may look "
-            "at other rows, and casts are applied unseen",
-        )
-
-
-def _candidates(insert: Message, select: Message, facts: CatalogFacts) -> Iterator[Candidate]:
-    items = list(from_items(select))
-    aliases = [item.alias for item in items]
-    for item in items:
-        if not item.preserved or aliases.count(item.alias) > 1:
-            continue
-        if item.kind == "RangeVar" and _is_heap(item, facts):
-            name = relation_name(item.node)
-            yield Candidate("ctid", item.ordinal, item.alias, name)
-        elif item.kind == "RangeFunction" and _is_series(item.node, facts):
-            yield Candidate("series", item.ordinal, item.alias)
-    if not items and _is_target_series(insert, select, facts):
-        yield Candidate("series", -1, ())
-
-
-def _is_heap(item: FromItem, facts: CatalogFacts) -> bool:
-    relation = facts.relations[relation_name(item.node)]
-    whole = not relation.has_children or not item.node.inh
-    # FROM b AS x (ctid) gives the name to a column of its own.
-    if "ctid" in names(item.node.alias.colnames):
-        return False
-    return relation.kind in {"r", "m"} and relation.heap and whole
-
-
-def _is_series(node: Message, facts: CatalogFacts) -> bool:
-    """A plain generate_series(...) in FROM, with nothing from elsewhere in its arguments."""
-    if node.ordinality or node.is_rowsfrom or len(node.functions) != 1 or node.coldeflist:
-        return False
-    call = inner(node.functions[0].list.items[0])
-    return kind_of(call) == "FuncCall" and is_constant_series(call, facts)
-
-
-def is_constant_series(call: Message, facts: CatalogFacts) -> bool:
-    """Whether the call is pg_catalog's generate_series with arguments that the server can fold."""
-    if functions.base_name(call) != "generate_series" or not functions.is_builtin(call, facts):
-        return False
-    if len(call.args) not in {2, 3} or call.agg_order or call.HasField("agg_filter"):
-        return False
-    return all(_is_constant(argument, facts) for argument in call.args)
-
-
-def _is_constant(argument: Message, facts: CatalogFacts) -> bool:
-    for node in walk(argument):
-        match kind_of(node):
-            case "ColumnRef" | "SubLink" | "ParamRef" | "NamedArgExpr":
-                return False
-            case "FuncCall" if functions.is_volatile(node, facts) or functions.is_set_returning(
-                node, facts
-            ):
-                return False
-            case _:
-                pass
-    return True
-
-
-def _is_target_series(insert: Message, select: Message, facts: CatalogFacts) -> bool:
-    """Whether a SELECT without FROM has a generate_series as its only set-returning call.
-
-    Set-returning calls run side by side, in ORDER BY too. And WHERE is evaluated once for all of
-    the series: it must give the same answer in every chunk.
-    """
-    calls = [
-        found
-        for found in placed_nodes(insert, select)
-        if kind_of(found.node) == "FuncCall" and found.place in {"target", "where", "sort"}
-    ]
-    if any(found.place == "where" and functions.is_volatile(found.node, facts) for found in calls):
-        return False
-    series = [found for found in calls if functions.base_name(found.node) == "generate_series"]
-    sets = [found for found in calls if functions.is_set_returning(found.node, facts)]
-    return (
-        len(sets) == len(series) == 1
-        and sets[0].place == "target"
-        and is_constant_series(sets[0].node, facts)
-    )
-
-
 def _no_candidate(select: Message) -> Reason:
     if not select.from_clause:
         return Reason("no-driving-relation", "there is no FROM clause to divide")
@@ -314,13 +294,21 @@ def _no_candidate(select: Message) -> Reason:
     )
 
 
-def _hazards(insert: Message, select: Message, defaults: Iterable[Message]) -> tuple[Hazard, ...]:
+def _reads(shape: Shape) -> tuple[Name, ...]:
+    """What is read, but for the rows of its target that an UPDATE or a DELETE changes itself."""
+    found = [relation_name(node) for node in walk(shape.select) if kind_of(node) == "RangeVar"]
+    if shape.kind != "insert":
+        found.remove(relation_name(shape.insert.relation))
+    return tuple(sorted(set(found)))
+
+
+def _hazards(shape: Shape, defaults: Iterable[Message]) -> tuple[Hazard, ...]:
     hazards: list[Hazard] = ["not-atomic"]
-    if select.sort_clause:
+    if shape.select.sort_clause:
         hazards.append("physical-order")
     if any(
         kind_of(node) == "FuncCall" and functions.base_name(node) == "nextval"
-        for tree in (insert, *defaults)
+        for tree in (shape.insert, *defaults)
         for node in walk(tree)
     ):
         hazards.append("sequence-order")

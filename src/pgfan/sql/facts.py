@@ -21,11 +21,18 @@ Volatility: TypeAlias = Literal["i", "s", "v"]
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """A column that an INSERT may leave out; `default` is its expression as SQL, or None."""
+    """A column; `default` is its expression as SQL, or None."""
 
     name: str
     default: str | None
     generated: bool = False
+    type: str = "integer"
+    """As format_type prints it."""
+    collation: str = ""
+    orderable: bool = True
+    """Whether ranges cut it: it has pg_catalog's own btree order and a deterministic collation."""
+    indexed: bool = False
+    """Whether it is the first column of a valid btree index over all rows, in that order."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,13 @@ class RelationFacts:
     row_security: bool = False
     has_rules: bool = False
     triggers: tuple[str, ...] = ()
-    """User triggers on it or on its partitions, by name."""
+    """User triggers for INSERT on it or on its partitions, by name."""
+    update_triggers: tuple[str, ...] = ()
+    delete_triggers: tuple[str, ...] = ()
+    unique_columns: frozenset[str] = frozenset()
+    """Columns in unique indexes and exclusion constraints; "*" when one has an expression."""
+    cascades: bool = False
+    """Whether a foreign key of another relation changes that one when this one changes."""
     unsafe_checks: tuple[str, ...] = ()
     """CHECK constraints of it, its partitions and its columns' domains that call functions outside
     pg_catalog which are not immutable, by name."""

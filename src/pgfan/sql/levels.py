@@ -16,17 +16,19 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.tree import Message, children, inner, kind_of, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pgfan.sql.facts import CatalogFacts
 
 SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 
 Place: TypeAlias = Literal["target", "where", "sort", "other", "below"]
-"""In the top SELECT: its target list, its WHERE, its ORDER BY, elsewhere; or in a query below."""
+"""In a SELECT on the path: its target list or HAVING, its WHERE, its ORDER BY, elsewhere; or in a
+query that is not on the path, which every chunk evaluates whole."""
 
 _PLACES: dict[str, Place] = {
     "target_list": "target",
+    "having_clause": "target",
     "where_clause": "where",
     "sort_clause": "sort",
 }
@@ -34,32 +36,43 @@ _PLACES: dict[str, Place] = {
 
 @dataclass(frozen=True)
 class Placed:
-    """A node, the innermost SELECT around it, and where in the top SELECT that is."""
+    """A node, the innermost SELECT around it, and where in the path that is."""
 
     node: Message
     select: Message
     place: Place
 
     @property
+    def is_on_path(self) -> bool:
+        """Whether the innermost SELECT around it is on the path."""
+        return self.place != "below"
+
+    @property
     def is_per_row(self) -> bool:
-        """Whether it is evaluated for each row of the top SELECT's FROM clause."""
+        """Whether it is evaluated for each row, or group of rows, of the driving relation."""
         return self.place in {"target", "where"}
 
 
-def placed_nodes(insert: Message, select: Message) -> Iterator[Placed]:
-    """Every node of `insert`, whose top SELECT is `select`; parents first."""
-    yield Placed(select, select, "other")
-    stack = [Placed(node, select, _PLACES.get(field, "other")) for field, node in _fields(select)]
-    stack += [
-        Placed(node, select, "other") for field, node in _fields(insert) if field != "select_stmt"
+def placed_nodes(insert: Message, path: Sequence[Message]) -> Iterator[Placed]:
+    """Every node of `insert`; parents first. `path`: the SELECTs around the driving relation."""
+    top = path[0]
+    stack = [
+        Placed(node, top, "other") for field, node in _fields(insert) if field != "select_stmt"
     ]
+    stack.append(Placed(top, top, "other"))
     while stack:
         found = stack.pop()
         yield found
-        below = kind_of(found.node) == "SelectStmt"
-        around = found.node if below else found.select
-        place = "below" if below else found.place
-        stack.extend(Placed(child, around, place) for child in children(found.node))
+        if kind_of(found.node) != "SelectStmt":
+            around, place = found.select, found.place
+            stack.extend(Placed(child, around, place) for child in children(found.node))
+        elif any(found.node is one for one in path):
+            stack.extend(
+                Placed(node, found.node, _PLACES.get(field, "other"))
+                for field, node in _fields(found.node)
+            )
+        else:
+            stack.extend(Placed(child, found.node, "below") for child in children(found.node))
 
 
 def belongs_to_own_level(call: Message, select: Message, facts: CatalogFacts) -> bool:

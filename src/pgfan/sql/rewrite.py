@@ -14,8 +14,10 @@ import postgast
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.freeze import freeze_time, looks_at_time
+from pgfan.sql.keys import Level
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.parsing import parse
+from pgfan.sql.shape import filtered
 from pgfan.sql.sources import from_items, select_of
 from pgfan.sql.tree import (
     Message,
@@ -30,7 +32,8 @@ from pgfan.sql.tree import (
 )
 
 if TYPE_CHECKING:
-    from pgfan.sql.distribute import Candidate, Split
+    from pgfan.sql.candidates import Candidate
+    from pgfan.sql.distribute import Split
     from pgfan.sql.facts import CatalogFacts
 
 _LOCATIONS = frozenset(
@@ -52,15 +55,17 @@ class RewriteError(Exception):
 
 @dataclass(frozen=True)
 class Template:
-    """SQL with a hole for each bound: `head` LOW `middle` HIGH `tail`; bounds are literals."""
+    """SQL around its holes: LOW and HIGH, or a condition on each of `columns` (as SQL)."""
 
-    head: str
-    middle: str
-    tail: str
+    pieces: tuple[str, ...]
+    columns: tuple[str, ...] = ()
 
-    def fill(self, low: str, high: str) -> str:
-        """The statement for bounds whose text holds no quote; they are quoted here."""
-        return f"{self.head}'{low}'{self.middle}'{high}'{self.tail}"
+    def fill(self, *holes: str) -> str:
+        """The statement with bounds, whose text holds no quote, or with conditions."""
+        text = self.pieces[0]
+        for hole, following in zip(holes, self.pieces[1:], strict=True):
+            text += (hole if self.columns else f"'{hole}'") + following
+        return text
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def restrict_series(
     """The statement with its generate_series bounds as the holes, both inclusive."""
     copy = _prepared(tree, split, facts, frozen_at)
     call = series_call(copy, candidate)
-    low, high = _markers(copy)
+    low, high = _markers(copy, 2)
     bounds = [parse_expression(_series_bound(marker, spec)) for marker in (low, high)]
     del call.args[:]
     call.args.extend([*bounds, parse_expression(spec.step)])
@@ -96,25 +101,58 @@ def restrict_blocks(
 ) -> Template:
     """The statement with `ctid >= LOW AND ctid < HIGH` on the driving heap."""
     copy = _prepared(tree, split, facts, frozen_at)
-    low, high = _markers(copy)
-    column = ".".join(_quoted(part) for part in (*candidate.alias, "ctid"))
+    low, high = _markers(copy, 2)
+    column = _column(*candidate.alias, "ctid")
     condition = parse_expression(
         f"{column} OPERATOR(pg_catalog.>=) {low}::pg_catalog.tid"
         f" AND {column} OPERATOR(pg_catalog.<) {high}::pg_catalog.tid"
     )
-    _and_where(select_of(copy), condition)
+    _and_where(filtered(copy, candidate.path), condition)
     return _template(copy, low, high)
+
+
+def restrict_column(
+    tree: Message, split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
+) -> Template:
+    """The statement with a condition on the key, and on each column that a join equates to it.
+
+    PostgreSQL does not derive ranges over an equi-join: without the others, every chunk would read
+    the joined relations from their first row.
+    """
+    copy = _prepared(tree, split, facts, frozen_at)
+    holder = filtered(copy, candidate.path)
+    columns = [_column(*candidate.alias, candidate.column or "")]
+    if kind_of(holder) == "SelectStmt":
+        columns += _equated(holder, candidate, facts)
+    markers = _markers(copy, len(columns))
+    for marker in markers:
+        _and_where(holder, parse_expression(marker))
+    return _template(copy, *markers, columns=tuple(columns))
+
+
+def _equated(select: Message, candidate: Candidate, facts: CatalogFacts) -> list[str]:
+    level = Level(select, facts)
+    key = level.key_type((candidate.ordinal, candidate.column or ""))
+    if key is None:
+        return []
+    carried = level.carrying([(candidate.ordinal, candidate.column or "")], key)
+    aliases = [item.alias for item in level.items]
+    return [
+        _column(*level.items[ordinal].alias, name)
+        for ordinal, name in sorted(carried)
+        if ordinal != candidate.ordinal and aliases.count(aliases[ordinal]) == 1
+    ]
 
 
 def series_call(tree: Message, candidate: Candidate) -> Message:
     """The generate_series call that `candidate` names, in this very tree."""
-    select: Message = select_of(tree)
+    select = filtered(tree, candidate.path)
     if candidate.ordinal >= 0:
         item = next(item for item in from_items(select) if item.ordinal == candidate.ordinal)
         return inner(item.node.functions[0].list.items[0])
     return next(
         found.node
-        for found in placed_nodes(tree, select)
+        for found in placed_nodes(tree, (select,))
         if found.place == "target"
         and kind_of(found.node) == "FuncCall"
         and names(found.node.funcname)[-1] == "generate_series"
@@ -174,21 +212,29 @@ def _and_where(select: Message, condition: Message) -> None:
     # The parser makes one list of a AND b AND c, so a list is what the tree must hold.
     flat = where.WhichOneof("node") == "bool_expr" and where.bool_expr.boolop == both.boolop
     both.args.extend(where.bool_expr.args if flat else [where])
-    both.args.extend(condition.bool_expr.args)
+    added = condition.WhichOneof("node") == "bool_expr"
+    both.args.extend(condition.bool_expr.args if added else [condition])
     select.where_clause.CopyFrom(wrap("bool_expr", both))
 
 
-def _markers(tree: Message) -> tuple[str, str]:
-    """Two parameters that occur nowhere in the statement's text."""
+def _markers(tree: Message, count: int) -> tuple[str, ...]:
+    """Parameters that occur nowhere in the statement's text, and none within another."""
     text = str(tree)
     number = 900_001
-    while str(number) in text or str(number + 1) in text:
-        number += 2
-    return f"${number}", f"${number + 1}"
+    while any(str(number + more) in text for more in range(count)):
+        number += count
+    return tuple(f"${number + more}" for more in range(count))
 
 
-def _template(insert: Message, low: str, high: str) -> Template:
-    statement = wrap("insert_stmt", insert)
+_NODE_FIELDS = {
+    "InsertStmt": "insert_stmt",
+    "UpdateStmt": "update_stmt",
+    "DeleteStmt": "delete_stmt",
+}
+
+
+def _template(tree: Message, *markers: str, columns: tuple[str, ...] = ()) -> Template:
+    statement = wrap(_NODE_FIELDS[kind_of(tree)], tree)
     try:
         text = deparse_statement(statement)
         again = parse(text)
@@ -196,11 +242,15 @@ def _template(insert: Message, low: str, high: str) -> Template:
         raise RewriteError(f"the rewritten statement is not SQL: {error.message}") from error
     if len(again.stmts) != 1 or not same_tree(again.stmts[0].stmt, statement):
         raise RewriteError("libpg_query does not give the rewritten statement back unchanged")
-    if text.count(low) != 1 or text.count(high) != 1:
+    if any(text.count(marker) != 1 for marker in markers):
         raise RewriteError("a bound has no single place in the rewritten statement")
-    head, rest = text.split(low)
-    middle, tail = rest.split(high)
-    return Template(head, middle, tail)
+    pieces: list[str] = []
+    for marker in markers:
+        before, text = text.split(marker) if marker in text else ("", text)
+        pieces.append(before)
+    if not all(pieces):
+        raise RewriteError("the bounds change places in the rewritten statement")
+    return Template((*pieces, text), columns)
 
 
 def _without_locations(message: Message) -> Message:
@@ -214,6 +264,10 @@ def _without_locations(message: Message) -> Message:
             elif descriptor.name in _LOCATIONS:
                 current.ClearField(descriptor.name)
     return copy
+
+
+def _column(*names_: str) -> str:
+    return ".".join(_quoted(name) for name in names_)
 
 
 def _quoted(name: str) -> str:

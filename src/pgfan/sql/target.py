@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pgfan.sql.facts import CatalogFacts, ColumnFacts, RelationFacts
+    from pgfan.sql.shape import Kind
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class TargetColumns:
     """The expressions of the columns that are, or may be, left out."""
 
 
-def target_objections(relation: Message, facts: CatalogFacts) -> Iterator[Reason]:
-    """Why rows inserted into `relation` by several transactions may not be the same rows."""
+def target_objections(relation: Message, facts: CatalogFacts, kind: Kind) -> Iterator[Reason]:
+    """Why rows written to `relation` by several transactions may not be the same rows."""
     name = ".".join(relation_name(relation))
     target = facts.relations.get(relation_name(relation))
     if target is None or target.kind == "?" or relation.catalogname:
@@ -56,12 +57,17 @@ def target_objections(relation: Message, facts: CatalogFacts) -> Iterator[Reason
         yield Reason("temporary-table", f"{name} is temporary: other connections cannot see it")
     if target.persistence == "x":
         yield Reason("unlogged-partitions", f"some partitions of {name} are unlogged, some are not")
-    yield from _side_effects(name, target)
+    yield from _side_effects(name, target, kind)
 
 
-def _side_effects(name: str, target: RelationFacts) -> Iterator[Reason]:
-    if target.triggers:
-        yield Reason("trigger", f"{name} has the trigger {target.triggers[0]}")
+def _side_effects(name: str, target: RelationFacts, kind: Kind) -> Iterator[Reason]:
+    triggers = {
+        "insert": target.triggers,
+        "update": target.update_triggers,
+        "delete": target.delete_triggers,
+    }[kind]
+    if triggers:
+        yield Reason("trigger", f"{name} has the trigger {triggers[0]}")
     if target.has_rules:
         yield Reason("rule", f"{name} has a rule")
     if target.unsafe_checks:

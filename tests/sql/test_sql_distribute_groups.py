@@ -1,0 +1,229 @@
+"""Groups: a split is sound when the split key, or a column equated to it, determines the group."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sql_catalogue import catalogue, in_words, verdict_of
+
+from pgfan.sql.facts import ColumnFacts
+
+# What follows "INSERT INTO t ", and the candidates in order, or the reasons.
+GROUP_CASES = [
+    # The key is among the grouping columns.
+    ("SELECT x, count(*) FROM b GROUP BY x", "column x b"),
+    ("SELECT x, y, count(*) FROM b GROUP BY x, y", "column x b, column y b"),
+    ("SELECT x, y, count(*) FROM b GROUP BY (x, y)", "! group-by"),
+    ("SELECT x AS k, count(*) FROM b GROUP BY k", "column x b"),
+    ("SELECT y AS x, count(*) FROM b GROUP BY x, y", "column x b, column y b"),
+    ("SELECT x, count(*) FROM b GROUP BY 1", "column x b"),
+    ("SELECT count(*), x FROM b GROUP BY 2", "column x b"),
+    ("SELECT count(*) FROM b GROUP BY 1", "! group-by"),
+    ("SELECT b.x, sum(y) FROM b GROUP BY b.x HAVING sum(y) > 3", "column x b"),
+    ("SELECT z.p, sum(q) FROM b z (p, q) GROUP BY z.p", "column p z"),
+    ("SELECT x, count(*) FROM b WHERE y > 3 GROUP BY x ORDER BY 2", "column x b"),
+    ("SELECT x, string_agg(y, ',' ORDER BY y) FROM b GROUP BY x", "column x b"),
+    ("SELECT x, array_agg(y) FROM b GROUP BY x", "column x b"),
+    ("SELECT x, percentile_disc(0.5) WITHIN GROUP (ORDER BY y) FROM b GROUP BY x", "column x b"),
+    ("SELECT x, count(*) FILTER (WHERE y = 'a') FROM b GROUP BY x", "column x b"),
+    ("SELECT x, product(y) FROM b GROUP BY x", "column x b"),
+    ("SELECT x, (SELECT max(c.y) FROM c WHERE c.x = b.x) FROM b GROUP BY x", "column x b"),
+    # It is not.
+    ("SELECT x + 1, count(*) FROM b GROUP BY x + 1", "! group-by"),
+    ("SELECT x + 1 AS x, count(*) FROM b GROUP BY 1", "! group-by"),
+    ("SELECT lower(y), count(*) FROM b GROUP BY lower(y)", "! group-by"),
+    ("SELECT count(*) FROM b GROUP BY ()", "! group-by"),
+    ("SELECT x, count(*) FROM b GROUP BY ROLLUP (x)", "! group-by"),
+    ("SELECT x, y, count(*) FROM b GROUP BY GROUPING SETS ((x), (x, y))", "! group-by"),
+    ("SELECT count(*) FROM b", "! aggregate"),
+    ("SELECT count(*) FROM b HAVING count(*) > 1", "! aggregate"),
+    ("SELECT (SELECT count(b.x)) FROM b", "! aggregate"),
+    ("SELECT g, count(*) FROM generate_series(1, 10) g GROUP BY g", "! group-by"),
+    ("SELECT b.ctid, count(*) FROM b GROUP BY b.ctid", "! group-by"),
+    # Through joins.
+    (
+        "SELECT b.x, count(*) FROM b JOIN c ON b.x = c.x GROUP BY b.x",
+        "column x b, column x c",
+    ),
+    (
+        "SELECT c.x, count(*) FROM b JOIN c ON c.x = b.x AND b.y < c.y GROUP BY c.x",
+        "column x b, column x c",
+    ),
+    ("SELECT b.x, count(*) FROM b, c WHERE b.x = c.x GROUP BY b.x", "column x b, column x c"),
+    ("SELECT x, count(*) FROM b JOIN c USING (x) GROUP BY x", "column x b, column x c"),
+    ("SELECT b.x, count(*) FROM b JOIN c USING (x) GROUP BY b.x", "column x b, column x c"),
+    (
+        "SELECT b.x, count(*) FROM b NATURAL JOIN c GROUP BY b.x",
+        "column x b, column x c",
+    ),
+    (
+        "SELECT d.z, count(*) FROM b JOIN c ON b.x = c.x JOIN d ON d.z = c.x GROUP BY d.z",
+        "column x b, column x c, column z d",
+    ),
+    ("SELECT b.x, count(*) FROM b JOIN c ON b.x < c.x GROUP BY b.x", "column x b"),
+    ("SELECT b.x, count(*) FROM b JOIN c ON b.x = c.x OR b.y = c.y GROUP BY b.x", "column x b"),
+    ("SELECT b.x, count(*) FROM b JOIN c ON b.x = c.x + 0 GROUP BY b.x", "column x b"),
+    ("SELECT b.x, count(*) FROM b JOIN c ON NOT b.x = c.x GROUP BY b.x", "column x b"),
+    ("SELECT b.x, count(*) FROM b JOIN c ON b.x IN (c.x) GROUP BY b.x", "column x b"),
+    ("SELECT b.x, count(*) FROM b LEFT JOIN c ON b.x = c.x GROUP BY b.x", "column x b"),
+    ("SELECT c.x, count(*) FROM b LEFT JOIN c ON b.x = c.x GROUP BY c.x", "! group-by"),
+    ("SELECT c.x, count(*) FROM b RIGHT JOIN c ON b.x = c.x GROUP BY c.x", "column x c"),
+    ("SELECT b.x, count(*) FROM b FULL JOIN c ON b.x = c.x GROUP BY b.x", "! group-by"),
+    ("SELECT x, count(*) FROM b LEFT JOIN c USING (x) GROUP BY x", "! group-by"),
+    (
+        "SELECT b.x, count(*) FROM b JOIN (c LEFT JOIN d ON c.x = d.z) ON b.x = d.z GROUP BY b.x",
+        "column x b",
+    ),
+    ("SELECT j.x, count(*) FROM (b JOIN c USING (x)) AS j GROUP BY j.x", "! group-by"),
+    # DISTINCT.
+    ("SELECT DISTINCT x, y FROM b", "column x b, column y b"),
+    ("SELECT DISTINCT x + 1, y FROM b", "column y b"),
+    ("SELECT DISTINCT x + 1 AS x FROM b", "! distinct"),
+    ("SELECT DISTINCT * FROM c", "column x c, column y c"),
+    (
+        "SELECT DISTINCT b.* FROM b JOIN c ON b.x = c.x",
+        "column x b, column y b, column n b, column age b, column count b, column x c",
+    ),
+    ("SELECT DISTINCT count(*) FROM b GROUP BY x", "! distinct group-by"),
+    ("SELECT DISTINCT x, count(*) FROM b GROUP BY x, y", "column x b"),
+    ("SELECT DISTINCT ON (x) x, y FROM b ORDER BY x, y", "column x b"),
+    ("SELECT DISTINCT ON (y) x, y FROM b ORDER BY y", "column y b"),
+    ("SELECT DISTINCT ON (x + 1) x FROM b", "! distinct"),
+    ("SELECT DISTINCT ON (1) x FROM b", "column x b"),
+    ("SELECT DISTINCT ON (x) y AS x FROM b", "column y b"),
+    # Windows.
+    ("SELECT rank() OVER (PARTITION BY x ORDER BY y) FROM b", "column x b"),
+    ("SELECT lag(y) OVER w FROM b WINDOW w AS (PARTITION BY x ORDER BY y)", "column x b"),
+    ("SELECT lag(y) OVER (w ORDER BY y) FROM b WINDOW w AS (PARTITION BY x)", "column x b"),
+    ("SELECT lag(y) OVER v FROM b WINDOW w AS (PARTITION BY x), v AS (w ORDER BY y)", "column x b"),
+    (
+        "SELECT sum(x) OVER (PARTITION BY x), sum(x) OVER (PARTITION BY x, y) FROM b",
+        "column x b",
+    ),
+    ("SELECT sum(x) OVER (PARTITION BY x), sum(x) OVER (PARTITION BY y) FROM b", "! window"),
+    ("SELECT sum(x) OVER (PARTITION BY x + 1) FROM b", "! window"),
+    ("SELECT row_number() OVER () FROM b", "! window"),
+    ("SELECT row_number() OVER (ORDER BY x) FROM b", "! window"),
+    ("SELECT x FROM b ORDER BY row_number() OVER (ORDER BY x)", "! window"),
+    ("SELECT sum(count(*)) OVER (PARTITION BY x) FROM b GROUP BY x, y", "column x b"),
+    ("SELECT sum(count(*)) OVER (PARTITION BY y) FROM b GROUP BY x", "! group-by window"),
+]
+
+PATH_CASES = [
+    ("SELECT s.x FROM (SELECT x FROM b WHERE y > 1) s", "ctid b"),
+    ("SELECT s.x FROM (SELECT x FROM b WHERE random() < 0.5) s", "ctid b"),
+    ("SELECT s.x FROM (SELECT x FROM (SELECT x FROM b) r) s", "ctid b"),
+    ("SELECT s.x FROM (SELECT g AS x FROM generate_series(1, 9) g) s", "series g"),
+    ("SELECT s.x FROM (SELECT x FROM b) s, c", "ctid c, ctid b"),
+    ("SELECT s.x FROM (SELECT random() AS r, x FROM b) s, c", "ctid b"),
+    ("SELECT s.x FROM c LEFT JOIN (SELECT x FROM b) s USING (x)", "ctid c"),
+    ("SELECT s.x FROM c RIGHT JOIN (SELECT x FROM b) s USING (x)", "ctid b"),
+    ("SELECT s.x FROM (SELECT x FROM b LIMIT 5) s", "! limit"),
+    ("SELECT s.x FROM (SELECT count(*) AS x FROM b) s", "! aggregate"),
+    ("SELECT s.x FROM (SELECT x FROM b UNION ALL SELECT x FROM c) s", "! no-driving-relation"),
+    ("SELECT s.x FROM LATERAL (SELECT x FROM b) s", "! no-driving-relation"),
+    ("SELECT s.x FROM (SELECT x, count(*) FROM b GROUP BY x) s", "column x b"),
+    ("SELECT s.x FROM (SELECT x, count(*) FROM b GROUP BY x) s GROUP BY s.x", "column x b"),
+    ("SELECT s.k FROM (SELECT x AS k, y FROM b) s GROUP BY s.k", "column x b"),
+    ("SELECT s.k FROM (SELECT x, y FROM b) s (k) GROUP BY s.k", "column x b"),
+    ("SELECT s.y FROM (SELECT x AS y, y AS x FROM b) s GROUP BY s.y", "column x b"),
+    ("SELECT s.x FROM (SELECT x + 1 AS x FROM b) s GROUP BY s.x", "! group-by"),
+    ("SELECT count(*) FROM (SELECT x, count(*) FROM b GROUP BY x) s", "! aggregate group-by"),
+    ("SELECT s.n FROM (SELECT x, count(*) AS n FROM b GROUP BY x) s GROUP BY s.n", "! group-by"),
+    (
+        (
+            "SELECT * FROM (SELECT *, rank() OVER (PARTITION BY x ORDER BY y) AS r FROM b) s "
+            "WHERE r = 1"
+        ),
+        "column x b",
+    ),
+    ("SELECT s.x FROM (SELECT * FROM b) s GROUP BY s.x", "column x b"),
+    ("SELECT s.x FROM (SELECT b.* FROM b, c) s GROUP BY s.x", "column x b"),
+    ("SELECT s.x FROM (SELECT * FROM b, c) s GROUP BY s.x", "! group-by"),
+    ("SELECT s.x FROM (SELECT x, x FROM b) s GROUP BY s.x", "! group-by"),
+    (
+        "SELECT s.x FROM (SELECT x, max(y) AS y FROM b GROUP BY x) s JOIN c ON c.x = s.x "
+        "GROUP BY c.x, s.x",
+        "column x c, column x b",
+    ),
+    ("SELECT s.x FROM (SELECT c.x FROM b LEFT JOIN c ON b.x = c.x) s GROUP BY s.x", "! group-by"),
+    ("SELECT s.x FROM (SELECT DISTINCT ON (x) x FROM b) s, c", "column x b"),
+]
+
+
+@pytest.mark.parametrize(("select", "expected"), GROUP_CASES, ids=[case[0] for case in GROUP_CASES])
+def test_groups(select: str, expected: str) -> None:
+    assert in_words(verdict_of(f"INSERT INTO t {select}")) == expected
+
+
+@pytest.mark.parametrize(("select", "expected"), PATH_CASES, ids=[case[0] for case in PATH_CASES])
+def test_subqueries_on_the_way_up(select: str, expected: str) -> None:
+    assert in_words(verdict_of(f"INSERT INTO t {select}")) == expected
+
+
+CHANGE_CASES = [
+    ("DELETE FROM t", "ctid t"),
+    ("DELETE FROM t WHERE x > 3", "ctid t"),
+    ("DELETE FROM t AS z WHERE z.x > 3", "ctid z"),
+    ("DELETE FROM t USING b WHERE t.x = b.x", "ctid t"),
+    ("DELETE FROM t WHERE EXISTS (SELECT FROM b WHERE b.x = t.x)", "ctid t"),
+    ("DELETE FROM t WHERE x = (SELECT max(x) FROM t)", "ctid t"),
+    ("DELETE FROM t WHERE random() < 0.5", "ctid t"),
+    ("DELETE FROM t USING b WHERE random() < 0.5", "! volatile-subquery"),
+    ("DELETE FROM t WHERE x IN (SELECT x FROM b LIMIT 3)", "! limit"),
+    ("DELETE FROM t RETURNING x", "! returning"),
+    ("DELETE FROM t WHERE CURRENT OF k", "! unknown-construct"),
+    ("DELETE FROM part", "column x part, column y part"),
+    ("DELETE FROM ONLY parent", "ctid parent"),
+    ("DELETE FROM v", "! target-kind view"),
+    ("DELETE FROM tree", "! target-references-itself"),
+    ("DELETE FROM secret", "! row-security"),
+    ("WITH s AS (SELECT 1) DELETE FROM t", "! cte"),
+    ("UPDATE t SET x = x + 1", "column id t, column y t"),
+    ("UPDATE t SET x = x + 1, y = 'a', id = 3", "! key-assigned"),
+    ("UPDATE t SET x = b.x FROM b WHERE b.y = t.y", "column id t, column y t"),
+    ("UPDATE t SET x = (SELECT max(b.x) FROM b WHERE b.y = t.y)", "column id t, column y t"),
+    ("UPDATE t SET x = random()", "column id t, column y t"),
+    ("UPDATE t SET y = now()", "column id t, column x t"),
+    ("UPDATE t SET x = DEFAULT", "! unknown-construct"),
+    ("UPDATE t SET (x, y) = (1, 'a')", "! unknown-construct"),
+    ("UPDATE t SET x = 1 RETURNING *", "! returning"),
+    ("UPDATE part SET x = 1", "column y part"),
+]
+
+
+@pytest.mark.parametrize(("sql", "expected"), CHANGE_CASES, ids=[case[0] for case in CHANGE_CASES])
+def test_changes_in_place(sql: str, expected: str) -> None:
+    assert in_words(verdict_of(sql)) == expected
+
+
+def test_columns_of_other_types_are_not_taken_to_be_equal() -> None:
+    facts = catalogue()
+    other = tuple(replace(column, type="bigint") for column in facts.relations["c",].columns)
+    relations = {**facts.relations, ("c",): replace(facts.relations["c",], columns=other)}
+    sql = "INSERT INTO t SELECT b.x, count(*) FROM b JOIN c ON b.x = c.x GROUP BY b.x"
+    assert in_words(verdict_of(sql, replace(facts, relations=relations))) == "column x b"
+
+
+def test_what_has_no_order_is_no_key() -> None:
+    facts = catalogue()
+    columns = (ColumnFacts("x", None, orderable=False), ColumnFacts("y", None))
+    relations = {**facts.relations, ("b",): replace(facts.relations["b",], columns=columns)}
+    sql = "INSERT INTO t SELECT x, y FROM b GROUP BY x, y"
+    assert in_words(verdict_of(sql, replace(facts, relations=relations))) == "column y b"
+
+
+def test_unique_columns_are_not_assigned() -> None:
+    facts = catalogue()
+    target = replace(facts.relations["t",], unique_columns=frozenset({"id"}))
+    facts = replace(facts, relations={**facts.relations, ("t",): target})
+    assert in_words(verdict_of("UPDATE t SET id = id + 1", facts)) == "! assigned-unique"
+    assert in_words(verdict_of("UPDATE t SET x = 1", facts)) == "column id t, column y t"
+
+
+def test_foreign_keys_that_act_on_a_change() -> None:
+    facts = catalogue()
+    target = replace(facts.relations["t",], cascades=True)
+    facts = replace(facts, relations={**facts.relations, ("t",): target})
+    assert in_words(verdict_of("DELETE FROM t", facts)) == "! foreign-key-action"
