@@ -1,0 +1,219 @@
+"""One example run by one connection and by pgfan from the same state; their rows compared.
+
+The serial run is rolled back, so that pgfan finds the very tables that it found; each further
+driving relation that the analysis claims is tried on a state made anew. Transaction times differ
+between the runs: a date or time after 2020, which no example has as a constant, is compared as
+"now", and as many different ones must be there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import psycopg
+from fuzz_tally import Tally
+from psycopg import sql
+
+from pgfan import api
+from pgfan.errors import DatabaseError, PgfanError
+from pgfan.postgres import analysis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fuzz_statements import Example
+
+    from pgfan.execute.outcome import RunResult
+
+CANDIDATES_MAX = 3
+"""Driving relations tried for one example."""
+_NOW = re.compile(rb"20[2-9]\d-\d\d-\d\d.*")
+_CLEAN = "DROP SCHEMA public CASCADE; CREATE SCHEMA public; "
+_RELATIONS = (
+    "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = 'public'::regnamespace "
+    "AND relkind IN ('r', 'p', 'v', 'S', 'm') ORDER BY 1"
+)
+_PLANS = (
+    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_hashagg = off",
+    "SET LOCAL enable_mergejoin = off; SET LOCAL enable_sort = off",
+    "SET LOCAL enable_nestloop = off; SET LOCAL enable_seqscan = off",
+    "SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off; "
+    "SET LOCAL enable_memoize = off; SET LOCAL enable_incremental_sort = off",
+)
+
+
+class MismatchError(AssertionError):
+    """The split run left another database than one connection does."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a run left: the target's rows, as text; and the names of all relations."""
+
+    rows: Counter[tuple[bytes | None, ...]]
+    times: tuple[int, ...]
+    relations: tuple[str, ...]
+
+    def compared(self, example: Example) -> object:
+        if example.compared == "counts":
+            return self.rows.total(), self.relations
+        return self
+
+
+@dataclass
+class Differential:
+    """Compares examples in one database, which it empties for each."""
+
+    dsn: str
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        settings = "-c statement_timeout=5s -c client_min_messages=warning"
+        self._connection = psycopg.connect(self.dsn, autocommit=True, options=settings)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def check(self, example: Example) -> None:
+        """Raise MismatchError when the runs differ; count the example."""
+        self._reset(example)
+        try:
+            expected = self._serial(example)
+        except psycopg.Error as error:
+            self._check_error(example, error)
+            return
+        number, candidates, codes, chunks = 0, 1, None, 0
+        while number < min(candidates, CANDIDATES_MAX):
+            if number:
+                self._reset(example)
+            result, claimed, chosen = self._split(example, number)
+            candidates = len(claimed)
+            task = result.tasks[-1]
+            found = self._state(example.target) if result.ok else None
+            if found is None or found.compared(example) != expected.compared(example):
+                if self._is_unpredictable(example, expected):
+                    self.tally.unpredicted(example)
+                    return
+                self.tally.stopped = True
+                raise MismatchError(_described(example, result, chosen, expected, found))
+            if task.verdict != "split":
+                codes = tuple(code for code, _ in task.reasons)
+            else:
+                self.tally.runs += 1
+                chunks = max(chunks, task.chunks)
+            number += 1
+        self.tally.compared(example, codes if chunks == 0 else None, chunks)
+
+    def _reset(self, example: Example) -> None:
+        self._connection.execute((_CLEAN + "; ".join(example.setup)).encode())
+
+    def _serial(self, example: Example, settings: str = "") -> State:
+        """The state after the statement on one connection; nothing of it stays."""
+        connection = self._connection
+        with connection.transaction(force_rollback=True):
+            if settings:
+                connection.execute(settings.encode())
+            connection.execute(example.statement.encode())
+            return self._state(example.target)
+
+    def _state(self, target: str) -> State:
+        connection = self._connection
+        relations = tuple(str(name) for (name,) in connection.execute(_RELATIONS).fetchall())
+        command = sql.SQL("TABLE {}").format(sql.Identifier(target)).as_bytes(connection)
+        result = connection.pgconn.exec_(command)
+        assert result.status == psycopg.pq.ExecStatus.TUPLES_OK, result.error_message
+        sequence = [i for i in range(result.nfields) if result.fname(i) == b"num"]
+        rows: Counter[tuple[bytes | None, ...]] = Counter()
+        times: list[set[bytes]] = [set() for _ in range(result.nfields)]
+        for number in range(result.ntuples):
+            row = [result.get_value(number, column) for column in range(result.nfields)]
+            for column, value in enumerate(row):
+                if value is not None and (_NOW.fullmatch(value) or column in sequence):
+                    times[column].add(value)
+                    row[column] = b"now" if column not in sequence else b"next"
+            rows[tuple(row)] += 1
+        return State(rows, tuple(len(found) for found in times), relations)
+
+    def _split(self, example: Example, number: int) -> tuple[RunResult, list[Any], Any]:
+        """Run with pgfan on the candidate of this number; all candidates; the one that was tried."""
+        options = api.ExecOptions(
+            jobs=example.jobs, chunk_rows=example.chunk_rows, split="always", journal_schema=None
+        )
+        with forced_candidate(number) as claimed:
+            result = api.exec(self.dsn, example.statement, options)
+        chosen = claimed[number] if number < len(claimed) else None
+        return result, claimed, chosen
+
+    def _check_error(self, example: Example, error: psycopg.Error) -> None:
+        """Where one connection fails, pgfan must fail too."""
+        state, message = error.sqlstate or "", str(error).partition("\n")[0]
+        if state != psycopg.errors.QueryCanceled.sqlstate:
+            result, _, chosen = self._split(example, 0)
+            if result.ok:
+                self.tally.stopped = True
+                text = f"one connection fails: {message}"
+                raise MismatchError(_described(example, result, chosen, text, None))
+        self.tally.erred(example, state, message)
+
+    def _is_unpredictable(self, example: Example, expected: State) -> bool:
+        """Whether one connection gives other rows when it plans otherwise."""
+        self._reset(example)
+        for settings in _PLANS:
+            try:
+                found = self._serial(example, settings)
+            except psycopg.Error:
+                return True
+            if found.compared(example) != expected.compared(example):
+                return True
+        return False
+
+
+@contextmanager
+def forced_candidate(number: int) -> Iterator[list[Any]]:
+    """Leave the analysis only the candidate of this number; the list gets all that it claims."""
+    claimed: list[Any] = []
+    original = analysis.distribute
+
+    def one(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401  # whatever distribute takes
+        verdict = original(*arguments, **named)
+        candidates = getattr(verdict, "candidates", ())
+        claimed[:] = candidates
+        if len(candidates) > 1 and number < len(candidates):
+            return replace(verdict, candidates=(candidates[number],))
+        return verdict
+
+    with mock.patch.object(analysis, "distribute", one):
+        yield claimed
+
+
+def _described(
+    example: Example, result: RunResult, chosen: object, expected: State | str, found: State | None
+) -> str:
+    """All that is needed to see and to repeat the mismatch."""
+    task = result.tasks[-1]
+    error: PgfanError | DatabaseError | None = result.error
+    lines = [
+        "the split run differs from one connection",
+        *(f"{part};" for part in example.setup),
+        f"{example.statement};",
+        f"-- {example.kind}, expected {example.expected}, compared by {example.compared}",
+        f"-- verdict {task.verdict}, key {task.key}, {task.chunks} chunks, reasons {task.reasons}",
+        f"-- chunk_rows {example.chunk_rows}, jobs {example.jobs}, candidate {chosen}",
+    ]
+    if error is not None:
+        lines.append(f"-- pgfan failed: {error.message}")
+    if isinstance(expected, str):
+        lines.append(f"-- {expected}")
+    elif found is not None:
+        for title, left, right in (
+            ("only one connection", expected, found),
+            ("only split", found, expected),
+        ):
+            lines += [f"-- {title}: {row} x{n}" for row, n in (left.rows - right.rows).items()]
+            lines.append(f"-- {title}: times {left.times}, relations {left.relations}")
+    return "\n".join(lines)

@@ -1,0 +1,252 @@
+"""Whole examples: a schema, a statement that writes, what to compare, and what to expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from fuzz_dice import Dice, Draw
+from fuzz_drives import Column, Drives, Expectation, by_key, expectation
+from fuzz_expressions import Scope, condition, expression
+from fuzz_queries import Builder
+from fuzz_schema import GOAL, KEY, MADE, Schema, Table, draw_schema
+from fuzz_sources import Item, Query, Site, source, table_item
+from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Compared: TypeAlias = Literal["rows", "counts"]
+
+DEPTH = 2
+_KINDS = {
+    "insert": 40,
+    "conflict": 10,
+    "create": 12,
+    "into": 5,
+    "update": 14,
+    "delete": 10,
+    "merge": 9,
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """`compared` is "counts" where one connection alone would not promise the very rows either."""
+
+    kind: str
+    setup: tuple[str, ...]
+    statement: str
+    target: str
+    expected: Expectation
+    compared: Compared = "rows"
+    chunk_rows: int = 1
+    jobs: int = 2
+
+
+@dataclass(frozen=True)
+class _Written:
+    statement: str
+    target: str
+    drives: Drives
+    compared: Compared = "rows"
+    setup: tuple[str, ...] = ()
+
+
+@st.composite
+def examples(draw: Draw) -> Example:
+    dice = Dice(draw)
+    schema = draw_schema(dice)
+    site = Site(dice, schema)
+    writer = _Writer(site)
+    kind = dice.weighted(_KINDS)
+    written = writer.write(kind)
+    return Example(
+        kind,
+        (*schema.setup, *written.setup),
+        written.statement,
+        written.target,
+        expectation(written.drives, site.reads, written.target),
+        written.compared,
+        dice.number(1, 7),
+        dice.number(2, 3),
+    )
+
+
+class _Writer:
+    """Builds one statement."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._dice = site.dice
+        self._schema: Schema = site.schema
+        self._builder = Builder(site)
+
+    def write(self, kind: str) -> _Written:
+        match kind:
+            case "insert":
+                return self._insert()
+            case "conflict":
+                return self._conflict()
+            case "create" | "into":
+                return self._create(kind)
+            case "update":
+                return self._update()
+            case "delete":
+                return self._delete()
+            case _:
+                return self._merge()
+
+    def _insert(self) -> _Written:
+        dice, goal = self._dice, self._schema.goal
+        columns: Sequence[tuple[str, str]] = goal.columns
+        named = dice.chance(50)
+        if named and dice.chance(50):
+            columns = dice.some(goal.columns, len(goal.columns))
+            if dice.chance(40):
+                columns = list(reversed(columns))
+        query = self._builder.query([kind for _, kind in columns], DEPTH, top=True)
+        listed = f" ({', '.join(name for name, _ in columns)})" if named else ""
+        return _Written(_insert_text(dice, f"{GOAL}{listed}", query), GOAL, query.drives)
+
+    def _conflict(self) -> _Written:
+        """ON CONFLICT on the first column of the target; mostly the rows to insert do not clash."""
+        dice, goal = self._dice, self._schema.goal
+        key = goal.columns[0][0]
+        rest = list(goal.columns[1:])
+        index = f"CREATE UNIQUE INDEX ON {GOAL} ({key})"
+        types = [kind for _, kind in goal.columns]
+        clashing = dice.chance(30)
+        query = self._builder.query(types, DEPTH, shape="plain" if clashing else None, top=clashing)
+        if not clashing:
+            query = self._one_row_per_key(query)
+        action = "DO NOTHING"
+        drives = query.drives
+        compared: Compared = "counts" if clashing else "rows"
+        if rest and dice.chance(50):
+            name = rest[0][0]
+            value = dice.pick((f"EXCLUDED.{name}", f"COALESCE({GOAL}.{name}, EXCLUDED.{name})"))
+            differs = f" WHERE {GOAL}.{name} IS DISTINCT FROM EXCLUDED.{name}"
+            where = differs if dice.chance(20) else ""
+            action = f"({key}) DO UPDATE SET {name} = {value}{where}"
+            drives = by_key(drives, [query.columns[0].origins])
+        elif dice.chance(50):
+            action = f"({key}) DO NOTHING"
+        listed = ", ".join(name for name, _ in goal.columns)
+        text = _insert_text(dice, f"{GOAL} ({listed})", query) + f" ON CONFLICT {action}"
+        return _Written(text, GOAL, drives, compared, (index,))
+
+    def _one_row_per_key(self, query: Query) -> Query:
+        """The query, with its rows made one for each value of the first column."""
+        first, *rest = query.columns
+        outputs = [f"q.{first.name}"]
+        for column in rest:
+            call = "bool_or" if column.kind == "boolean" else self._dice.pick(("max", "min"))
+            outputs.append(f"{call}(q.{column.name})")
+        body = f"SELECT {', '.join(outputs)} FROM ({query.sql}) AS q GROUP BY q.{first.name}"
+        columns = [first, *(replace(column, origins=frozenset()) for column in rest)]
+        return Query("", body, columns, by_key(query.drives, [first.origins]))
+
+    def _create(self, kind: str) -> _Written:
+        query = self._builder.query(None, DEPTH, top=True)
+        if kind == "into" and "{into}" in query.body:
+            body = query.body.replace("{into}", f" INTO {MADE}")
+            return _Written(query.with_clause + body, MADE, query.drives)
+        return _Written(f"CREATE TABLE {MADE} AS {query.sql}", MADE, query.drives)
+
+    def _target(self, *, assigned: bool) -> tuple[Table, Item, list[tuple[str, str]]]:
+        """A table to change under an alias, and the columns that may be assigned."""
+        reads = set(self._site.reads.relations)
+        tables = list(self._schema.tables)
+        table = self._dice.pick(tables)
+        item = table_item(self._site, table, "target")
+        self._site.reads.relations = reads  # being written is not being read
+        free = [pair for pair in table.columns if pair[0] not in table.unique or not assigned]
+        return table, item, free
+
+    def _prefix(self) -> str:
+        """A WITH clause in front of UPDATE or DELETE, whose names the statement may use."""
+        return self._builder.with_clause(DEPTH - 1, ()) if self._dice.chance(10) else ""
+
+    def _update(self) -> _Written:
+        dice, prefix = self._dice, self._prefix()
+        table, item, free = self._target(assigned=True)
+        columns, joined, from_clause = list(item.columns), "", ""
+        if dice.chance(40):
+            query = self._one_row_per_key(self._builder.query(None, DEPTH - 1))
+            kept = ", ".join(column.name for column in query.columns)
+            from_clause = f" FROM ({query.sql}) AS s({kept})"
+            target = dice.pick(Scope(item.columns).of("int")).sql
+            joined = f"s.{query.columns[0].name} = {target}"
+            columns += [replace(column, sql=f"s.{column.name}") for column in query.columns]
+        scope = self._builder.scope(columns, (), DEPTH)
+        sets = [
+            f"{name} = {expression(dice, scope, kind).sql}" for name, kind in dice.some(free, 2)
+        ]
+        parts = [part for part in (joined, self._filter(scope)) if part]
+        where = f" WHERE {' AND '.join(parts)}" if parts else ""
+        text = f"{prefix}UPDATE {table.name} AS target SET {', '.join(sets)}{from_clause}{where}"
+        return _Written(text, table.name, item.drives)
+
+    def _delete(self) -> _Written:
+        dice, prefix = self._dice, self._prefix()
+        table, item, _ = self._target(assigned=False)
+        columns, using, joined = list(item.columns), "", ""
+        if dice.chance(40):
+            other = source(self._site, self._builder, DEPTH - 1)
+            using = f" USING {other.sql}"
+            pairs = [(a, b) for a in item.columns for b in other.columns if a.kind == b.kind]
+            if pairs:
+                a, b = dice.pick(pairs)
+                joined = f"{a.sql} = {b.sql}"
+            columns += other.columns
+        scope = self._builder.scope(columns, (), DEPTH)
+        parts = [part for part in (joined, condition(dice, scope)) if part]
+        text = f"{prefix}DELETE FROM {table.name} AS target{using} WHERE {' AND '.join(parts)}"
+        return _Written(text, table.name, item.drives)
+
+    def _filter(self, scope: Scope) -> str:
+        return condition(self._dice, scope) if self._dice.chance(60) else ""
+
+    def _merge(self) -> _Written:
+        """The source has one row for each key, so that no row is changed twice."""
+        dice, goal = self._dice, self._schema.goal
+        keyed = [table for table in self._schema.tables if KEY in table.unique]
+        if keyed and dice.chance(50):
+            item = table_item(self._site, dice.pick(keyed), "s")
+            key = item.columns[0]
+            origin, columns, drives = item.sql, item.columns, item.drives
+        else:
+            query = self._one_row_per_key(self._builder.query(None, DEPTH - 1))
+            names = ", ".join(column.name for column in query.columns)
+            columns = [replace(column, sql=f"s.{column.name}") for column in query.columns]
+            origin, key, drives = f"({query.sql}) AS s({names})", columns[0], query.drives
+        source_scope = self._builder.scope(columns, (), 0)
+        targets = [Column(f"g.{name}", kind) for name, kind in goal.columns]
+        both = self._builder.scope([*targets, *columns], (), 0)
+        actions = []
+        if matched := dice.chance(75):
+            only = f" AND {condition(dice, both)}" if dice.chance(30) else ""
+            rest = goal.columns[1:]
+            change = "DELETE"
+            if rest and dice.chance(75):
+                name, kind = dice.pick(rest)
+                change = f"UPDATE SET {name} = {expression(dice, both, kind).sql}"
+            actions.append(f"WHEN MATCHED{only} THEN {change}")
+        if not matched or dice.chance(70):
+            values = ", ".join(expression(dice, source_scope, kind).sql for _, kind in goal.columns)
+            names = ", ".join(name for name, _ in goal.columns)
+            only = f" AND {condition(dice, source_scope)}" if dice.chance(20) else ""
+            actions.append(f"WHEN NOT MATCHED{only} THEN INSERT ({names}) VALUES ({values})")
+        text = f"MERGE INTO {GOAL} AS g USING {origin} ON g.{goal.columns[0][0]} = {key.sql} "
+        if matched:
+            drives = by_key(drives, [key.origins])
+        return _Written(text + " ".join(actions), GOAL, drives)
+
+
+def _insert_text(dice: Dice, target: str, query: Query) -> str:
+    """WITH stands in front of INSERT or inside it; both mean the same."""
+    body = query.body.replace("{into}", "")
+    if query.with_clause and dice.chance(50):
+        return f"{query.with_clause}INSERT INTO {target} {body}"
+    return f"INSERT INTO {target} {query.with_clause}{body}"
