@@ -3,6 +3,7 @@
 # make check   lint, types, layers, dead links
 # make format  mend what the linter can mend
 # make bench   the comparisons
+# make fuzz    random statements, split and not, compared; EXAMPLES=, SEED=, FUZZ=--all to go on
 # make kill    SIGKILL at 20 random moments, and the rows counted
 # make clean   remove what these commands made
 #
@@ -12,12 +13,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ROWS ?= 20000000
+EXAMPLES ?= 2000
 export PYTHONWARNINGS ?= ignore:XDG_RUNTIME_DIR is not set
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers links format bench kill clean
+.PHONY: help install demo test check lint types layers links format bench fuzz kill clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -82,6 +84,9 @@ links: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(STAMP)
+	$(BIN)/python tests/fuzz/fuzz.py --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED)) $(FUZZ)
 
 kill: $(STAMP)
 	$(BIN)/python bench/kill.py

@@ -6,9 +6,7 @@ example shrinks towards the plainest statement that still fails.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-from hypothesis import strategies as st
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import random
@@ -34,9 +32,9 @@ _TIMES = ("2001-01-01 00:00+00", "2001-01-31 23:59:59.999999+00", "2004-02-29 12
 
 
 class Draw(Protocol):
-    """What Hypothesis hands to a composite strategy."""
+    """Hypothesis' draw of one number, both bounds included."""
 
-    def __call__(self, strategy: st.SearchStrategy[Any]) -> Any: ...  # noqa: ANN401
+    def __call__(self, low: int, high: int) -> int: ...
 
 
 class Dice:
@@ -47,7 +45,7 @@ class Dice:
         self._names = 0
 
     def number(self, low: int, high: int) -> int:
-        return int(self._draw(st.integers(low, high)))
+        return self._draw(low, high)
 
     def chance(self, percent: int) -> bool:
         """True in about `percent` of 100 draws; shrinks to False."""

@@ -48,6 +48,8 @@ class Reads:
     relations: set[str] = field(default_factory=set)
     ctes: Counter[str] = field(default_factory=Counter)
     occurrences: int = 0
+    ordered: bool = False
+    """Whether a query below picks rows by their order, which only the generator knows is total."""
 
     def occurrence(self) -> int:
         self.occurrences += 1
@@ -98,8 +100,8 @@ def expectation(drives: Drives, reads: Reads, target: str | None) -> Expectation
     left = [drive for drive in drives if all(reads.ctes[name] == 1 for name in drive.via)]
     if not left:
         return "unsound"
-    if target in reads.relations:
-        return "unknown"  # needs one snapshot, and cannot be resumed
+    if target in reads.relations or reads.ordered:
+        return "unknown"  # the former needs one snapshot, and cannot be resumed
     sure = [drive for drive in left if drive.sure]
     if any(drive.keys is None for drive in sure):
         return "sound by rows"

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fuzz_dice import TYPES, literal
-from fuzz_drives import Column, Origins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fuzz_dice import Dice
+    from fuzz_drives import Column, Origins
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "int": (
@@ -32,7 +32,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "({bigint} % 1000)::int",
         "extract(month FROM {date})::int",
         "greatest({int}, {int})",
-        "({date} - {date}) % 7",
+        "(({date} - {date}) % 7)",
     ),
     "bigint": (
         "{int}::bigint",

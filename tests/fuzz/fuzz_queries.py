@@ -119,6 +119,7 @@ class Builder:
                 columns = left.columns
         body = f"({left.sql}) {word} ({right.sql})"
         if self._dice.chance(8):
+            self._site.reads.ordered = True
             body, drives = f"{body} {self._order(len(types), limited=True)}", ()
         return Query("", body, columns, drives)
 
@@ -155,7 +156,7 @@ class Builder:
             case "window":
                 made = self._windowed(scope, item, types)
             case other:
-                made = self._rows(scope, item, types, other)
+                made = self._rows(scope, item, types, other, top=top)
         tail = made.tail
         if not tail.startswith(" ORDER") and dice.chance(10 if top else 3):
             tail = f"{tail} {self._order(len(types), limited=False)}"
@@ -191,7 +192,9 @@ class Builder:
         where = f" WHERE {' AND '.join(parts)}" if parts else ""
         return where, replace(item, columns=columns)
 
-    def _rows(self, scope: Scope, item: Item, types: Sequence[str], shape: str) -> _Selected:
+    def _rows(
+        self, scope: Scope, item: Item, types: Sequence[str], shape: str, *, top: bool
+    ) -> _Selected:
         """Plain rows, DISTINCT, DISTINCT ON, LIMIT."""
         outputs = [expression(self._dice, scope, kind) for kind in types]
         origins = [output.origins for output in outputs]
@@ -199,8 +202,10 @@ class Builder:
             case "distinct":
                 return _Selected(outputs, by_key(item.drives, origins), "DISTINCT ")
             case "limit":
+                self._site.reads.ordered = True
                 return _Selected(outputs, (), "", f" {self._order(len(types), limited=True)}")
             case "distinct on":
+                self._site.reads.ordered = self._site.reads.ordered or not top
                 on = self._dice.number(1, len(types))
                 listed = ", ".join(str(number) for number in range(1, on + 1))
                 order = ", ".join(str(number) for number in range(1, len(types) + 1))
@@ -273,7 +278,7 @@ class Builder:
 
     def _windowed(self, scope: Scope, item: Item, types: Sequence[str]) -> _Selected:
         dice = self._dice
-        by = [column for column in dice.some(scope.own, 2)] if dice.chance(85) else []
+        by = dice.some(scope.own, 2) if dice.chance(85) else []
         outputs: list[Expression] = []
         windows = 0
         for kind in reversed(types):
@@ -293,16 +298,21 @@ class Builder:
     def _subquery(self, around: Scope, wanted: str, depth: int) -> str:
         """In an expression: a scalar subquery of the type `wanted`, or a condition."""
         dice = self._dice
-        outer = [*around.own, *around.outer]
+        outer = [column for column in (*around.own, *around.outer) if "." in column.sql]
         if wanted != "condition":
             shape = dice.pick(("aggregate", "first", "array"))
-            below = self.query([wanted], depth, outer, shape="aggregate" if shape == "aggregate" else "plain")
+            below = self.query(
+                [wanted], depth, outer, shape="aggregate" if shape == "aggregate" else "plain"
+            )
             if shape == "aggregate":
                 return f"({below.sql})"
             if shape == "array" and wanted == "int":
                 return f"cardinality(ARRAY({below.sql}))"
+            self._site.reads.ordered = True
             return f"(SELECT q.* FROM ({below.sql}) AS q ORDER BY 1 LIMIT 1)"
-        kind = dice.weighted({"EXISTS": 40, "IN": 20, "NOT IN": 10, "ANY": 10, "ALL": 10, "AGG": 10})
+        kind = dice.weighted(
+            {"EXISTS": 40, "IN": 20, "NOT IN": 10, "ANY": 10, "ALL": 10, "AGG": 10}
+        )
         if kind == "EXISTS":
             word = dice.pick(("", "NOT "))
             return f"{word}EXISTS ({self.query(None, depth, outer).sql})"

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fuzz_compare import Differential, MismatchError
-from fuzz_statements import examples
+from fuzz_statements import Examples
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(
             differential.tally.stopped = False
             on_mismatch(mismatch)
 
-    test = given(examples())(check)
+    test = given(Examples())(check)
     test = settings(
         max_examples=count,
         database=None,

@@ -103,10 +103,10 @@ def _fill(dice: Dice, name: str, columns: list[tuple[str, str]], setup: list[str
     salt = dice.number(0, 9999)
     wide = dice.pick((7000, 2600, 7000, 2600, 1500, 0))
     keys = list(range(1, 25))
-    random.Random(salt).shuffle(keys)
+    random.Random(salt).shuffle(keys)  # noqa: S311  # data
     rows = []
     for number in range(count):
-        chance = random.Random(salt * 100 + number)
+        chance = random.Random(salt * 100 + number)  # noqa: S311
         values = [
             str(keys[number]) if column == KEY else stored(chance, kind) for column, kind in columns
         ]

@@ -86,8 +86,7 @@ def table_item(site: Site, table: Table, alias: str | None = None) -> Item:
     drive = Drive(number, (table.base or table).indexed)
     alias = alias or site.dice.name("a")
     columns = [
-        Column(f"{alias}.{name}", kind, frozenset({(number, name)}))
-        for name, kind in table.columns
+        Column(f"{alias}.{name}", kind, frozenset({(number, name)})) for name, kind in table.columns
     ]
     drives: Drives = (drive,)
     if table.distinct:
@@ -141,9 +140,7 @@ def _listed(left: Item, right: Item) -> Item:
     return Item(f"{left.sql}, {right.sql}", columns, drives)
 
 
-def _joined(
-    site: Site, queries: Queries, left: Item, depth: int, outer: Sequence[Column]
-) -> Item:
+def _joined(site: Site, queries: Queries, left: Item, depth: int, outer: Sequence[Column]) -> Item:
     dice, left = site.dice, only_qualified(left)
     if depth > 0 and dice.chance(12):
         return _lateral(site, queries, left, depth, outer)
@@ -240,9 +237,7 @@ def _shared_names(left: Item, right: Item) -> list[str]:
     return [name for name in left.names if name in right.names and counts[name] == 2]
 
 
-def _lateral(
-    site: Site, queries: Queries, left: Item, depth: int, outer: Sequence[Column]
-) -> Item:
+def _lateral(site: Site, queries: Queries, left: Item, depth: int, outer: Sequence[Column]) -> Item:
     below = queries.query(None, depth - 1, [*left.columns, *outer])
     right = _aliased(site.dice, below)
     if site.dice.chance(40):
@@ -288,4 +283,3 @@ def _values(dice: Dice) -> Item:
     columns = [Column(f"{alias}.{n}", kind) for n, kind in zip(names, types, strict=True)]
     sql = f"(VALUES {', '.join(rows)}) AS {alias}({', '.join(names)})"
     return Item(sql, columns, (), tuple(names))
-

@@ -71,7 +71,8 @@ class Tally:
     def _lines(self) -> Iterator[str]:
         total = sum(self.outcomes.values())
         figures = ", ".join(f"{name} {count}" for name, count in self.outcomes.most_common())
-        yield f"examples {total}: {figures}; {self.runs} runs split, {self.divided} in several chunks"
+        yield f"examples {total}: {figures}"
+        yield f"runs split {self.runs}; examples in several chunks {self.divided}"
         for expected in (*SOUND, "unknown", "unsound"):
             yield _share(expected, self.accepted[expected, True], self.accepted[expected, False])
         split = sum(self.accepted[expected, True] for expected in SOUND)
