@@ -34,7 +34,7 @@ _TIMES = ("2001-01-01 00:00+00", "2001-01-31 23:59:59.999999+00", "2004-02-29 12
 class Draw(Protocol):
     """Hypothesis' draw of one number, both bounds included."""
 
-    def __call__(self, low: int, high: int) -> int: ...
+    def __call__(self, low: int, high: int, /) -> int: ...
 
 
 class Dice:

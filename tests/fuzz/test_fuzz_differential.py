@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from fuzz_compare import Differential, MismatchError, api
+from fuzz_compare import Differential, MismatchError
 from fuzz_run import EXAMPLES, SEED, run
 from fuzz_statements import Example
+
+from pgfan import api
 
 if TYPE_CHECKING:
     from pgfan.execute.outcome import RunResult
