@@ -5,6 +5,8 @@
 # make bench   the comparisons
 # make fuzz    random statements, split and not, compared; EXAMPLES=, SEED=, FUZZ=--all to go on
 # make kill    SIGKILL at 20 random moments, and the rows counted
+# make tpch    the TPC-H queries serial and split at scale 0.1, and their verdicts; SCALE=1 for more
+# make tpch-docs  write the verdicts into docs/tpch.md
 # make clean   remove what these commands made
 #
 # The first of them makes .venv. PYTHON=/path/to/python3 chooses the interpreter.
@@ -14,12 +16,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ROWS ?= 20000000
 EXAMPLES ?= 2000
+SCALE ?= 0.1
 export PYTHONWARNINGS ?= ignore:XDG_RUNTIME_DIR is not set
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers links format bench fuzz kill clean
+.PHONY: help install demo test check lint types layers links format bench fuzz kill tpch tpch-docs clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -91,9 +94,18 @@ fuzz: $(STAMP)
 kill: $(STAMP)
 	$(BIN)/python bench/kill.py
 
+tpch: $(STAMP)
+	PGFAN_TPCH_SCALE=$(SCALE) $(BIN)/python -m pytest tests/tpch $(PYTEST)
+	@PGFAN_TPCH_SCALE=$(SCALE) $(BIN)/python tests/tpch/table.py
+
+tpch-docs: $(STAMP)
+	@mkdir -p .tpch
+	$(BIN)/python tests/tpch/table.py --page > .tpch/page.md
+	@mv .tpch/page.md docs/tpch.md
+
 bench: $(STAMP)
 	@$(BIN)/python -m compileall -q src
 	$(BIN)/pgfan bench example
 
 clean:
-	rm -rf $(VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .demo .bench .tpch .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

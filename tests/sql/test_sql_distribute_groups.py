@@ -143,8 +143,10 @@ PATH_CASES = [
     ("SELECT s.x FROM (SELECT * FROM b, c) s GROUP BY s.x", "! group-by"),
     ("SELECT s.x FROM (SELECT x, x FROM b) s GROUP BY s.x", "! group-by"),
     (
-        "SELECT s.x FROM (SELECT x, max(y) AS y FROM b GROUP BY x) s JOIN c ON c.x = s.x "
-        "GROUP BY c.x, s.x",
+        (
+            "SELECT s.x FROM (SELECT x, max(y) AS y FROM b GROUP BY x) s JOIN c ON c.x = s.x "
+            "GROUP BY c.x, s.x"
+        ),
         "column x c, column x b",
     ),
     ("SELECT s.x FROM (SELECT c.x FROM b LEFT JOIN c ON b.x = c.x) s GROUP BY s.x", "! group-by"),
