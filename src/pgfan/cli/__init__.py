@@ -26,6 +26,7 @@ COMMANDS = {
     "resume": "Go on with an unfinished run.",
     "status": "List the runs in the journal.",
     "forget": "Drop journal rows of old runs, or the journal.",
+    "verify": "Run statements serially and split into scratch tables, and compare the rows.",
     "demo": "The pool script's example, end to end, on the packaged server.",
     "bench": "The reproducible comparisons of the README.",
 }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pgfan.execute.runner import Runner
     from pgfan.ports import Result
     from pgfan.report.lines import Display as Shown
+    from pgfan.verify import Verification
 
 
 @contextlib.contextmanager
@@ -88,7 +89,7 @@ def result_writer(display: Display, shown: Shown) -> Callable[[Sequence[Result]]
     return write
 
 
-def on_signals(runner: Runner) -> None:
+def on_signals(runner: Runner | Verification) -> None:
     """Ctrl-C stops the run: once drains, twice cancels. SIGTERM counts as Ctrl-C."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: runner.interrupt())
