@@ -101,6 +101,11 @@ SOUND = {
         "SELECT s.i, s.t FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY i, t) AS n "
         "FROM a) s WHERE s.n = 1"
     ),
+    "WITH": "WITH w AS (SELECT * FROM a) SELECT i, t FROM w",
+    "WITH that groups": (
+        "WITH w (z, n) AS (SELECT k, count(*) FROM a GROUP BY k), v AS (SELECT max(i) AS m FROM a) "
+        "SELECT w.z, w.n::text || v.m FROM w, v"
+    ),
     "from a subquery": "SELECT s.i, s.t FROM (SELECT i, t FROM a) s",
 }
 
@@ -121,7 +126,10 @@ UNSOUND = {
     "UNION ALL": ("SELECT i, t FROM a UNION ALL SELECT k, name FROM b", "set-operation"),
     "EXCEPT": ("SELECT k, NULL FROM a EXCEPT SELECT k, NULL FROM b", "set-operation"),
     "full join": ("SELECT a.i, b.name FROM a FULL JOIN b ON a.k = b.k", "no-driving-relation"),
-    "WITH": ("WITH w AS (SELECT * FROM a) SELECT i, t FROM w", "cte"),
+    "WITH read twice": (
+        "WITH w AS (SELECT * FROM a) SELECT w.i, w.t FROM w JOIN w AS z USING (i)",
+        "cte",
+    ),
     "FOR UPDATE": ("SELECT i, t FROM a FOR UPDATE", "locking"),
     "TABLESAMPLE": ("SELECT i, t FROM a TABLESAMPLE BERNOULLI (100)", "tablesample"),
     "VALUES": ("VALUES (1, 'x'), (2, 'y')", "not-insert-select"),

@@ -159,6 +159,34 @@ def test_groups(select: str, expected: str) -> None:
     assert in_words(verdict_of(f"INSERT INTO t {select}")) == expected
 
 
+WITH_CASES = [
+    ("WITH s AS (SELECT x FROM b) SELECT x FROM s", "ctid b"),
+    ("WITH s AS MATERIALIZED (SELECT x FROM b) SELECT x FROM s", "ctid b"),
+    ("WITH s (k) AS (SELECT x FROM b) SELECT s.k, count(*) FROM s GROUP BY s.k", "column x b"),
+    ("WITH s (k) AS (SELECT x FROM b) SELECT p FROM s z (p) GROUP BY p", "column x b"),
+    ("WITH s AS (SELECT x FROM b), r AS (SELECT x FROM s) SELECT x FROM r", "ctid b"),
+    ("WITH s AS (SELECT x FROM b), r AS (SELECT x FROM c) SELECT x FROM r", "ctid c"),
+    ("WITH s AS (SELECT x FROM b) SELECT c.x FROM c WHERE x IN (SELECT x FROM s)", "ctid c"),
+    ("WITH s AS (SELECT count(*) AS n FROM b) SELECT c.x FROM c, s", "ctid c"),
+    ("WITH s AS (SELECT count(*) AS n FROM b) SELECT n FROM s", "! aggregate"),
+    ("WITH s AS (SELECT random() AS r) SELECT c.x, r FROM c, s", "! volatile-subquery"),
+    # Read twice, recursive, writing, or with a name that may mean two things.
+    ("WITH s AS (SELECT x FROM b) SELECT s.x FROM s, s z", "! cte relation-unknown"),
+    ("WITH RECURSIVE s AS (SELECT 1 AS x) SELECT x FROM s", "! cte relation-unknown"),
+    ("WITH b AS (SELECT x FROM b) SELECT x FROM b", "! cte"),
+    ("WITH c AS (SELECT x FROM b), b AS (SELECT x FROM d) SELECT c.x FROM c, b", "! cte"),
+    (
+        "WITH s AS (SELECT x FROM (WITH r AS (TABLE b) TABLE r) z) SELECT x FROM s",
+        "! cte relation-unknown",
+    ),
+]
+
+
+@pytest.mark.parametrize(("select", "expected"), WITH_CASES, ids=[case[0] for case in WITH_CASES])
+def test_with(select: str, expected: str) -> None:
+    assert in_words(verdict_of(f"INSERT INTO t {select}")) == expected
+
+
 @pytest.mark.parametrize(("select", "expected"), PATH_CASES, ids=[case[0] for case in PATH_CASES])
 def test_subqueries_on_the_way_up(select: str, expected: str) -> None:
     assert in_words(verdict_of(f"INSERT INTO t {select}")) == expected
@@ -181,7 +209,7 @@ CHANGE_CASES = [
     ("DELETE FROM v", "! target-kind view"),
     ("DELETE FROM tree", "! target-references-itself"),
     ("DELETE FROM secret", "! row-security"),
-    ("WITH s AS (SELECT 1) DELETE FROM t", "! cte"),
+    ("WITH s AS (SELECT 1) DELETE FROM t", "ctid t"),
     ("UPDATE t SET x = x + 1", "column id t, column y t"),
     ("UPDATE t SET x = x + 1, y = 'a', id = 3", "! key-assigned"),
     ("UPDATE t SET x = b.x FROM b WHERE b.y = t.y", "column id t, column y t"),

@@ -83,7 +83,7 @@ ALL_AT_ONCE = (
 
 def test_every_reason_is_given_once() -> None:
     found = verdict_of(ALL_AT_ONCE)
-    assert in_words(found) == "! aggregate cte distinct limit on-conflict returning trigger view"
+    assert in_words(found) == "! aggregate distinct limit on-conflict returning trigger view"
     assert isinstance(found, Serial)
     assert len({reason.code for reason in found.reasons}) == len(found.reasons)
 

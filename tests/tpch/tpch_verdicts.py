@@ -86,9 +86,12 @@ def _driving(dsn: str, statement: str) -> str:
     assert plan is not None
     if plan.key == "series":
         return "generate_series"
-    found = RESTRICTED.search(plan.pieces[0])
-    assert found is not None, plan.pieces[0]
-    alias = found["alias"]
+    if plan.columns:
+        alias = plan.columns[0].split(".")[0].strip('"')
+    else:
+        found = RESTRICTED.search(plan.pieces[0])
+        assert found is not None, plan.pieces[0]
+        alias = found["alias"]
     relations = {
         ".".join(relation_name(node))
         for node in walk(parse(statement))

@@ -22,6 +22,7 @@ from pgfan.sql.access import references, relation_name
 from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.freeze import freeze_time
+from pgfan.sql.inline import inlined
 from pgfan.sql.reasons import Reason
 from pgfan.sql.rewrite import (
     RewriteError,
@@ -258,7 +259,7 @@ class Analyst:
     def _measure(
         self, statement: Statement, candidate: Candidate, facts: CatalogFacts, frozen_at: str
     ) -> MeasuredSeries | None:
-        frozen = copy_of(statement.tree)
+        frozen = copy_of(inlined(statement.tree))
         freeze_time(frozen, frozen_at, facts)
         return measure_series(self._session, series_call(frozen, candidate))
 

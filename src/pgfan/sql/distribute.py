@@ -20,6 +20,7 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.calls import call_objections
 from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series
 from pgfan.sql.constructs import construct_objection
+from pgfan.sql.inline import inlined
 from pgfan.sql.keys import KeyType, Level, carried_upwards, grouping_objections
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
@@ -71,11 +72,13 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     """The verdict for one statement; `facts` must cover what `access.references` names."""
     if facts.server_refuses_split:
         return Serial((Reason("server", facts.server_refuses_split),))
-    shape = shape_of(tree)
-    if shape is None:
+    if shape_of(tree) is None:
         return Serial((Reason("not-insert-select", "statements of this kind are not split"),))
     if is_deeper(tree, LEVELS_MAX):
         return Serial((Reason("deparse", "the statement is nested too deeply to be rewritten"),))
+    shape = shape_of(inlined(tree))
+    if shape is None:
+        raise AssertionError("WITH put in its place makes no other kind of statement")
     columns = TargetColumns()
     if shape.kind == "insert":
         columns = target_columns(shape.insert, shape.select, facts)

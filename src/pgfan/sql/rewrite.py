@@ -14,6 +14,7 @@ import postgast
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.freeze import freeze_time, looks_at_time
+from pgfan.sql.inline import inlined
 from pgfan.sql.keys import Level
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.parsing import parse
@@ -165,7 +166,7 @@ def same_tree(left: Message, right: Message) -> bool:
 
 
 def _prepared(tree: Message, split: Split, facts: CatalogFacts, frozen_at: str) -> Message:
-    copy = copy_of(tree)
+    copy = copy_of(inlined(tree))
     select = select_of(copy)
     if split.frozen_defaults:
         _write_out(copy, select, split, facts)
