@@ -69,13 +69,28 @@ def test_a_serialization_failure(dsn: str) -> None:
     script = "SET default_transaction_isolation = 'repeatable read'; UPDATE t SET n = n + 1"
     with watching(dsn) as watcher, psycopg.connect(dsn) as neighbour:
         neighbour.execute("UPDATE t SET n = 100 WHERE i = 5")
-        with client(dsn, script) as started:
+        with client(dsn, script, "--split", "never") as started:
             watcher.wait_for_lock_wait()
             neighbour.commit()
             ended = started.end()
     assert ended.code == 0, ended.said
     assert "could not serialize access" in ended.said
     assert query(dsn, "SELECT n, count(*) FROM t GROUP BY 1 ORDER BY 1") == [(1, 8), (101, 1)]
+
+
+def test_a_split_update_waits_for_a_neighbour(dsn: str) -> None:
+    """And changes the neighbour's version of the row, as one UPDATE does."""
+    execute(dsn, "CREATE TABLE t AS SELECT g AS i, 0 AS n FROM generate_series(1, 90) g")
+    with watching(dsn) as watcher, psycopg.connect(dsn) as neighbour:
+        neighbour.execute("UPDATE t SET n = 100 WHERE i = 5")
+        with client(dsn, "UPDATE t SET n = n + 1") as started:
+            watcher.wait_for_lock_wait()
+            neighbour.commit()
+            ended = started.end()
+    assert ended.code == 0, ended.said
+    assert ended.report is not None
+    assert ended.report["tasks"][0]["verdict"] == "split", ended.report
+    assert query(dsn, "SELECT n, count(*) FROM t GROUP BY 1 ORDER BY 1") == [(1, 89), (101, 1)]
 
 
 def test_a_serialization_failure_that_stays(dsn18: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
         unlogged=facts.relations[relation_name(shape.insert.relation)].persistence == "u",
         frozen_defaults=columns.frozen,
         rejected=rejected,
-        shared_snapshot=shape.kind != "insert",
+        shared_snapshot=shape.kind == "delete",
     )
 
 
