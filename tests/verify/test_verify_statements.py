@@ -220,6 +220,27 @@ def test_a_statement_that_fails(dsn18: str, sql: str, message: str) -> None:
 # A split that is wrong ---------------------------------------------------------------------------
 
 
+CHANGES = [
+    "UPDATE goal SET n = n + 1 WHERE i % 3 = 0",
+    "UPDATE goal z SET n = (SELECT count(*) FROM goal y WHERE y.k = z.k)",
+    "UPDATE goal SET n = src.i FROM src WHERE src.i = goal.i",
+    "DELETE FROM goal WHERE k = 3",
+    "DELETE FROM goal USING src WHERE src.i = goal.i AND src.t = 'x3'",
+    "INSERT INTO goal SELECT i + 100000, count(*) FROM src GROUP BY i",
+    "WITH w AS (SELECT DISTINCT i FROM src) INSERT INTO goal SELECT i + 100000 FROM w",
+]
+
+
+@pytest.mark.parametrize("sql", CHANGES)
+def test_changes_and_groups_that_are_split(dsn: str, sql: str) -> None:
+    make = "CREATE TABLE goal (i int PRIMARY KEY, k int, n bigint)"
+    fill = "INSERT INTO goal SELECT g, g % 50, 0 FROM generate_series(1, 2000) g"
+    execute(dsn, SOURCE, make, fill, "ANALYZE goal")
+    statement = verified(dsn, sql)
+    assert statement.state == "equal", statement
+    assert statement.chunks > 1
+
+
 def break_chunks(monkeypatch: pytest.MonkeyPatch, *, low: int, high: int, of: str) -> None:
     """Have the chunk that starts at 0 work on another range: `low` and `high` are added to it."""
     sound = SplitPlan.statement
