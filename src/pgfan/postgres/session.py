@@ -262,6 +262,10 @@ class PostgresSession:
         )
 
 
+SIGNALS_MS = 500
+"""A signal that comes between Python's last look and poll itself does not wake poll: look again."""
+
+
 def _next_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
     """The next result of what was sent, None after the last.
 
@@ -272,7 +276,7 @@ def _next_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
         waiting = select.poll()
         waiting.register(pgconn.socket, select.POLLIN)
         while pgconn.is_busy():
-            waiting.poll()
+            waiting.poll(SIGNALS_MS)
             pgconn.consume_input()
     return pgconn.get_result()
 
