@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -188,6 +189,19 @@ def test_a_crashed_server_recovers_at_the_next_start(made18: Path, way: str) -> 
         server.start()
         assert not server.reused
         assert ask(server, "SELECT answer FROM kept") == "42"
+
+
+def test_a_start_waits_for_the_orphans_of_a_crashed_server(made18: Path) -> None:
+    with EmbeddedServer(made18) as server:
+        find = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+        orphan = int(ask(server, find))
+        os.kill(orphan, signal.SIGSTOP)
+        crash(server)
+        later = threading.Timer(1.0, os.kill, (orphan, signal.SIGCONT))
+        later.start()
+        server.start()
+        assert not later.is_alive(), "the server started beside a process of the crashed one"
+        assert ask(server, "SELECT 1") == "1"
 
 
 @pytest.mark.parametrize("number", ["gone", "given out anew"])

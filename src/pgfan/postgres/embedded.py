@@ -30,6 +30,7 @@ from pgfan.postgres.embedded_postmaster import (
     discard_stale_lock,
     first_line,
     holder,
+    orphans_at_work,
 )
 from pgfan.postgres.embedded_process import (
     Account,
@@ -58,6 +59,9 @@ PORT = 5432
 INITDB_TIMEOUT_S = 300
 # Crash recovery reads at most max_wal_size (8 GB) of WAL.
 START_TIMEOUT_S = 300
+# What a backend in the midst of a query may need to see that its postmaster is dead. Later the
+# server itself is asked to start, and says what is in its way.
+ORPHANS_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 300
 # What another process may hold the lock for, with something to spare.
 LOCK_TIMEOUT_S = INITDB_TIMEOUT_S + START_TIMEOUT_S + 30
@@ -281,11 +285,17 @@ class EmbeddedServer:
 
     def _launch_or_adopt(self, account: Account) -> Postmaster:
         """The server's address once it takes connections."""
-        deadline = time.monotonic() + START_TIMEOUT_S
+        begin = time.monotonic()
+        deadline = begin + START_TIMEOUT_S
+        orphans_deadline = begin + ORPHANS_TIMEOUT_S
         self.reused = True
         while time.monotonic() < deadline:
             postmaster = self._running()
             if postmaster is None:
+                lock = self._folder.data / "postmaster.pid"
+                if orphans_at_work(lock) and time.monotonic() < orphans_deadline:
+                    time.sleep(POLL_S)
+                    continue
                 self.reused = False
                 self._launch(account)
             elif postmaster.status == "ready":

@@ -78,7 +78,7 @@ def discard_stale_lock(lock: Path, data: Path) -> None:
 
     PostgreSQL itself gets over a number that nobody has. One that was given out anew, to a process
     of the same user, it takes for a running server, and refuses to start. Nothing is removed while
-    the dead server's shared memory is attached: then backends of it are still at work.
+    the dead server's shared memory is attached (see `orphans_at_work`).
     """
     lines = _lines(lock)
     if not lines or not lines[0].lstrip("-").isdigit():
@@ -87,14 +87,18 @@ def discard_stale_lock(lock: Path, data: Path) -> None:
     stale = {Holder.UNRELATED}
     if lock.name == "postmaster.pid":
         stale.add(Holder.OTHER_SERVER)
-    if holder(pid, data) in stale and not _attached(lines):
+    if holder(pid, data) in stale and not orphans_at_work(lock):
         lock.unlink(missing_ok=True)
 
 
-def _attached(lines: list[str]) -> bool:
-    """Whether processes are attached to the shared memory that postmaster.pid names in line 7."""
+def orphans_at_work(lock: Path) -> bool:
+    """Whether processes are attached to the shared memory that postmaster.pid names in line 7.
+
+    The backends of a killed postmaster end by themselves, when they next look: until then
+    PostgreSQL refuses to start another.
+    """
     try:
-        identifier = lines[6].split()[1]
+        identifier = _lines(lock)[6].split()[1]
     except IndexError:
         return False
     # Columns: key, shmid, perms, size, cpid, lpid, nattch, ...
