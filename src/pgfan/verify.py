@@ -17,13 +17,14 @@ from pgfan import api
 from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
 from pgfan.execute.verdicts import OnlyThere, VerifiedStatement, VerifyResult
 from pgfan.plan.sqlstate import QUERY_CANCELED
-from pgfan.postgres.catalog import quoted
 from pgfan.postgres.comparison import Difference, columns_of, compare
 from pgfan.postgres.scratch import Scratch
 from pgfan.postgres.server import probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.trial import Trial, chunk_rows_for, estimate_rows, make_sides, prepare_trial
+from pgfan.quoting import qualified
 from pgfan.sql.program import Program, Source
+from pgfan.sql.render import RenderError
 from pgfan.sql.retarget import RetargetError, Written, written_by
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Verification:
 
         try:
             return verdict(**self._judge(number, item))
-        except RetargetError as error:
+        except RenderError as error:
             return verdict("not verified", notes=(str(error),))
         except DatabaseError as error:
             if self._asked and error.sqlstate == QUERY_CANCELED:
@@ -206,7 +207,7 @@ class Verification:
         difference = compare(self._scratch.session, serial, split, names)
         self._stop_if_asked()
         # In the session that has just read them: its locks would hold up any other.
-        self._scratch.session.execute(f"DROP TABLE {quoted(serial)}, {quoted(split)}")
+        self._scratch.session.execute(f"DROP TABLE {qualified(serial)}, {qualified(split)}")
         return {
             "state": "equal" if difference.is_none else "differs",
             "key": task.key,

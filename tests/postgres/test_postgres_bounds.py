@@ -9,8 +9,8 @@ import pytest
 
 from pgfan.errors import DatabaseError
 from pgfan.postgres.bounds import ColumnBounds, read_bounds
-from pgfan.postgres.quoting import identifier, literal
 from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

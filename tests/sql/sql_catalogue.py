@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pgfan.sql.candidates import Candidate
     from pgfan.sql.facts import Name, Volatility
+    from pgfan.sql.rewrite import Template
     from pgfan.sql.tree import Message
 
 FUNCTIONS: list[tuple[Volatility, str, bool, str]] = [
@@ -156,3 +157,9 @@ def candidate_in_words(candidate: Candidate) -> str:
     """Its key and alias; "column x b" is the column x of b."""
     key = f"column {candidate.column}" if candidate.key == "column" else candidate.key
     return " ".join([key, *candidate.alias])
+
+
+def fill(template: Template, low: str, high: str) -> str:
+    """A chunk's statement, from the SQL around its two bounds."""
+    before, between, after = template.pieces
+    return f"{before}'{low}'{between}'{high}'{after}"

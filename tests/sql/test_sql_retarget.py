@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sql_catalogue import tree_of
 
+from pgfan.sql.render import render
 from pgfan.sql.retarget import (
     Retarget,
     RetargetError,
@@ -13,7 +14,6 @@ from pgfan.sql.retarget import (
     query_of,
     retarget,
     sequence_texts,
-    to_sql,
     written_by,
 )
 
@@ -126,7 +126,7 @@ CASES = [
 
 @pytest.mark.parametrize(("sql", "expected"), CASES)
 def test_a_copy_is_written_and_read(sql: str, expected: str) -> None:
-    assert to_sql(retarget(tree_of(sql), CHANGE)).rstrip() == expected.rstrip()
+    assert render(retarget(tree_of(sql), CHANGE)).rstrip() == expected.rstrip()
 
 
 NEW_TABLES = [
@@ -144,19 +144,19 @@ NEW_TABLES = [
 @pytest.mark.parametrize(("sql", "expected"), NEW_TABLES)
 def test_a_new_table_is_made_elsewhere(sql: str, expected: str) -> None:
     change = Retarget(frozenset(), ("", ""), ("s", "copy"), {})
-    assert to_sql(retarget(tree_of(sql), change)).rstrip() == expected
+    assert render(retarget(tree_of(sql), change)).rstrip() == expected
 
 
 def test_names_are_quoted() -> None:
     change = Retarget(frozenset({('a"b',)}), ("S p", 'a"b'), ("Scratch", 'x"y'), {})
     changed = retarget(tree_of('UPDATE "a""b" SET x = "S p"."a""b"."select"'), change)
-    assert to_sql(changed) == 'UPDATE "Scratch"."x""y" "a""b" SET x = "a""b"."select"'
+    assert render(changed) == 'UPDATE "Scratch"."x""y" "a""b" SET x = "a""b"."select"'
 
 
 def test_the_statement_itself_is_left_alone() -> None:
     tree = tree_of("INSERT INTO t SELECT x FROM t")
     retarget(tree, CHANGE)
-    assert to_sql(tree) == "INSERT INTO t SELECT x FROM t"
+    assert render(tree) == "INSERT INTO t SELECT x FROM t"
 
 
 @pytest.mark.parametrize(
@@ -231,4 +231,4 @@ def test_a_new_table_and_a_lock_are_no_occurrences() -> None:
 def test_the_query_of_a_statement(sql: str, expected: str) -> None:
     query = query_of(tree_of(sql))
     assert query is not None
-    assert to_sql(query).strip().startswith(expected)
+    assert render(query).strip().startswith(expected)

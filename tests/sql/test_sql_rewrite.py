@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import postgast
 import pytest
-from sql_catalogue import catalogue, relation, split_of, tree_of
+from sql_catalogue import catalogue, fill, relation, split_of, tree_of
 
+from pgfan.plan.ranges import Range
+from pgfan.plan.task import Blocks, SplitPlan
 from pgfan.sql.freeze import freeze_time
+from pgfan.sql.render import RenderError, same_tree
 from pgfan.sql.rewrite import (
-    RewriteError,
     SeriesSpec,
     Template,
     restrict_blocks,
     restrict_series,
-    same_tree,
     series_call,
 )
 from pgfan.sql.tree import copy_of, deparse_statement, wrap
@@ -33,14 +34,14 @@ def blocks_sql(query: str, insert: str = "INSERT INTO t") -> str:
     sql = f"{insert} {query}"
     split = split_of(sql)
     (candidate, *_) = split.candidates
-    template = restrict_blocks(tree_of(sql), split, candidate, catalogue(), NOW)
-    return template.fill("(3,0)", "(7,0)").removeprefix(f"{insert} ")
+    template = restrict_blocks(split, candidate, catalogue(), NOW)
+    return fill(template, "(3,0)", "(7,0)").removeprefix(f"{insert} ")
 
 
 def series_template(sql: str, spec: SeriesSpec = INT4) -> Template:
     split = split_of(sql)
     candidate = next(one for one in split.candidates if one.key == "series")
-    return restrict_series(tree_of(sql), split, candidate, spec, catalogue(), NOW)
+    return restrict_series(split, candidate, spec, catalogue(), NOW)
 
 
 BLOCKS = [
@@ -137,7 +138,7 @@ SERIES = [
 
 @pytest.mark.parametrize(("sql", "spec", "expected"), SERIES)
 def test_a_series_is_restricted_to_its_bounds(sql: str, spec: SeriesSpec, expected: str) -> None:
-    assert _sql(series_template(sql, spec).fill("5", "7")) == _sql(expected)
+    assert _sql(fill(series_template(sql, spec), "5", "7")) == _sql(expected)
 
 
 def _sql(text: str) -> str:
@@ -149,7 +150,7 @@ def test_the_second_candidate_is_restricted_alone() -> None:
     sql = "INSERT INTO t SELECT 1 FROM generate_series(1, 3) a, generate_series(4, 6) b"
     split = split_of(sql)
     tree = tree_of(sql)
-    template = restrict_series(tree, split, split.candidates[1], INT4, catalogue(), NOW)
+    template = restrict_series(split, split.candidates[1], INT4, catalogue(), NOW)
     assert template.pieces[0].endswith("generate_series(1, 3) a, generate_series(")
     assert [c.ordinal for c in split.candidates] == [0, 1]
     assert series_call(tree, split.candidates[1]).args[0].a_const.ival.ival == 4
@@ -223,7 +224,7 @@ def test_the_time_is_frozen_in_every_clause(query: str, expected: str) -> None:
 
 @pytest.mark.parametrize("item", ["now()", "current_date AS d", "ROWS FROM (now())"])
 def test_a_time_in_from_cannot_be_written_as_a_constant(item: str) -> None:
-    with pytest.raises(RewriteError):
+    with pytest.raises(RenderError):
         blocks_sql(f"SELECT x FROM b, {item}")
 
 
@@ -232,7 +233,7 @@ def test_freezing_leaves_the_users_tree_alone() -> None:
     tree = tree_of(sql)
     before = copy_of(tree)
     split = split_of(sql)
-    restrict_blocks(tree, split, split.candidates[0], catalogue(), NOW)
+    restrict_blocks(split, split.candidates[0], catalogue(), NOW)
     assert tree == before
     freeze_time(tree, NOW, catalogue())
     assert tree != before
@@ -252,8 +253,8 @@ def test_defaults_that_look_at_the_time_are_written_out(statement: str, start: s
     facts = catalogue(t=columns)
     sql = f"{statement} FROM b"
     split = split_of(sql, facts)
-    template = restrict_blocks(tree_of(sql), split, split.candidates[0], facts, NOW)
-    assert _sql(template.fill("(3,0)", "(7,0)")) == _sql(
+    template = restrict_blocks(split, split.candidates[0], facts, NOW)
+    assert _sql(fill(template, "(3,0)", "(7,0)")) == _sql(
         f"{start}, {LITERAL} AS now, {LITERAL}::pg_catalog.date + 1 FROM b WHERE {CTID.format('b')}"
     )
 
@@ -263,8 +264,8 @@ def test_names_are_quoted_where_columns_are_written_out(name: str) -> None:
     facts = catalogue(t={name: None, "at": "now()"})
     sql = "INSERT INTO t SELECT x FROM b"
     split = split_of(sql, facts)
-    template = restrict_blocks(tree_of(sql), split, split.candidates[0], facts, NOW)
-    insert = tree_of(template.fill("(3,0)", "(7,0)"))
+    template = restrict_blocks(split, split.candidates[0], facts, NOW)
+    insert = tree_of(fill(template, "(3,0)", "(7,0)"))
     assert [column.res_target.name for column in insert.cols] == [name, "at"]
 
 
@@ -296,7 +297,7 @@ def test_the_text_of_a_default_is_not_mistaken_for_a_bound() -> None:
     facts = catalogue(t={"id": None, "z": "concat('$900001'::text, now())"})
     sql = "INSERT INTO t SELECT x FROM b"
     split = split_of(sql, facts)
-    template = restrict_blocks(tree_of(sql), split, split.candidates[0], facts, NOW)
+    template = restrict_blocks(split, split.candidates[0], facts, NOW)
     assert "'$900001'" in template.pieces[0]
     assert template.pieces[1].startswith("::pg_catalog.tid AND ")
 
@@ -305,10 +306,10 @@ def test_what_does_not_come_back_from_the_deparser_is_refused() -> None:
     sql = "INSERT INTO t SELECT x FROM b"
     split = split_of(sql)
     # A tree that no text gives: the deparser writes the name, the parser reads two.
-    tree = tree_of(sql)
-    tree.select_stmt.select_stmt.target_list[0].res_target.indirection.add().a_star.SetInParent()
-    with pytest.raises(RewriteError):
-        restrict_blocks(tree, split, split.candidates[0], catalogue(), NOW)
+    select = split.tree.select_stmt.select_stmt
+    select.target_list[0].res_target.indirection.add().a_star.SetInParent()
+    with pytest.raises(RenderError):
+        restrict_blocks(split, split.candidates[0], catalogue(), NOW)
 
 
 def test_trees_are_compared_without_their_places_in_the_text() -> None:
@@ -317,8 +318,9 @@ def test_trees_are_compared_without_their_places_in_the_text() -> None:
     assert not same_tree(tree_of("SELECT 1"), tree_of("SELECT 1.0"))
 
 
-def test_a_template_quotes_its_bounds() -> None:
-    assert Template(("a ", " b ", " c")).fill("(1,0)", "-7") == "a '(1,0)' b '-7' c"
+def test_a_plan_quotes_the_bounds_of_a_chunk() -> None:
+    plan = SplitPlan("ctid", "blocks", 9, ("a ", " b ", " c"), Blocks(), "t")
+    assert plan.statement(Range(1, 7)) == "a '(1,0)' b '(7,0)' c"
 
 
 def test_facts_of_the_catalogue_name_the_given_columns() -> None:

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from pgfan.bench.command import run_command
 from pgfan.bench.ways import PGFAN, PgfanTask
 from pgfan.errors import PgfanError
-from pgfan.postgres.quoting import identifier
+from pgfan.quoting import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.postgres.embedded import EmbeddedServer, ServerBinaries
-from pgfan.postgres.quoting import identifier, literal
 from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

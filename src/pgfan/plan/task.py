@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
 
+from pgfan.quoting import literal
+
 if TYPE_CHECKING:
     from pgfan.events import Unit
     from pgfan.plan.ranges import Range
@@ -105,8 +107,8 @@ class ColumnRanges:
 
     def condition(self, column: str, piece: Range) -> str:
         """SQL that is true for the rows of `piece`; `column` is SQL."""
-        low = quoted_value(self.values[piece.lo - 1]) if piece.lo else None
-        high = quoted_value(self.values[piece.hi - 1]) if piece.hi <= len(self.values) else None
+        low = literal(self.values[piece.lo - 1]) if piece.lo else None
+        high = literal(self.values[piece.hi - 1]) if piece.hi <= len(self.values) else None
         above = f"{column} OPERATOR(pg_catalog.>=) {low}"
         below = f"{column} OPERATOR(pg_catalog.<) {high}"
         if low is not None and high is not None:
@@ -205,11 +207,6 @@ def interval_text(microseconds: int) -> str:
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
     return f"{days} days +{hour:02}:{minute:02}:{second:02}.{fraction:06}"
-
-
-def quoted_value(text: str) -> str:
-    """A string constant; standard_conforming_strings is on in every session of pgfan's."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _split_from_json(value: dict[str, Any]) -> SplitPlan:

@@ -16,23 +16,23 @@ from pgfan.errors import DatabaseError
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
 from pgfan.postgres.bounds import ColumnBounds, read_bounds
-from pgfan.postgres.catalog import quoted, read_facts
+from pgfan.postgres.catalog import read_facts
 from pgfan.postgres.series import MeasuredSeries, measure_series
+from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
 from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.freeze import freeze_time
-from pgfan.sql.inline import inlined
 from pgfan.sql.reasons import Reason
+from pgfan.sql.render import RenderError
 from pgfan.sql.rewrite import (
-    RewriteError,
     Template,
     restrict_blocks,
     restrict_column,
     restrict_series,
     series_call,
 )
-from pgfan.sql.shape import shape_of
+from pgfan.sql.shape import may_be_split
 from pgfan.sql.tree import copy_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Analyst:
         if objection is not None:
             return _serial(objection)
         statement = item.first
-        if shape_of(statement.tree) is None:
+        if not may_be_split(statement.tree):
             return _serial(*_serial_reasons(distribute(statement.tree, CatalogFacts())))
         self._session.prepare(item.settings)
         names = references(statement.tree)
@@ -114,7 +114,7 @@ class Analyst:
             return _serial(*verdict.reasons, unlogged=_target_unlogged(statement, facts))
         try:
             return self._split(item, verdict, facts)
-        except RewriteError as error:
+        except RenderError as error:
             return _serial(Reason("deparse", str(error)), unlogged=verdict.unlogged)
 
     def _objection_by_request(self, item: ScriptItem) -> Reason | None:
@@ -135,14 +135,13 @@ class Analyst:
             why = f"EXPLAIN's cost is {estimate:.0f}: not worth more than one connection"
             return _serial(Reason("small", why), unlogged=split.unlogged)
         frozen_at = self._session.execute(_FROZEN_AT)[0].rows[0][0] or ""
-        chosen = self._choose(statement, split, facts, frozen_at)
+        chosen = self._choose(split, facts, frozen_at)
         if isinstance(chosen, Reason):
             return _serial(chosen, unlogged=split.unlogged)
-        template = _template(statement, split, chosen, facts, frozen_at)
+        template = _template(split, chosen, facts, frozen_at)
         target = facts.relations[relation_name(statement.tree.relation)]
-        target_name = quoted((target.schema, target.name))
+        target_name = qualified((target.schema, target.name))
         sources = _source_names(split, facts)
-        snapshot = self._snapshots.open(item.settings, target_name, sources)
         plan = partial(
             SplitPlan,
             pieces=template.pieces,
@@ -151,12 +150,12 @@ class Analyst:
             sources=sources,
             shared_snapshot=split.shared_snapshot,
         )
-        cut = self._cut(chosen, facts, plan)
         if self._options.split == "auto" and chosen.column is not None:
-            reason = self._too_dear(cut, estimate)
+            reason = self._too_dear(self._cut(chosen, facts, plan), estimate)
             if reason is not None:
-                self._snapshots.close()
                 return _serial(reason, unlogged=split.unlogged)
+        snapshot = self._snapshots.open(item.settings, target_name, sources)
+        cut = self._cut(chosen, facts, plan)
         return Analysis(TaskPlan("split", (), split.hazards, split.unlogged, cut), snapshot)
 
     def _cut(
@@ -185,15 +184,13 @@ class Analyst:
                 rows_per_unit=max(column.rows, 1.0) / total,
             )
         relation = facts.relations[chosen.candidate.relation or ()]
-        blocks = self._snapshots.blocks(quoted((relation.schema, relation.name)))
+        blocks = self._snapshots.blocks(qualified((relation.schema, relation.name)))
         per_unit = relation.rows / blocks if blocks and relation.rows > 0 else 100.0
         return plan(
             key="ctid", unit="blocks", total=blocks, bounds=Blocks(), rows_per_unit=per_unit
         )
 
-    def _choose(
-        self, statement: Statement, split: Split, facts: CatalogFacts, frozen_at: str
-    ) -> _Chosen | Reason:
+    def _choose(self, split: Split, facts: CatalogFacts, frozen_at: str) -> _Chosen | Reason:
         """The candidate with the most rows; a column only when there is nothing else."""
         best: tuple[float, _Chosen] | None = None
         for candidate in split.candidates:
@@ -201,7 +198,7 @@ class Analyst:
                 continue
             series = None
             if candidate.key == "series":
-                series = self._measure(statement, candidate, facts, frozen_at)
+                series = self._measure(split, candidate, facts, frozen_at)
                 if series is None:
                     continue
                 rows = float(series.count)
@@ -257,9 +254,9 @@ class Analyst:
         return Reason("too-dear", f"{why} query")
 
     def _measure(
-        self, statement: Statement, candidate: Candidate, facts: CatalogFacts, frozen_at: str
+        self, split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
     ) -> MeasuredSeries | None:
-        frozen = copy_of(inlined(statement.tree))
+        frozen = copy_of(split.tree)
         freeze_time(frozen, frozen_at, facts)
         return measure_series(self._session, series_call(frozen, candidate))
 
@@ -277,15 +274,13 @@ class Analyst:
         return float(plan["Total Cost"])
 
 
-def _template(
-    statement: Statement, split: Split, chosen: _Chosen, facts: CatalogFacts, frozen_at: str
-) -> Template:
-    tree, candidate = statement.tree, chosen.candidate
+def _template(split: Split, chosen: _Chosen, facts: CatalogFacts, frozen_at: str) -> Template:
+    candidate = chosen.candidate
     if chosen.column is not None:
-        return restrict_column(tree, split, candidate, facts, frozen_at)
+        return restrict_column(split, candidate, facts, frozen_at)
     if chosen.series is None:
-        return restrict_blocks(tree, split, candidate, facts, frozen_at)
-    return restrict_series(tree, split, candidate, chosen.series.spec, facts, frozen_at)
+        return restrict_blocks(split, candidate, facts, frozen_at)
+    return restrict_series(split, candidate, chosen.series.spec, facts, frozen_at)
 
 
 def _rows(candidate: Candidate, facts: CatalogFacts) -> float:
@@ -302,7 +297,7 @@ def _is_indexed(candidate: Candidate, facts: CatalogFacts) -> bool:
 def _source_names(split: Split, facts: CatalogFacts) -> tuple[str, ...]:
     """Quoted full names of the relations read."""
     relations = [facts.relations[name] for name in split.reads]
-    return tuple(sorted({quoted((relation.schema, relation.name)) for relation in relations}))
+    return tuple(sorted({qualified((relation.schema, relation.name)) for relation in relations}))
 
 
 def _serial(*reasons: Reason, unlogged: bool = False) -> Analysis:

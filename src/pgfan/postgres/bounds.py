@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError
 from pgfan.plan.bounds import KnownValue, choose_bounds
-from pgfan.postgres.quoting import identifier, literal
+from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from pgfan.postgres.quoting import array, identifier, literal
+from pgfan.quoting import array, literal, qualified
 from pgfan.sql.access import References, expression_references
 from pgfan.sql.facts import CatalogFacts, ColumnFacts, FunctionFacts, RelationFacts
 
@@ -153,15 +153,10 @@ def read_facts(
     )
 
 
-def quoted(name: Name) -> str:
-    """A possibly qualified name as SQL."""
-    return ".".join(identifier(part) for part in name)
-
-
 def _relations(session: Session, wanted: list[Name]) -> dict[Name, RelationFacts]:
     if not wanted:
         return {}
-    names = array([quoted(name) for name in wanted])
+    names = array([qualified(name) for name in wanted])
     rows = session.execute(RELATIONS.replace("{names}", names))[-1].rows
     found = {int(row[0] or 0): json.loads(row[1] or "{}") for row in rows}
     return {

@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
-from pgfan.postgres.catalog import quoted
-from pgfan.postgres.quoting import identifier, literal
+from pgfan.quoting import identifier, literal, qualified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +66,7 @@ class Difference:
 
 def columns_of(session: PostgresSession, table: tuple[str, str]) -> list[tuple[str, str]]:
     """Names and types."""
-    rows = session.execute(COLUMNS.replace("{name}", literal(quoted(table))))[0].rows
+    rows = session.execute(COLUMNS.replace("{name}", literal(qualified(table))))[0].rows
     return [(name or "", kind or "") for name, kind in rows]
 
 
@@ -84,8 +83,8 @@ def compare(
         return Difference(columns=f"({words[0]}) and ({words[1]})")
     row = ", ".join(f"t.{identifier(column)}" for column in columns)
     query = (
-        DIFFERENCES.replace("{left}", quoted(left))
-        .replace("{right}", quoted(right))
+        DIFFERENCES.replace("{left}", qualified(left))
+        .replace("{right}", qualified(right))
         .replace("{shown}", str(SHOWN_MAX))
         .replace("{chars}", str(ROW_CHARS_MAX))
         .replace("{row}", f'ROW({row})::pg_catalog.text COLLATE pg_catalog."C"')

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pgfan.errors import ConnectionLostError, InternalError, ResumeRefusedError
 from pgfan.ports import ChunksLost, PreparedTask
-from pgfan.postgres.quoting import literal
 from pgfan.postgres.records import ChunkTotals
 from pgfan.postgres.snapshot import refuse_if_changed
+from pgfan.quoting import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

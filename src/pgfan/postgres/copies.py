@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, LiteralString
 import postgast
 from postgast import pg_query_pb2 as pb
 
-from pgfan.postgres.catalog import quoted
-from pgfan.postgres.quoting import identifier, literal
+from pgfan.quoting import identifier, literal, qualified
 from pgfan.sql.freeze import freeze_time
 from pgfan.sql.parsing import NestedTooDeepError
 from pgfan.sql.repeatable import TargetColumn
@@ -61,7 +60,7 @@ class TargetTable:
     @property
     def name(self) -> str:
         """Its full name, quoted."""
-        return quoted((self.facts.schema, self.facts.name))
+        return qualified((self.facts.schema, self.facts.name))
 
 
 def read_target(session: PostgresSession, facts: RelationFacts) -> TargetTable:
@@ -86,7 +85,7 @@ def make_copy(
     plain = facts.kind == "r" and not facts.has_children
     small = plain and facts.size_bytes < SPREAD_BYTES_MAX
     session.execute(
-        f"CREATE {'UNLOGGED ' if facts.persistence == 'u' else ''}TABLE {quoted(copy)} "
+        f"CREATE {'UNLOGGED ' if facts.persistence == 'u' else ''}TABLE {qualified(copy)} "
         f"(LIKE {target.name} INCLUDING ALL){' WITH (fillfactor = 10)' if small else ''}"
     )
     for column in target.columns:
@@ -95,7 +94,7 @@ def make_copy(
         elif column.default is not None and not column.generated:
             default = _default_of_copy(column.default, sequences, times)
             session.execute(
-                f"ALTER TABLE {quoted(copy)} ALTER COLUMN {identifier(column.name)} "
+                f"ALTER TABLE {qualified(copy)} ALTER COLUMN {identifier(column.name)} "
                 f"SET DEFAULT {default}"
             )
 
@@ -114,12 +113,13 @@ def copy_rows(
     source = target.name if descendants else f"ONLY {target.name}"
     names = ", ".join(stored)
     fills = "; ".join(
-        f"INSERT INTO {quoted(copy)} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {source}"
+        f"INSERT INTO {qualified(copy)} ({names}) OVERRIDING SYSTEM VALUE "
+        f"SELECT {names} FROM {source}"
         for copy in copies
     )
     session.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ; {fills}; COMMIT")
     for copy in copies:
-        session.execute(f"ANALYZE {quoted(copy)}")
+        session.execute(f"ANALYZE {qualified(copy)}")
 
 
 def clone_sequences(
@@ -128,7 +128,7 @@ def clone_sequences(
     """A sequence like each that `texts` name, at the same value; the text that names it instead."""
     clones = {}
     for number, text in enumerate(sorted(texts), 1):
-        made = quoted((schema, f"{prefix}_{number}"))
+        made = qualified((schema, f"{prefix}_{number}"))
         rows = session.execute(SEQUENCE.replace("{name}", literal(text)))[0].rows
         if not rows:
             raise RetargetError(f"nextval('{text}') does not name a sequence")
@@ -166,7 +166,7 @@ def _go_on(
     find = "SELECT pg_catalog.pg_get_serial_sequence({}, {})"
     theirs, ours = (
         session.execute(find.format(literal(name), literal(column)))[0].rows[0][0]
-        for name in (target.name, quoted(copy))
+        for name in (target.name, qualified(copy))
     )
     if theirs is None or ours is None:
         return

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from pgfan.errors import DatabaseError, InternalError, PgfanError, UsageError
 from pgfan.plan.ranges import Range
 from pgfan.plan.sqlstate import UNIQUE_VIOLATION
-from pgfan.postgres.quoting import array, identifier, literal
 from pgfan.postgres.records import (
     ChunkTotals,
     RunRecord,
@@ -23,6 +22,7 @@ from pgfan.postgres.records import (
     run_record,
     task_record,
 )
+from pgfan.quoting import array, identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, LiteralString
 from pgfan.errors import DatabaseError, PgfanError
 from pgfan.plan.sqlstate import LOCK_NOT_AVAILABLE
 from pgfan.postgres.fence import lock_key
-from pgfan.postgres.quoting import identifier, literal
 from pgfan.postgres.session import PostgresSession
+from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

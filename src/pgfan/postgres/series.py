@@ -19,7 +19,7 @@ from pgfan.plan.task import (
     TimeSeries,
     number_count,
 )
-from pgfan.postgres.quoting import literal
+from pgfan.quoting import literal
 from pgfan.sql.rewrite import SeriesSpec
 from pgfan.sql.tree import deparse_expression
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from pgfan.errors import PgfanError, ResumeRefusedError
-from pgfan.postgres.quoting import array, literal
 from pgfan.postgres.session import PostgresSession
+from pgfan.quoting import array, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgfan.postgres import copies
-from pgfan.postgres.catalog import quoted, read_facts
+from pgfan.postgres.catalog import read_facts
+from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
 from pgfan.sql.freeze import freeze_time
+from pgfan.sql.render import render
 from pgfan.sql.repeatable import Unrepeatable, unrepeatable
 from pgfan.sql.retarget import (
     Retarget,
@@ -23,7 +25,6 @@ from pgfan.sql.retarget import (
     query_of,
     retarget,
     sequence_texts,
-    to_sql,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Trial:
         return tuple(
             sorted(
                 {
-                    quoted((relation.schema, relation.name))
+                    qualified((relation.schema, relation.name))
                     for relation in relations
                     if relation.kind in {"r", "p"}
                     and relation.oid != own
@@ -85,7 +86,7 @@ def prepare_trial(session: PostgresSession, item: ScriptItem, written: Written) 
     tree = item.first.tree
     facts = read_facts(session, references(tree), None)
     query = query_of(tree)
-    given = len(session.describe(to_sql(query))) if query is not None else 0
+    given = len(session.describe(render(query))) if query is not None else 0
     if written.effect == "create":
         found = unrepeatable(tree, (), given, facts)
         return Trial(item, written, facts, None, frozenset(), found, False, True)
@@ -122,7 +123,7 @@ def make_sides(
             copies.make_copy(session, target, copy, sequences, (frozen_at, trial.facts))
         changed = retarget(tree, Retarget(trial.names, full, copy, sequences))
         freeze_time(changed, frozen_at, trial.facts)
-        sides.append((copy, to_sql(changed)))
+        sides.append((copy, render(changed)))
     if target is not None and trial.with_rows:
         both = tuple(copy for copy, _ in sides)
         copies.copy_rows(session, target, both, descendants=trial.descendants)

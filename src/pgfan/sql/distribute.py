@@ -24,7 +24,8 @@ from pgfan.sql.inline import inlined
 from pgfan.sql.keys import KeyType, Level, carried_upwards, grouping_objections
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
-from pgfan.sql.shape import Shape, shape_of
+from pgfan.sql.render import LEVELS_MAX
+from pgfan.sql.shape import Shape, may_be_split, shape_of
 from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns, target_objections
 from pgfan.sql.tree import Message, inner, kind_of, walk
 
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
 class Split:
     """The statement may be split on any one of `candidates`.
 
-    `reads` are the relations whose rows it reads: they need one snapshot for all chunks.
-    `frozen_defaults` are columns whose default looks at the transaction's time. `rejected` are
-    the candidates that are not sound, each with the reasons.
+    `tree` is the statement as it is rewritten, WITH put in its place. `reads` are the relations
+    whose rows it reads: they need one snapshot for all chunks. `frozen_defaults` are columns whose
+    default looks at the transaction's time. `rejected` are the candidates that are not sound, each
+    with the reasons.
     """
 
+    tree: Message
     candidates: tuple[Candidate, ...]
     reads: tuple[Name, ...]
     hazards: tuple[Hazard, ...]
@@ -63,8 +66,6 @@ class Serial:
 
 Verdict: TypeAlias = Split | Serial
 
-LEVELS_MAX = 1000
-"""libpg_query's deparser overflows an 8 MB stack at about 20,000 levels."""
 _EXISTS_SUBLINK = 1
 
 
@@ -72,7 +73,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     """The verdict for one statement; `facts` must cover what `access.references` names."""
     if facts.server_refuses_split:
         return Serial((Reason("server", facts.server_refuses_split),))
-    if shape_of(tree) is None:
+    if not may_be_split(tree):
         return Serial((Reason("not-insert-select", "statements of this kind are not split"),))
     if is_deeper(tree, LEVELS_MAX):
         return Serial((Reason("deparse", "the statement is nested too deeply to be rewritten"),))
@@ -93,6 +94,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
             reasons += min(rejected.values(), key=len)
         return Serial(_unique(reasons), rejected)
     return Split(
+        tree=shape.tree,
         candidates=found,
         reads=_reads(shape),
         hazards=_hazards(shape, columns.defaults),

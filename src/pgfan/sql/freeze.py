@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql import functions
-from pgfan.sql.tree import Message, inner, kind_of, parse_expression
+from pgfan.sql.tree import Message, inner, kind_of, parse_expression, slots
 
 if TYPE_CHECKING:
     from pgfan.sql.facts import CatalogFacts
@@ -35,21 +35,12 @@ def freeze_time(tree: Message, frozen_at: str, facts: CatalogFacts) -> None:
 
     `frozen_at` is a timestamptz as text with its offset ("2024-02-29 12:00:00.5+00").
     """
-    stack = [tree]
-    while stack:
-        message = stack.pop()
-        if kind_of(message) == "ResTarget":
-            _keep_name(message, facts)
-        for descriptor, value in list(message.ListFields()):
-            if descriptor.type != descriptor.TYPE_MESSAGE:
-                continue
-            for child in (value,) if hasattr(value, "DESCRIPTOR") else value:
-                if child.DESCRIPTOR.name == "Node":
-                    replacement = _frozen(inner(child), frozen_at, facts)
-                    if replacement is not None:
-                        child.CopyFrom(replacement)
-                        continue
-                stack.append(inner(child))
+    for node in slots(tree):
+        if kind_of(inner(node)) == "ResTarget":
+            _keep_name(inner(node), facts)
+        replacement = _frozen(inner(node), frozen_at, facts)
+        if replacement is not None:
+            node.CopyFrom(replacement)
 
 
 def looks_at_time(node: Message, facts: CatalogFacts) -> bool:

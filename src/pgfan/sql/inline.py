@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
 
-from pgfan.sql.tree import Message, copy_of, inner, kind_of, walk, wrap
+from pgfan.sql.tree import Message, copy_of, inner, kind_of, slots, walk, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,18 +61,11 @@ def _holder(tree: Message) -> Message | None:
 
 def _readers(message: Message, name: str) -> Iterator[Message]:
     """The Nodes that hold an unqualified RangeVar of this name."""
-    stack = [message]
-    while stack:
-        current = stack.pop()
-        for descriptor, value in current.ListFields():
-            if descriptor.type != descriptor.TYPE_MESSAGE:
-                continue
-            for child in (value,) if hasattr(value, "DESCRIPTOR") else value:
-                if child.DESCRIPTOR.name == "Node" and child.WhichOneof("node") == "range_var":
-                    relation = child.range_var
-                    if relation.relname == name and not relation.schemaname:
-                        yield child
-                stack.append(child)
+    for node in slots(message):
+        if node.WhichOneof("node") == "range_var":
+            relation = node.range_var
+            if relation.relname == name and not relation.schemaname:
+                yield node
 
 
 def _as_subquery(relation: Message, query: Message) -> Message:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgfan.sql.access import relation_name
-from pgfan.sql.tree import Message, children, inner, kind_of, walk
+from pgfan.sql.tree import Message, children, fields, inner, kind_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +57,9 @@ def placed_nodes(insert: Message, path: Sequence[Message]) -> Iterator[Placed]:
     """Every node of `insert`; parents first. `path`: the SELECTs around the driving relation."""
     top = path[0]
     stack = [
-        Placed(node, top, "other") for field, node in _fields(insert) if field != "select_stmt"
+        Placed(inner(node), top, "other")
+        for field, node in fields(insert)
+        if field != "select_stmt"
     ]
     stack.append(Placed(top, top, "other"))
     while stack:
@@ -68,8 +70,8 @@ def placed_nodes(insert: Message, path: Sequence[Message]) -> Iterator[Placed]:
             stack.extend(Placed(child, around, place) for child in children(found.node))
         elif any(found.node is one for one in path):
             stack.extend(
-                Placed(node, found.node, _PLACES.get(field, "other"))
-                for field, node in _fields(found.node)
+                Placed(inner(node), found.node, _PLACES.get(field, "other"))
+                for field, node in fields(found.node)
             )
         else:
             stack.extend(Placed(child, found.node, "below") for child in children(found.node))
@@ -124,14 +126,6 @@ def is_column(reference: Message, items: list[Message], facts: CatalogFacts) -> 
 def is_from_item(node: Message) -> bool:
     """Whether the node is something that FROM lists: a relation, a subquery, a function, a join."""
     return kind_of(node).startswith("Range") or kind_of(node) in {"JoinExpr", "JsonTable"}
-
-
-def _fields(message: Message) -> Iterator[tuple[str, Message]]:
-    """The messages directly below, each with the name of its field."""
-    for descriptor, value in message.ListFields():
-        if descriptor.type == descriptor.TYPE_MESSAGE:
-            for child in (value,) if hasattr(value, "DESCRIPTOR") else value:
-                yield descriptor.name, inner(child)
 
 
 def _is_own_column(reference: Message, select: Message, facts: CatalogFacts) -> bool:

@@ -11,34 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import postgast
-
 from pgfan.sql.access import relation_name
-from pgfan.sql.distribute import LEVELS_MAX
-from pgfan.sql.parsing import is_deeper, parse
-from pgfan.sql.rewrite import same_tree
-from pgfan.sql.tree import Message, copy_of, deparse_statement, inner, kind_of, names, walk, wrap
+from pgfan.sql.render import RenderError
+from pgfan.sql.tree import Message, copy_of, fields, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pgfan.sql.facts import Name
 
-FIELDS = {
-    "InsertStmt": "insert_stmt",
-    "UpdateStmt": "update_stmt",
-    "DeleteStmt": "delete_stmt",
-    "MergeStmt": "merge_stmt",
-    "CreateTableAsStmt": "create_table_as_stmt",
-    "SelectStmt": "select_stmt",
-}
 _CHANGING = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 _OBJECT_TABLE = "OBJECT_TABLE"
 
 Effect: TypeAlias = Literal["insert", "update", "delete", "merge", "create"]
 
 
-class RetargetError(Exception):
+class RetargetError(RenderError):
     """The statement cannot be made to write a copy and mean the same."""
 
 
@@ -94,15 +82,14 @@ def occurrences(tree: Message) -> Iterator[Message]:
             if node.schemaname or node.relname not in hidden:
                 yield node
             continue
-        fields = node.DESCRIPTOR.fields_by_name
-        if "with_clause" in fields and node.HasField("with_clause"):
+        if "with_clause" in node.DESCRIPTOR.fields_by_name and node.HasField("with_clause"):
             queries, hidden = _with_queries(node.with_clause, hidden)
             stack.extend(queries)
-        for name, child in _children(node):
+        for name, child in fields(node):
             if name == "relation" and kind_of(node) in _CHANGING:
-                yield child  # a target is never a WITH query
+                yield inner(child)  # a target is never a WITH query
             elif name not in {"with_clause", "locked_rels", "into", "into_clause"}:
-                stack.append((child, hidden))
+                stack.append((inner(child), hidden))
 
 
 def retarget(tree: Message, change: Retarget) -> Message:
@@ -145,21 +132,6 @@ def replace_sequences(tree: Message, sequences: Mapping[str, str]) -> None:
         constant = _constant(call)
         if constant is not None:
             constant.sval.sval = sequences.get(constant.sval.sval, constant.sval.sval)
-
-
-def to_sql(tree: Message) -> str:
-    """The statement as text that parses to the very same tree; RetargetError when it does not."""
-    if is_deeper(tree, LEVELS_MAX):
-        raise RetargetError("the statement is nested too deeply to be rewritten")
-    node = wrap(FIELDS[kind_of(tree)], tree)
-    try:
-        text = deparse_statement(node)
-        again = parse(text)
-    except postgast.PgQueryError as error:
-        raise RetargetError(f"the rewritten statement is not SQL: {error.message}") from error
-    if len(again.stmts) != 1 or not same_tree(again.stmts[0].stmt, node):
-        raise RetargetError("libpg_query does not give the rewritten statement back unchanged")
-    return text
 
 
 def query_of(tree: Message) -> Message | None:
@@ -236,13 +208,6 @@ def _with_queries(
         queries.append((inner(cte.ctequery), every if clause.recursive else hidden))
         hidden |= {cte.ctename}
     return queries, every
-
-
-def _children(message: Message) -> Iterator[tuple[str, Message]]:
-    for descriptor, value in message.ListFields():
-        if descriptor.type == descriptor.TYPE_MESSAGE:
-            for child in (value,) if hasattr(value, "DESCRIPTOR") else value:
-                yield descriptor.name, inner(child)
 
 
 def _refuse_namesakes(places: list[Message], change: Retarget) -> None:

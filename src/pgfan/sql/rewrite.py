@@ -10,20 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import postgast
 from postgast import pg_query_pb2 as pb
 
+from pgfan.quoting import qualified
 from pgfan.sql.freeze import freeze_time, looks_at_time
-from pgfan.sql.inline import inlined
 from pgfan.sql.keys import Level
 from pgfan.sql.levels import placed_nodes
-from pgfan.sql.parsing import parse
+from pgfan.sql.render import RenderError, render
 from pgfan.sql.shape import filtered
 from pgfan.sql.sources import from_items, select_of
 from pgfan.sql.tree import (
     Message,
     copy_of,
-    deparse_statement,
     inner,
     kind_of,
     names,
@@ -37,20 +35,8 @@ if TYPE_CHECKING:
     from pgfan.sql.distribute import Split
     from pgfan.sql.facts import CatalogFacts
 
-_LOCATIONS = frozenset(
-    {
-        "list_end",
-        "list_start",
-        "location",
-        "rexpr_list_end",
-        "rexpr_list_start",
-        "stmt_len",
-        "stmt_location",
-    }
-)
 
-
-class RewriteError(Exception):
+class RewriteError(RenderError):
     """The rewritten statement does not survive deparsing and parsing; it must run serially."""
 
 
@@ -60,13 +46,6 @@ class Template:
 
     pieces: tuple[str, ...]
     columns: tuple[str, ...] = ()
-
-    def fill(self, *holes: str) -> str:
-        """The statement with bounds, whose text holds no quote, or with conditions."""
-        text = self.pieces[0]
-        for hole, following in zip(holes, self.pieces[1:], strict=True):
-            text += (hole if self.columns else f"'{hole}'") + following
-        return text
 
 
 @dataclass(frozen=True)
@@ -80,7 +59,6 @@ class SeriesSpec:
 
 
 def restrict_series(
-    tree: Message,
     split: Split,
     candidate: Candidate,
     spec: SeriesSpec,
@@ -88,7 +66,7 @@ def restrict_series(
     frozen_at: str,
 ) -> Template:
     """The statement with its generate_series bounds as the holes, both inclusive."""
-    copy = _prepared(tree, split, facts, frozen_at)
+    copy = _prepared(split, facts, frozen_at)
     call = series_call(copy, candidate)
     low, high = _markers(copy, 2)
     bounds = [parse_expression(_series_bound(marker, spec)) for marker in (low, high)]
@@ -98,12 +76,12 @@ def restrict_series(
 
 
 def restrict_blocks(
-    tree: Message, split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
+    split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
 ) -> Template:
     """The statement with `ctid >= LOW AND ctid < HIGH` on the driving heap."""
-    copy = _prepared(tree, split, facts, frozen_at)
+    copy = _prepared(split, facts, frozen_at)
     low, high = _markers(copy, 2)
-    column = _column(*candidate.alias, "ctid")
+    column = qualified((*candidate.alias, "ctid"))
     condition = parse_expression(
         f"{column} OPERATOR(pg_catalog.>=) {low}::pg_catalog.tid"
         f" AND {column} OPERATOR(pg_catalog.<) {high}::pg_catalog.tid"
@@ -113,16 +91,16 @@ def restrict_blocks(
 
 
 def restrict_column(
-    tree: Message, split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
+    split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
 ) -> Template:
     """The statement with a condition on the key, and on each column that a join equates to it.
 
     PostgreSQL does not derive ranges over an equi-join: without the others, every chunk would read
     the joined relations from their first row.
     """
-    copy = _prepared(tree, split, facts, frozen_at)
+    copy = _prepared(split, facts, frozen_at)
     holder = filtered(copy, candidate.path)
-    columns = [_column(*candidate.alias, candidate.column or "")]
+    columns = [qualified((*candidate.alias, candidate.column or ""))]
     if kind_of(holder) == "SelectStmt":
         columns += _equated(holder, candidate, facts)
     markers = _markers(copy, len(columns))
@@ -139,7 +117,7 @@ def _equated(select: Message, candidate: Candidate, facts: CatalogFacts) -> list
     carried = level.carrying([(candidate.ordinal, candidate.column or "")], key)
     aliases = [item.alias for item in level.items]
     return [
-        _column(*level.items[ordinal].alias, name)
+        qualified((*level.items[ordinal].alias, name))
         for ordinal, name in sorted(carried)
         if ordinal != candidate.ordinal and aliases.count(aliases[ordinal]) == 1
     ]
@@ -160,13 +138,8 @@ def series_call(tree: Message, candidate: Candidate) -> Message:
     )
 
 
-def same_tree(left: Message, right: Message) -> bool:
-    """Whether two trees differ in nothing but locations."""
-    return bool(_without_locations(left) == _without_locations(right))
-
-
-def _prepared(tree: Message, split: Split, facts: CatalogFacts, frozen_at: str) -> Message:
-    copy = copy_of(inlined(tree))
+def _prepared(split: Split, facts: CatalogFacts, frozen_at: str) -> Message:
+    copy = copy_of(split.tree)
     select = select_of(copy)
     if split.frozen_defaults:
         _write_out(copy, select, split, facts)
@@ -227,22 +200,8 @@ def _markers(tree: Message, count: int) -> tuple[str, ...]:
     return tuple(f"${number + more}" for more in range(count))
 
 
-_NODE_FIELDS = {
-    "InsertStmt": "insert_stmt",
-    "UpdateStmt": "update_stmt",
-    "DeleteStmt": "delete_stmt",
-}
-
-
 def _template(tree: Message, *markers: str, columns: tuple[str, ...] = ()) -> Template:
-    statement = wrap(_NODE_FIELDS[kind_of(tree)], tree)
-    try:
-        text = deparse_statement(statement)
-        again = parse(text)
-    except postgast.PgQueryError as error:
-        raise RewriteError(f"the rewritten statement is not SQL: {error.message}") from error
-    if len(again.stmts) != 1 or not same_tree(again.stmts[0].stmt, statement):
-        raise RewriteError("libpg_query does not give the rewritten statement back unchanged")
+    text = render(tree)
     if any(text.count(marker) != 1 for marker in markers):
         raise RewriteError("a bound has no single place in the rewritten statement")
     pieces: list[str] = []
@@ -252,24 +211,3 @@ def _template(tree: Message, *markers: str, columns: tuple[str, ...] = ()) -> Te
     if not all(pieces):
         raise RewriteError("the bounds change places in the rewritten statement")
     return Template((*pieces, text), columns)
-
-
-def _without_locations(message: Message) -> Message:
-    copy = copy_of(message)
-    stack = [copy]
-    while stack:
-        current = stack.pop()
-        for descriptor, value in current.ListFields():
-            if descriptor.type == descriptor.TYPE_MESSAGE:
-                stack.extend((value,) if hasattr(value, "DESCRIPTOR") else value)
-            elif descriptor.name in _LOCATIONS:
-                current.ClearField(descriptor.name)
-    return copy
-
-
-def _column(*names_: str) -> str:
-    return ".".join(_quoted(name) for name in names_)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -37,6 +37,14 @@ class Shape:
     assigned: frozenset[str] = frozenset()
 
 
+def may_be_split(tree: Message) -> bool:
+    """Whether `shape_of` has an answer."""
+    kind = kind_of(tree)
+    return kind in {"UpdateStmt", "DeleteStmt"} or (
+        kind == "InsertStmt" and select_of(tree) is not None
+    )
+
+
 def shape_of(tree: Message) -> Shape | None:
     """None for every statement that is not split."""
     match kind_of(tree):

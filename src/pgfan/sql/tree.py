@@ -33,13 +33,17 @@ def kind_of(message: Message) -> str:
     return str(message.DESCRIPTOR.name)
 
 
+def fields(message: Message) -> Iterator[tuple[str, Message]]:
+    """The messages directly below as they are wrapped, each with the name of its field."""
+    for descriptor, value in message.ListFields():
+        if descriptor.type == descriptor.TYPE_MESSAGE:
+            for child in (value,) if hasattr(value, "DESCRIPTOR") else value:
+                yield descriptor.name, child
+
+
 def children(message: Message) -> Iterator[Message]:
     """The messages directly below, in the order of the tree, without their Node wrappers."""
-    for descriptor, value in message.ListFields():
-        if descriptor.type != descriptor.TYPE_MESSAGE:
-            continue
-        for child in value if _is_repeated(value) else (value,):
-            yield inner(child)
+    return (inner(child) for _, child in fields(message))
 
 
 def walk(message: Message) -> Iterator[Message]:
@@ -49,6 +53,16 @@ def walk(message: Message) -> Iterator[Message]:
         current = stack.pop()
         yield current
         stack.extend(reversed(list(children(current))))
+
+
+def slots(message: Message) -> Iterator[Message]:
+    """Every Node below, parents first: put another message into it, and the walk goes on there."""
+    stack = [message]
+    while stack:
+        current = stack.pop()
+        if kind_of(current) == "Node":
+            yield current
+        stack.extend(child for _, child in fields(current))
 
 
 def names(parts: Message) -> tuple[str, ...]:
@@ -82,10 +96,6 @@ def deparse_statement(statement: Message) -> str:
     raw = result.stmts.add()
     raw.stmt.CopyFrom(statement)
     return str(postgast.deparse(result))
-
-
-def _is_repeated(value: object) -> bool:
-    return not hasattr(value, "DESCRIPTOR")
 
 
 def deparse_expression(node: Message) -> str:

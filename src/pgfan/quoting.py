@@ -6,6 +6,11 @@ that a literal needs, and an E'' literal is never written.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 def literal(value: str | float | None) -> str:
     """A literal of no particular type; numbers are quoted too."""
@@ -22,6 +27,11 @@ def identifier(name: str) -> str:
     if "\0" in name:
         raise ValueError("PostgreSQL names hold no NUL")
     return '"' + name.replace('"', '""') + '"'
+
+
+def qualified(names: Iterable[str]) -> str:
+    """A possibly qualified name: quoted identifiers with dots between them."""
+    return ".".join(identifier(name) for name in names)
 
 
 def array(values: list[str]) -> str:
