@@ -174,4 +174,4 @@ def _locked(run: RunRecord) -> RunLockedError:
 
 def _new_id() -> str:
     """Sorts by time, is short enough to type, and is unique without asking anybody."""
-    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(2)
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(4)
