@@ -210,7 +210,7 @@ class Verification:
         self._scratch.session.execute(f"DROP TABLE {qualified(serial)}, {qualified(split)}")
         return {
             "state": "equal" if difference.is_none else "differs",
-            "key": task.key,
+            "key": task.key or task.verdict,
             "chunks": task.chunks,
             "rows_serial": rows_serial,
             "rows_split": task.rows,
@@ -258,11 +258,11 @@ class Verification:
         return notes
 
     def _refusal(self, item: ScriptItem, task: TaskOutcome) -> dict[str, Any] | None:
-        """The verdict on a statement that is not split; None for one that is.
+        """The verdict on a statement that runs as it is; None for one that does not.
 
         Raises DatabaseError for a statement that could not run on one connection either.
         """
-        if task.verdict == "split":
+        if task.verdict != "serial":
             return None
         if IMPOSSIBLE & {code for code, _ in task.reasons}:
             self._work.prepare(item.settings)

@@ -118,7 +118,9 @@ def _headline(statement: VerifiedStatement) -> str:
         line += f", {_rows(statement.rows_serial)}"
     elif statement.state == "differs":
         line += f", {_rows(statement.rows_serial)} serial, {_rows(statement.rows_split)} split"
-    if statement.key is not None:
+    if statement.key == "native":
+        line += ", by the server's own parallel plan"
+    elif statement.key is not None:
         chunks = "1 chunk" if statement.chunks == 1 else f"{statement.chunks} chunks"
         line += f", {chunks} by {statement.key}"
     return line

@@ -23,6 +23,7 @@ CRASH_SHUTDOWN = "57P02"
 HEAVY_KINDS = frozenset({"insert", "update", "delete", "merge", "create table as"})
 QUIET_REASONS = frozenset({"small", "values"})
 """Nobody expects these to be split."""
+NATIVELY = "by the server's own parallel plan, not split"
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,8 @@ class RunAccount:
         """Why a statement that writes many rows is not split; what a split may change."""
         for code, text in plan.reasons:
             heavy = label.kind in HEAVY_KINDS and code not in QUIET_REASONS
-            told = f"{label.source} on one connection: {text} ({code})"
+            how = NATIVELY if plan.verdict == "native" else "on one connection"
+            told = f"{label.source} {how}: {text} ({code})"
             self.say("info" if heavy else "debug", told)
         for hazard in plan.hazards:
             if hazard not in self._hazards_told:

@@ -34,8 +34,8 @@ class OnlyThere:
 class VerifiedStatement:
     """One statement. Rows are what each run's statements touched; None where they did not run.
 
-    `reasons` are (code, message) pairs, for "one connection"; `left_out` maps a column that was
-    not compared to what feeds it.
+    `key` is "native" for a parallel plan of the server's own. `reasons` are (code, message) pairs,
+    for "one connection"; `left_out` maps a column that was not compared to what feeds it.
     """
 
     id: str

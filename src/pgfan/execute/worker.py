@@ -144,6 +144,8 @@ class _Batch:
                 self._reports.append(before.report)
             _relocate(error, closing + opening, body)
             failed = max(0, error.completed - self._opening_length)
+            if task.plan.statements:  # the user's text has no such place
+                failed, error.statement_offset = 0, None
             seconds = self._clock.now_s() - began_s
             self._reports.append(self._refused(piece, error, failed, seconds))
             # A duplicate is done, and the batch could go on; it is too rare to be worth it.
@@ -161,7 +163,8 @@ class _Batch:
         self, piece: Range, results: list[Result], statements: int, seconds: float
     ) -> _Worked:
         task, journal = self._task, self._journal
-        answers = tuple(results[len(results) - statements :])
+        shown = 1 if task.plan.verdict == "native" else statements
+        answers = tuple(results[len(results) - shown :])
         rows = answers[0].row_count if len(answers) == 1 else None
         report = ChunkDoneReport(rows, seconds, answers, self._notices())
         closing = "COMMIT;"

@@ -167,6 +167,8 @@ class TaskPlan:
     hazards: tuple[str, ...] = ()
     unlogged: bool = False
     split: SplitPlan | None = None
+    statements: tuple[str, ...] = ()
+    """What a native task runs in place of its statement, in one transaction; the last counts."""
 
     @property
     def total(self) -> int:
@@ -187,6 +189,7 @@ class TaskPlan:
             hazards=tuple(value["hazards"]),
             unlogged=value["unlogged"],
             split=_split_from_json(split) if split else None,
+            statements=tuple(value.get("statements", ())),
         )
 
 

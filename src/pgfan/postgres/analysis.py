@@ -8,7 +8,7 @@ left to the statement itself, run on one connection, to report.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ from pgfan.plan.ranges import Range
 from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
 from pgfan.postgres.bounds import ColumnBounds, read_bounds
 from pgfan.postgres.catalog import read_facts
+from pgfan.postgres.native import native_statements
 from pgfan.postgres.series import MeasuredSeries, measure_series
 from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
@@ -72,6 +73,11 @@ class Analysis:
     plan: TaskPlan
     snapshot: Snapshot | None = None
 
+    @property
+    def is_small(self) -> bool:
+        """Whether it is over before anything could make it faster."""
+        return any(code == "small" for code, _ in self.plan.reasons)
+
 
 @dataclass(frozen=True)
 class _Chosen:
@@ -104,14 +110,27 @@ class Analyst:
         if not may_be_split(statement.tree):
             return _serial(*_serial_reasons(distribute(statement.tree, CatalogFacts())))
         self._session.prepare(item.settings)
-        names = references(statement.tree)
-        facts = read_facts(self._session, names, self._refuses)
-        verdict = distribute(statement.tree, facts)
+        facts = read_facts(self._session, references(statement.tree), self._refuses)
+        found = self._judged(item, facts)
+        if found.plan.verdict == "split" or found.is_small or item.seeded or self._refuses:
+            return found
+        statements = native_statements(self._session, statement.text, statement.tree, facts)
+        if statements is None:
+            return found
+        return Analysis(replace(found.plan, verdict="native", statements=statements))
+
+    def _judged(self, item: ScriptItem, facts: CatalogFacts) -> Analysis:
+        statement = item.first
+        unlogged = _target_unlogged(statement, facts)
+        if self._options.atomic:
+            why = "--atomic: a split statement is not atomic while it runs"
+            return _serial(Reason("atomic", why), unlogged=unlogged)
         if item.seeded and any(name[-1].startswith("random") for name in facts.functions):
             seeded = Reason("function-volatile", "random() was seeded: one session must draw all")
-            return _serial(seeded, unlogged=_target_unlogged(statement, facts))
+            return _serial(seeded, unlogged=unlogged)
+        verdict = distribute(statement.tree, facts)
         if isinstance(verdict, Serial):
-            return _serial(*verdict.reasons, unlogged=_target_unlogged(statement, facts))
+            return _serial(*verdict.reasons, unlogged=unlogged)
         try:
             return self._split(item, verdict, facts)
         except RenderError as error:
@@ -122,8 +141,6 @@ class Analyst:
             return Reason("transaction-block", "a transaction block is one transaction")
         if self._options.split == "never":
             return Reason("asked-serial", "--split never")
-        if self._options.atomic:
-            return Reason("atomic", "--atomic: a split statement is not atomic while it runs")
         return None
 
     def _split(self, item: ScriptItem, split: Split, facts: CatalogFacts) -> Analysis:

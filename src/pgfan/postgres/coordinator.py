@@ -218,7 +218,7 @@ class PostgresCoordinator:
     ) -> PreparedTask:
         item = self._items[number]
         totals = totals or ChunkTotals((), 0, 0.0)
-        texts = [statement.text for statement in item.statements]
+        texts = plan.statements or tuple(statement.text for statement in item.statements)
         begin = "BEGIN;"
         if plan.split is not None:
             begin = _begin(plan, snapshot)
@@ -228,7 +228,7 @@ class PostgresCoordinator:
             key=key,
             plan=plan,
             begin=begin,
-            statements=tuple(texts[1:-1] if item.is_block else texts),
+            statements=texts[1:-1] if item.is_block else texts,
             settings=item.settings + (NO_FLUSH if plan.split and self._journal else ()),
             done=totals.done,
             rows_done=totals.rows,
