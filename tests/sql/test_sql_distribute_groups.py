@@ -14,7 +14,11 @@ GROUP_CASES = [
     # The key is among the grouping columns.
     ("SELECT x, count(*) FROM b GROUP BY x", "column x b"),
     ("SELECT x, y, count(*) FROM b GROUP BY x, y", "column x b, column y b"),
-    ("SELECT x, y, count(*) FROM b GROUP BY (x, y)", "! group-by"),
+    ("SELECT x, y, count(*) FROM b GROUP BY (x, y)", "column x b, column y b"),
+    ("SELECT count(*) FROM b GROUP BY ROW (x, y)", "column x b, column y b"),
+    ("SELECT y, count(*) FROM b GROUP BY (1, x + 1)", "column y b"),
+    ("SELECT count(*) FROM b GROUP BY ROW (1, x)", "column x b"),
+    ("SELECT y AS z, count(*) FROM b GROUP BY ROW (z)", "! group-by"),
     ("SELECT x AS k, count(*) FROM b GROUP BY k", "column x b"),
     ("SELECT y AS x, count(*) FROM b GROUP BY x, y", "column x b, column y b"),
     ("SELECT x, count(*) FROM b GROUP BY 1", "column x b"),
@@ -35,12 +39,58 @@ GROUP_CASES = [
     ("SELECT lower(y), count(*) FROM b GROUP BY lower(y)", "! group-by"),
     ("SELECT count(*) FROM b GROUP BY ()", "! group-by"),
     ("SELECT x, count(*) FROM b GROUP BY ROLLUP (x)", "! group-by"),
-    ("SELECT x, y, count(*) FROM b GROUP BY GROUPING SETS ((x), (x, y))", "! group-by"),
+    ("SELECT x, y, count(*) FROM b GROUP BY CUBE (x, y)", "! group-by"),
+    ("SELECT x, y, count(*) FROM b GROUP BY GROUPING SETS ((x), (y))", "! group-by"),
+    ("SELECT x, y, count(*) FROM b GROUP BY GROUPING SETS ((x, y), ())", "! group-by"),
+    ("SELECT x, y, count(*) FROM b GROUP BY GROUPING SETS (x, ROLLUP (x, y))", "! group-by"),
     ("SELECT count(*) FROM b", "! aggregate"),
     ("SELECT count(*) FROM b HAVING count(*) > 1", "! aggregate"),
     ("SELECT (SELECT count(b.x)) FROM b", "! aggregate"),
-    ("SELECT g, count(*) FROM generate_series(1, 10) g GROUP BY g", "! group-by"),
     ("SELECT b.ctid, count(*) FROM b GROUP BY b.ctid", "! group-by"),
+    # Grouping sets that all have the key; ROLLUP and CUBE have an empty one among theirs.
+    ("SELECT x, y, count(*) FROM b GROUP BY GROUPING SETS ((x), (x, y))", "column x b"),
+    ("SELECT x, y, n FROM b GROUP BY GROUPING SETS ((x, y), (x, n))", "column x b"),
+    ("SELECT x, y, grouping(y) FROM b GROUP BY x, ROLLUP (y, n)", "column x b"),
+    ("SELECT x, y FROM b GROUP BY GROUPING SETS ((x), (x, y)), ROLLUP (n)", "column x b"),
+    ("SELECT x, y FROM b GROUP BY GROUPING SETS (GROUPING SETS (x), (x, y))", "column x b"),
+    (
+        "SELECT b.x FROM b JOIN c ON b.x = c.x GROUP BY GROUPING SETS ((b.x, c.x), (c.x))",
+        "column x b, column x c",
+    ),
+    # A column that a set lacks is NULL there: it no longer carries the key upwards.
+    (
+        (
+            "SELECT s.p FROM (SELECT b.x AS p, c.x AS q FROM b JOIN c ON b.x = c.x "
+            "GROUP BY GROUPING SETS ((b.x, c.x), (c.x))) s GROUP BY s.p"
+        ),
+        "! group-by",
+    ),
+    (
+        (
+            "SELECT s.q FROM (SELECT b.x AS p, c.x AS q FROM b JOIN c ON b.x = c.x "
+            "GROUP BY GROUPING SETS ((b.x, c.x), (c.x))) s GROUP BY s.q"
+        ),
+        "column x b, column x c",
+    ),
+    (
+        "SELECT DISTINCT b.x FROM b JOIN c ON b.x = c.x GROUP BY GROUPING SETS ((b.x, c.x), (c.x))",
+        "! distinct group-by",
+    ),
+    (
+        (
+            "SELECT sum(1) OVER (PARTITION BY b.x) FROM b JOIN c ON b.x = c.x "
+            "GROUP BY GROUPING SETS ((b.x, c.x), (c.x))"
+        ),
+        "! group-by window",
+    ),
+    # The values of a series are all different.
+    ("SELECT g, count(*) FROM generate_series(1, 10) g GROUP BY g", "series g"),
+    ("SELECT g, count(*) FROM generate_series(1, 10) g, b GROUP BY g", "series g"),
+    ("SELECT DISTINCT g, y FROM generate_series(1, 10) g, b", "series g, column y b"),
+    ("SELECT DISTINCT g + 1 FROM generate_series(1, 10) g", "! distinct"),
+    ("SELECT count(*) FROM generate_series(1, 10) AS g (v) GROUP BY v", "series g"),
+    ("SELECT s.v FROM (SELECT v FROM generate_series(1, 9) v) s GROUP BY s.v", "series v"),
+    ("SELECT DISTINCT generate_series(1, 10)", "! distinct"),
     # Through joins.
     (
         "SELECT b.x, count(*) FROM b JOIN c ON b.x = c.x GROUP BY b.x",
@@ -102,6 +152,8 @@ GROUP_CASES = [
         "column x b",
     ),
     ("SELECT sum(x) OVER (PARTITION BY x), sum(x) OVER (PARTITION BY y) FROM b", "! window"),
+    ("SELECT sum(x) OVER (PARTITION BY (x, y)) FROM b", "column x b, column y b"),
+    ("SELECT sum(x) OVER (PARTITION BY (x + 1, lower(y))) FROM b", "! window"),
     ("SELECT sum(x) OVER (PARTITION BY x + 1) FROM b", "! window"),
     ("SELECT row_number() OVER () FROM b", "! window"),
     ("SELECT row_number() OVER (ORDER BY x) FROM b", "! window"),

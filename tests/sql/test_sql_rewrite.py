@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import postgast
@@ -16,6 +17,7 @@ from pgfan.sql.rewrite import (
     SeriesSpec,
     Template,
     restrict_blocks,
+    restrict_column,
     restrict_series,
     series_call,
 )
@@ -331,3 +333,68 @@ def test_facts_of_the_catalogue_name_the_given_columns() -> None:
     assert deparse_statement(wrap("insert_stmt", tree_of("INSERT INTO t SELECT 1"))) == (
         "INSERT INTO t SELECT 1"
     )
+
+
+COLUMN_CASES = [
+    ("SELECT x FROM b GROUP BY x", "SELECT x FROM b WHERE <b.x> GROUP BY x"),
+    (
+        "SELECT x FROM b WHERE y > 1 OR n > 1 GROUP BY x",
+        "SELECT x FROM b WHERE (y > 1 OR n > 1) AND <b.x> GROUP BY x",
+    ),
+    (
+        "SELECT b.x FROM b JOIN c ON b.x = c.x GROUP BY b.x",
+        "SELECT b.x FROM b JOIN c ON b.x = c.x WHERE <b.x> AND <c.x> GROUP BY b.x",
+    ),
+    # In ON, a row of b without a match is kept as it is.
+    (
+        "SELECT b.x FROM b LEFT JOIN c ON b.x = c.x GROUP BY b.x",
+        "SELECT b.x FROM b LEFT JOIN c ON b.x = c.x AND <c.x> WHERE <b.x> GROUP BY b.x",
+    ),
+    (
+        "SELECT b.x FROM c RIGHT JOIN b ON c.x = b.x OR c.y = b.y GROUP BY b.x",
+        "SELECT b.x FROM c RIGHT JOIN b ON c.x = b.x OR c.y = b.y WHERE <b.x> GROUP BY b.x",
+    ),
+    (
+        "SELECT b.x FROM c RIGHT JOIN b ON c.x = b.x AND c.y = b.y GROUP BY b.x",
+        (
+            "SELECT b.x FROM c RIGHT JOIN b ON c.x = b.x AND c.y = b.y AND <c.x> WHERE <b.x> "
+            "GROUP BY b.x"
+        ),
+    ),
+    (
+        "SELECT b.x FROM b JOIN d ON b.x = d.z LEFT JOIN c ON d.z = c.x GROUP BY b.x",
+        (
+            "SELECT b.x FROM b JOIN d ON b.x = d.z LEFT JOIN c ON d.z = c.x AND <c.x> "
+            "WHERE <b.x> AND <d.z> GROUP BY b.x"
+        ),
+    ),
+    (
+        "SELECT b.x FROM b LEFT JOIN (c JOIN d ON c.x = d.z) ON b.x = d.z GROUP BY b.x",
+        (
+            "SELECT b.x FROM b LEFT JOIN (c JOIN d ON c.x = d.z) ON b.x = d.z AND <d.z> "
+            "WHERE <b.x> GROUP BY b.x"
+        ),
+    ),
+    # Another type, a second reader of one name, an expression: read whole.
+    (
+        "SELECT b.x FROM b LEFT JOIN c ON b.x = c.y::int GROUP BY b.x",
+        "SELECT b.x FROM b LEFT JOIN c ON b.x = c.y::int WHERE <b.x> GROUP BY b.x",
+    ),
+    (
+        "SELECT x FROM b LEFT JOIN c USING (x) GROUP BY b.x",
+        "SELECT x FROM b LEFT JOIN c USING (x) WHERE <b.x> GROUP BY b.x",
+    ),
+]
+
+
+@pytest.mark.parametrize(("query", "expected"), COLUMN_CASES, ids=[q for q, _ in COLUMN_CASES])
+def test_a_range_goes_to_every_column_that_joins_equate(query: str, expected: str) -> None:
+    split = split_of(f"INSERT INTO t {query}")
+    candidate = next(one for one in split.candidates if (one.alias, one.column) == (("b",), "x"))
+    template = restrict_column(split, candidate, catalogue(), NOW)
+    holes = [f"{column} IN (1)" for column in template.columns]
+    text = "".join(
+        part for pair in zip(template.pieces, [*holes, ""], strict=True) for part in pair
+    )
+    written = re.sub(r"<(.)\.(.)>", r'"\1"."\2" IN (1)', expected)
+    assert _sql(text) == _sql(f"INSERT INTO t {written}")

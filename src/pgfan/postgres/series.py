@@ -103,6 +103,8 @@ def _times(
     start_us, stop_us, months, days, rest_us = (int(value or 0) for value in row)
     spec = SeriesSpec(type_name, _step_literal(months, days, rest_us), by_interval=True)
     if months or (days and type_name == "timestamptz"):
+        if min(months, days, rest_us) < 0 < max(months, days, rest_us):
+            return None  # a month less 30 days: not every element is later than the one before
         return _calendar(session, series, spec)
     step_us = days * US_PER_DAY + rest_us
     count = number_count(str(start_us), str(stop_us), str(step_us))

@@ -20,8 +20,9 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.calls import call_objections
 from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series
 from pgfan.sql.constructs import construct_objection
+from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.inline import inlined
-from pgfan.sql.keys import KeyType, Level, carried_upwards, grouping_objections
+from pgfan.sql.keys import Column, KeyType, Level
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
@@ -162,12 +163,15 @@ def _objections_to_key(
     facts: CatalogFacts,
 ) -> Iterator[Reason]:
     """Why rows of several ranges of this very key may belong together."""
-    carried = frozenset[tuple[int, str]]()
+    carried, key = frozenset[Column](), KeyType("", "")
+    if candidate.key == "series":
+        value = levels[-1].only_column(candidate.ordinal)
+        carried = frozenset({value}) if value is not None else carried
     if candidate.column is not None:
         if shape.kind == "update" and candidate.column in shape.assigned:
             yield Reason("key-assigned", f"the statement changes {candidate.column}")
         column = (candidate.ordinal, candidate.column)
-        key = levels[-1].key_type(column) or KeyType("", "")
+        key = levels[-1].key_type(column) or key
         carried = levels[-1].carrying([column], key)
     ordinals = (*occurrence.path, candidate.ordinal)
     for depth in reversed(range(len(levels))):

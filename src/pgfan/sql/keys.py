@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.sql.access import relation_name
-from pgfan.sql.reasons import Reason
-from pgfan.sql.sources import JOIN_INNER, FromItem, from_items
-from pgfan.sql.tree import Message, children, inner, kind_of, names
+from pgfan.sql.sources import JOIN_INNER, JOIN_LEFT, JOIN_RIGHT, from_items
+from pgfan.sql.tree import Message, inner, kind_of, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,6 +58,11 @@ class Level:
             return None
         facts = relation.columns[names_.index(name)]
         return KeyType(facts.type, facts.collation)
+
+    def only_column(self, ordinal: int) -> Column | None:
+        """The column of an item that has one, such as a series."""
+        known = self._names[ordinal]
+        return (ordinal, known[0]) if known is not None and len(known) == 1 else None
 
     def resolve(self, node: Message) -> Column | None:
         """The column that a reference means; None when that is not sure."""
@@ -108,7 +112,7 @@ class Level:
         found: list[tuple[str, bool]] = []
         for entry in self.select.target_list:
             value = inner(entry.res_target.val)
-            if _is_star(value):
+            if is_star(value):
                 expanded = self._star(value, carried)
                 if expanded is None:
                     return None
@@ -141,17 +145,36 @@ class Level:
             if join.jointype == JOIN_INNER:
                 conditions += _conjuncts(join.quals)
                 yield from self._using(join)
-        if self._facts.operators.get(("=",)):
-            return
         for condition in conditions:
-            if kind_of(condition) != "A_Expr" or condition.kind != _AEXPR_OP:
+            pair = self._equated(condition)
+            if pair is not None and self._preserved(*pair):
+                yield pair
+
+    def _equated(self, condition: Message) -> tuple[Column, Column] | None:
+        """The columns that a condition of the form a = b equates."""
+        if kind_of(condition) != "A_Expr" or condition.kind != _AEXPR_OP:
+            return None
+        is_equality = names(condition.name) in {("=",), ("pg_catalog", "=")}
+        if not is_equality or self._facts.operators.get(("=",)):
+            return None
+        left = self.resolve(inner(condition.lexpr))
+        right = self.resolve(inner(condition.rexpr))
+        return (left, right) if left and right else None
+
+    def matched(self, carried: frozenset[Column], key: KeyType) -> Iterator[tuple[Message, Column]]:
+        """Outer joins, each with a column of its nullable side that ON equates to a carried one.
+
+        A row outside of the key's range has no match there.
+        """
+        for join in self._joins:
+            if join.jointype not in {JOIN_LEFT, JOIN_RIGHT}:
                 continue
-            if names(condition.name) not in {("=",), ("pg_catalog", "=")}:
-                continue
-            left = self.resolve(inner(condition.lexpr))
-            right = self.resolve(inner(condition.rexpr))
-            if left and right and self._preserved(left, right):
-                yield left, right
+            nullable = self._below(inner(join.rarg if join.jointype == JOIN_LEFT else join.larg))
+            for pair in map(self._equated, _conjuncts(join.quals)):
+                for own, other in (pair, pair[::-1]) if pair is not None else ():
+                    is_match = own in carried and other[0] in nullable
+                    if is_match and self.key_type(other) == key:
+                        yield join, other
 
     def _using(self, join: Message) -> Iterator[tuple[Column, Column]]:
         left, right = self._below(inner(join.larg)), self._below(inner(join.rarg))
@@ -212,105 +235,6 @@ def column_names(node: Message, facts: CatalogFacts) -> tuple[str, ...] | None:
     return (*renamed, *own[len(renamed) :])
 
 
-def grouping_objections(level: Level, carried: frozenset[Column]) -> Iterator[Reason]:
-    """Why rows of one group may lie in several ranges; `carried` is empty for a key like ctid."""
-    select = level.select
-    if select.distinct_clause and not _distinct_is_sound(level, carried):
-        yield Reason(
-            "distinct", "DISTINCT looks at all rows: the split key is not among its columns"
-        )
-    if select.group_clause and not _group_is_sound(level, carried):
-        yield Reason(
-            "group-by", "GROUP BY looks at all rows of a group: it does not group by the split key"
-        )
-    if select.HasField("having_clause") and not select.group_clause:
-        yield Reason("aggregate", "HAVING without GROUP BY looks at all rows")
-    defined = [inner(window) for window in select.window_clause]
-    sound = all(_window_is_sound(level, window, window.refname, carried) for window in defined)
-    for window in _windows_used(select):
-        sound &= _window_is_sound(level, window, window.refname or window.name, carried)
-    if not sound:
-        yield Reason(
-            "window", "window functions look at other rows: PARTITION BY lacks the split key"
-        )
-
-
-def _group_is_sound(level: Level, carried: frozenset[Column]) -> bool:
-    expressions = [inner(node) for node in level.select.group_clause]
-    if any(kind_of(node) == "GroupingSet" for node in expressions):
-        return False
-    return any(_grouped(level, node, input_first=True) in carried for node in expressions)
-
-
-def _distinct_is_sound(level: Level, carried: frozenset[Column]) -> bool:
-    expressions = [inner(n) for n in level.select.distinct_clause if n.WhichOneof("node")]
-    if expressions:
-        return any(_grouped(level, node, input_first=False) in carried for node in expressions)
-    outputs = level.outputs(carried)
-    return outputs is not None and any(carries for _, carries in outputs)
-
-
-def _grouped(level: Level, node: Message, *, input_first: bool) -> Column | None:
-    """The column that an entry of GROUP BY or DISTINCT ON means.
-
-    It may be the number or the name of an output column; a name is one of FROM first in GROUP BY,
-    and one of the output first in DISTINCT ON (manual, "SELECT").
-    """
-    targets = [entry.res_target for entry in level.select.target_list]
-    if kind_of(node) == "A_Const":
-        number = node.ival.ival if node.WhichOneof("val") == "ival" else 0
-        before = targets[: max(number, 0)]
-        if not 1 <= number <= len(targets) or any(_is_star(inner(each.val)) for each in before):
-            return None
-        return level.resolve(inner(targets[number - 1].val))
-    if kind_of(node) != "ColumnRef":
-        return None
-    column = level.resolve(node)
-    if len(node.fields) != 1 or (input_first and column is not None):
-        return column
-    (name,) = names(node.fields) or ("",)
-    meant = [inner(each.val) for each in targets if each.name == name]
-    if input_first and level.may_have(name):
-        return None
-    return level.resolve(meant[0]) if len(meant) == 1 else (None if meant else column)
-
-
-def _windows_used(select: Message) -> Iterator[Message]:
-    """The OVER clauses of this SELECT, not those of its subqueries."""
-    stack = [inner(node) for node in (*select.target_list, *select.sort_clause)]
-    while stack:
-        node = stack.pop()
-        if kind_of(node) == "SelectStmt":
-            continue
-        if kind_of(node) == "FuncCall" and node.HasField("over"):
-            yield node.over
-        stack.extend(children(node))
-
-
-def _window_is_sound(
-    level: Level, window: Message, refers_to: str, carried: frozenset[Column]
-) -> bool:
-    if any(level.resolve(inner(node)) in carried for node in window.partition_clause):
-        return True
-    defined = [inner(node) for node in level.select.window_clause]
-    meant = [each for each in defined if refers_to and each.name == refers_to]
-    return len(meant) == 1 and _window_is_sound(level, meant[0], meant[0].refname, carried)
-
-
-def carried_upwards(
-    item: FromItem, query: Level, carried: frozenset[Column], facts: CatalogFacts
-) -> frozenset[Column]:
-    """The columns of the subquery `item` that carry the key, as the query around it sees them."""
-    outputs, known = query.outputs(carried), column_names(item.node, facts)
-    if outputs is None or known is None:
-        return frozenset()
-    return frozenset(
-        (item.ordinal, name)
-        for name, (_, carries) in zip(known, outputs, strict=True)
-        if carries and known.count(name) == 1
-    )
-
-
 def _conjuncts(condition: Message) -> list[Message]:
     """The parts of a condition that AND holds together."""
     stack, found = [inner(condition)], []
@@ -340,5 +264,6 @@ def _call_name(node: Message) -> str:
     return names(node.funcname)[-1] if kind_of(node) == "FuncCall" else ""
 
 
-def _is_star(node: Message) -> bool:
+def is_star(node: Message) -> bool:
+    """Whether it is `*` or `a.*`."""
     return kind_of(node) == "ColumnRef" and kind_of(inner(node.fields[-1])) == "A_Star"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pgfan.sql.candidates import Candidate
     from pgfan.sql.distribute import Split
     from pgfan.sql.facts import CatalogFacts
+    from pgfan.sql.keys import Column
 
 
 class RewriteError(RenderError):
@@ -86,7 +87,7 @@ def restrict_blocks(
         f"{column} OPERATOR(pg_catalog.>=) {low}::pg_catalog.tid"
         f" AND {column} OPERATOR(pg_catalog.<) {high}::pg_catalog.tid"
     )
-    _and_where(filtered(copy, candidate.path), condition)
+    _and(filtered(copy, candidate.path), "where_clause", condition)
     return _template(copy, low, high)
 
 
@@ -100,26 +101,30 @@ def restrict_column(
     """
     copy = _prepared(split, facts, frozen_at)
     holder = filtered(copy, candidate.path)
-    columns = [qualified((*candidate.alias, candidate.column or ""))]
+    own = (candidate.ordinal, candidate.column or "")
+    places = [(holder, "where_clause", qualified((*candidate.alias, own[1])))]
     if kind_of(holder) == "SelectStmt":
-        columns += _equated(holder, candidate, facts)
-    markers = _markers(copy, len(columns))
-    for marker in markers:
-        _and_where(holder, parse_expression(marker))
-    return _template(copy, *markers, columns=tuple(columns))
+        places += _equated(holder, own, facts)
+    markers = _markers(copy, len(places))
+    for marker, (message, clause, _) in zip(markers, places, strict=True):
+        _and(message, clause, parse_expression(marker))
+    return _template(copy, *markers, columns=tuple(column for _, _, column in places))
 
 
-def _equated(select: Message, candidate: Candidate, facts: CatalogFacts) -> list[str]:
+def _equated(select: Message, own: Column, facts: CatalogFacts) -> list[tuple[Message, str, str]]:
+    """Where else the key's range may be put: message, clause, and column as SQL."""
     level = Level(select, facts)
-    key = level.key_type((candidate.ordinal, candidate.column or ""))
+    key = level.key_type(own)
     if key is None:
         return []
-    carried = level.carrying([(candidate.ordinal, candidate.column or "")], key)
+    carried = level.carrying([own], key)
+    found = [(select, "where_clause", column) for column in sorted(carried) if column[0] != own[0]]
+    found += [(join, "quals", column) for join, column in level.matched(carried, key)]
     aliases = [item.alias for item in level.items]
     return [
-        qualified((*level.items[ordinal].alias, name))
-        for ordinal, name in sorted(carried)
-        if ordinal != candidate.ordinal and aliases.count(aliases[ordinal]) == 1
+        (message, clause, qualified((*level.items[ordinal].alias, name)))
+        for message, clause, (ordinal, name) in found
+        if aliases.count(aliases[ordinal]) == 1
     ]
 
 
@@ -177,18 +182,19 @@ def _series_bound(marker: str, spec: SeriesSpec) -> str:
     return moment if spec.type_name == "timestamp" else f"pg_catalog.timezone('UTC', {moment})"
 
 
-def _and_where(select: Message, condition: Message) -> None:
-    if not select.HasField("where_clause"):
-        select.where_clause.CopyFrom(condition)
+def _and(message: Message, clause: str, condition: Message) -> None:
+    """Add a condition to WHERE, or to the ON of a join."""
+    before = getattr(message, clause)
+    if not message.HasField(clause):
+        before.CopyFrom(condition)
         return
     both = pb.BoolExpr(boolop=pb.BoolExprType.Value("AND_EXPR"))
-    where = select.where_clause
     # The parser makes one list of a AND b AND c, so a list is what the tree must hold.
-    flat = where.WhichOneof("node") == "bool_expr" and where.bool_expr.boolop == both.boolop
-    both.args.extend(where.bool_expr.args if flat else [where])
+    flat = before.WhichOneof("node") == "bool_expr" and before.bool_expr.boolop == both.boolop
+    both.args.extend(before.bool_expr.args if flat else [before])
     added = condition.WhichOneof("node") == "bool_expr"
     both.args.extend(condition.bool_expr.args if added else [condition])
-    select.where_clause.CopyFrom(wrap("bool_expr", both))
+    before.CopyFrom(wrap("bool_expr", both))
 
 
 def _markers(tree: Message, count: int) -> tuple[str, ...]:
@@ -204,6 +210,9 @@ def _template(tree: Message, *markers: str, columns: tuple[str, ...] = ()) -> Te
     text = render(tree)
     if any(text.count(marker) != 1 for marker in markers):
         raise RewriteError("a bound has no single place in the rewritten statement")
+    if columns:  # ON comes before WHERE
+        found = sorted(zip(markers, columns, strict=True), key=lambda pair: text.index(pair[0]))
+        markers, columns = zip(*found, strict=True)
     pieces: list[str] = []
     for marker in markers:
         before, text = text.split(marker) if marker in text else ("", text)

@@ -1,0 +1,160 @@
+"""Groups: GROUP BY, DISTINCT, window functions, and which columns of a subquery carry the key.
+
+A grouping is sound when a column that carries the split key (`pgfan.sql.keys`) determines the
+group: then all rows of a group lie in one range. The manual calls what GROUP BY may list "grouping
+sets": the key must be in every one of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postgast import pg_query_pb2 as pb
+
+from pgfan.sql.keys import Column, Level, column_names, is_star
+from pgfan.sql.reasons import Reason
+from pgfan.sql.tree import Message, children, inner, kind_of, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgfan.sql.facts import CatalogFacts
+    from pgfan.sql.sources import FromItem
+
+_IMPLICIT_ROW = pb.CoercionForm.Value("COERCE_IMPLICIT_CAST")
+"""GROUP BY (x, y) lists x and y; GROUP BY ROW(x, y) is one value."""
+_SETS = pb.GroupingSetKind.Value("GROUPING_SET_SETS")
+
+
+def grouping_objections(level: Level, carried: frozenset[Column]) -> Iterator[Reason]:
+    """Why rows of one group may lie in several ranges; `carried` is empty for a key like ctid."""
+    select = level.select
+    kept = kept_by_groups(level, carried)
+    if select.distinct_clause and not _distinct_is_sound(level, kept):
+        yield Reason(
+            "distinct", "DISTINCT looks at all rows: the split key is not among its columns"
+        )
+    if select.group_clause and not _group_is_sound(level, carried):
+        yield Reason(
+            "group-by", "GROUP BY looks at all rows of a group: it does not group by the split key"
+        )
+    if select.HasField("having_clause") and not select.group_clause:
+        yield Reason("aggregate", "HAVING without GROUP BY looks at all rows")
+    defined = [inner(window) for window in select.window_clause]
+    sound = all(_window_is_sound(level, window, window.refname, kept) for window in defined)
+    for window in _windows_used(select):
+        sound &= _window_is_sound(level, window, window.refname or window.name, kept)
+    if not sound:
+        yield Reason(
+            "window", "window functions look at other rows: PARTITION BY lacks the split key"
+        )
+
+
+def kept_by_groups(level: Level, carried: frozenset[Column]) -> frozenset[Column]:
+    """The columns that carry the key in what GROUP BY gives: NULL stands for one not in a set."""
+    expressions = [inner(node) for node in level.select.group_clause]
+    if all(kind_of(node) != "GroupingSet" for node in expressions):
+        return carried
+    return frozenset(
+        column
+        for column in carried
+        if any(_in_every_set(level, node, frozenset({column})) for node in expressions)
+    )
+
+
+def _group_is_sound(level: Level, carried: frozenset[Column]) -> bool:
+    # The sets of all entries are combined: one entry that has the key in each of its own is enough.
+    return any(_in_every_set(level, inner(node), carried) for node in level.select.group_clause)
+
+
+def _in_every_set(level: Level, node: Message, carried: frozenset[Column]) -> bool:
+    """Whether each grouping set that an entry of GROUP BY stands for has one of `carried`."""
+    match kind_of(node):
+        case "GroupingSet":
+            # ROLLUP and CUBE have the empty set among theirs.
+            return node.kind == _SETS and all(
+                _in_every_set(level, inner(entry), carried) for entry in node.content
+            )
+        case "RowExpr" if node.row_format == _IMPLICIT_ROW:
+            return any(_in_every_set(level, inner(entry), carried) for entry in node.args)
+        case "RowExpr":
+            return _holds(level, node, carried)
+        case _:
+            return _grouped(level, node, input_first=True) in carried
+
+
+def _distinct_is_sound(level: Level, carried: frozenset[Column]) -> bool:
+    expressions = [inner(n) for n in level.select.distinct_clause if n.WhichOneof("node")]
+    if expressions:
+        return any(_grouped(level, node, input_first=False) in carried for node in expressions)
+    outputs = level.outputs(carried)
+    return outputs is not None and any(carries for _, carries in outputs)
+
+
+def _grouped(level: Level, node: Message, *, input_first: bool) -> Column | None:
+    """The column that an entry of GROUP BY or DISTINCT ON means.
+
+    It may be the number or the name of an output column; a name is one of FROM first in GROUP BY,
+    and one of the output first in DISTINCT ON (manual, "SELECT").
+    """
+    targets = [entry.res_target for entry in level.select.target_list]
+    if kind_of(node) == "A_Const":
+        number = node.ival.ival if node.WhichOneof("val") == "ival" else 0
+        before = targets[: max(number, 0)]
+        if not 1 <= number <= len(targets) or any(is_star(inner(each.val)) for each in before):
+            return None
+        return level.resolve(inner(targets[number - 1].val))
+    if kind_of(node) != "ColumnRef":
+        return None
+    column = level.resolve(node)
+    if len(node.fields) != 1 or (input_first and column is not None):
+        return column
+    (name,) = names(node.fields) or ("",)
+    meant = [inner(each.val) for each in targets if each.name == name]
+    if input_first and level.may_have(name):
+        return None
+    return level.resolve(meant[0]) if len(meant) == 1 else (None if meant else column)
+
+
+def _windows_used(select: Message) -> Iterator[Message]:
+    """The OVER clauses of this SELECT, not those of its subqueries."""
+    stack = [inner(node) for node in (*select.target_list, *select.sort_clause)]
+    while stack:
+        node = stack.pop()
+        if kind_of(node) == "SelectStmt":
+            continue
+        if kind_of(node) == "FuncCall" and node.HasField("over"):
+            yield node.over
+        stack.extend(children(node))
+
+
+def _window_is_sound(
+    level: Level, window: Message, refers_to: str, carried: frozenset[Column]
+) -> bool:
+    if any(_holds(level, inner(node), carried) for node in window.partition_clause):
+        return True
+    defined = [inner(node) for node in level.select.window_clause]
+    meant = [each for each in defined if refers_to and each.name == refers_to]
+    return len(meant) == 1 and _window_is_sound(level, meant[0], meant[0].refname, carried)
+
+
+def _holds(level: Level, node: Message, carried: frozenset[Column]) -> bool:
+    """Whether an expression is a column that carries the key, or a row that has one."""
+    if kind_of(node) == "RowExpr":
+        return any(_holds(level, inner(entry), carried) for entry in node.args)
+    return level.resolve(node) in carried
+
+
+def carried_upwards(
+    item: FromItem, query: Level, carried: frozenset[Column], facts: CatalogFacts
+) -> frozenset[Column]:
+    """The columns of the subquery `item` that carry the key, as the query around it sees them."""
+    outputs = query.outputs(kept_by_groups(query, carried))
+    known = column_names(item.node, facts)
+    if outputs is None or known is None:
+        return frozenset()
+    return frozenset(
+        (item.ordinal, name)
+        for name, (_, carries) in zip(known, outputs, strict=True)
+        if carries and known.count(name) == 1
+    )
