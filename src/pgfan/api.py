@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.execute.account import TaskLabel
-from pgfan.execute.outcome import TaskOutcome
 from pgfan.execute.runner import RunContext, Runner
 from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
@@ -28,6 +27,7 @@ from pgfan.postgres.coordinator import (
 from pgfan.postgres.fence import NO_TIMEOUTS, owner_guard, worker_guard
 from pgfan.postgres.history import RunStatus, find_unfinished, forget_runs, list_runs
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
+from pgfan.postgres.preview import Previewer
 from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pgfan.execute.outcome import RunResult
-    from pgfan.plan.task import TaskPlan
+    from pgfan.plan.preview import StatementPlan
     from pgfan.ports import Progress, Result
 
 
@@ -132,12 +132,17 @@ def exec(  # noqa: A001  # the command's name
 
 
 def plan(
-    dsn: str, sql: str | Sequence[Source], options: ExecOptions | None = None
-) -> tuple[TaskOutcome, ...]:
+    dsn: str,
+    sql: str | Sequence[Source],
+    options: ExecOptions | None = None,
+    *,
+    on_statement: Callable[[StatementPlan], None] | None = None,
+) -> tuple[StatementPlan, ...]:
     """What `exec` would do with each statement, as the database is now; nothing is run.
 
-    The outcomes have state "planned". A statement that needs what an earlier one makes is said to
-    run on one connection, because its relation is not there yet.
+    `on_statement` receives each plan as it is known. A statement that PostgreSQL refuses does not
+    raise: its plan says so, and whether an earlier statement makes what it lacks. Nothing is
+    written, no journal is made, and no lock is held once a statement has been looked at.
     """
     options = options or ExecOptions()
     options.check()
@@ -146,10 +151,12 @@ def plan(
     try:
         refuses = probe_server(session).refuses_split
         analyst = Analyst(session, snapshots, _split_options(options), refuses)
-        return tuple(
-            _planned(_label(number, item), analyst.analyse(item).plan)
-            for number, item in enumerate(program.items)
-        )
+        plans = []
+        for found in Previewer(session, snapshots, analyst, options.chunk_rows).plans(program):
+            plans.append(found)
+            if on_statement is not None:
+                on_statement(found)
+        return tuple(plans)
     finally:
         snapshots.end()
         session.close()
@@ -345,19 +352,6 @@ def _sources(sql: str | Sequence[Source]) -> list[Source]:
 
 def _split_options(options: ExecOptions) -> SplitOptions:
     return SplitOptions(options.split, options.by, options.atomic)
-
-
-def _planned(label: TaskLabel, plan: TaskPlan) -> TaskOutcome:
-    return TaskOutcome(
-        label.id,
-        label.source,
-        label.kind,
-        "planned",
-        plan.verdict,
-        plan.split.key if plan.split else None,
-        plan.reasons,
-        plan.hazards,
-    )
 
 
 def _new_script(program: Program) -> NewScript:

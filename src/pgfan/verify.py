@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from pgfan.execute.outcome import TaskOutcome
     from pgfan.execute.runner import Runner
+    from pgfan.plan.preview import StatementPlan
     from pgfan.sql.script import ScriptItem
 
 __all__ = ["Verification", "VerifyOptions", "VerifyResult", "verify"]
@@ -257,7 +258,9 @@ class Verification:
             notes.append("without locks: a table that changed meanwhile may look like a difference")
         return notes
 
-    def _refusal(self, item: ScriptItem, task: TaskOutcome) -> dict[str, Any] | None:
+    def _refusal(
+        self, item: ScriptItem, task: TaskOutcome | StatementPlan
+    ) -> dict[str, Any] | None:
         """The verdict on a statement that runs as it is; None for one that does not.
 
         Raises DatabaseError for a statement that could not run on one connection either.
@@ -273,7 +276,7 @@ class Verification:
                 raise
         return {"state": "one connection", "reasons": task.reasons, "notes": (ONE_CONNECTION,)}
 
-    def _plan(self, item: ScriptItem, sql: str) -> TaskOutcome:
+    def _plan(self, item: ScriptItem, sql: str) -> StatementPlan:
         """What `pgfan exec --split always` would do with a statement, under its settings."""
         self._planning = True
         try:

@@ -169,7 +169,7 @@ def test_dry_run(capsys: pytest.CaptureFixture[str], dsn18: str) -> None:
     with psycopg.connect(dsn18) as connection:
         connection.execute(TABLE)
     ended = pgfan_here(capsys, "exec", "-d", dsn18, "--dry-run", "--split", "always", "-c", INSERT)
-    assert (ended.code, "split by series" in ended.out) == (0, True)
+    assert (ended.code, "split by generate_series" in ended.out) == (0, True)
     with psycopg.connect(dsn18) as connection:
         counts = "SELECT count(*), to_regnamespace('pgfan') IS NULL FROM t"
         assert connection.execute(counts).fetchone() == (0, True)

@@ -27,7 +27,7 @@ from pgfan.sql.tree import kind_of, walk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfan.execute.outcome import TaskOutcome
+    from pgfan.plan.preview import StatementPlan
     from pgfan.plan.task import SplitPlan
 
 PAGE = ROOT / "docs" / "tpch.md"
@@ -47,7 +47,7 @@ RESTRICTED = re.compile(
 class TpchVerdict:
     """pgfan's verdict on one statement; `driving` is the relation that a split divides."""
 
-    outcome: TaskOutcome
+    outcome: StatementPlan
     driving: str | None
 
     def __str__(self) -> str:

@@ -12,6 +12,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from pgfan.cli.options import Json
+
 DEFAULT_FOLDER = Path(".demo")
 
 
@@ -19,7 +21,7 @@ def demo_(
     *,
     rows: int = 20_000_000,
     embedded: Path = DEFAULT_FOLDER,
-    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    json_: Json = False,
     keep: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run the pool script's example end to end on the packaged server, then a join of real rows.
@@ -33,8 +35,6 @@ def demo_(
         How many random numbers.
     embedded
         Folder of the packaged server: made if new, started, and stopped at the end.
-    json_
-        Print one JSON object on stdout instead of text.
     keep
         Keep the tables, in the database pgfan_demo; they are dropped otherwise.
     """

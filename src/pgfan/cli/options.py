@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
 from pgfan.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgfan.api import ExecOptions
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Target:
+class Server:
     """Which server."""
 
     dsn: Annotated[str, Parameter(name=["-d", "--dsn"])] = ""
@@ -24,6 +26,13 @@ class Target:
     embedded: Path | None = None
     """Folder of a packaged PostgreSQL server: made if new, started, and stopped at exit; -d may
     then choose one of its databases."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Target(Server):
+    """Which server, and where its journal is."""
+
     journal_schema: str = "pgfan"
     """Schema of the journal."""
 
@@ -43,15 +52,18 @@ class Display:
     """Write every event as a line of JSON to this file."""
 
 
+Json: TypeAlias = Annotated[
+    bool,
+    Parameter(name="--json", negative="", help="Print one JSON object on stdout instead of text."),
+]
+"""The --json of commands that have no progress to show."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Running:
-    """How statements are run."""
+class Splitting:
+    """What may be split, and by what."""
 
-    jobs: str = "auto"
-    """Number of connections that work, or auto: the server's cores if it is local, else 4."""
-    chunk_seconds: float = 2.0
-    """How long a chunk should take."""
     chunk_rows: int | None = None
     """Rows of a chunk, fixed; for a table about as many, in whole blocks."""
     by: str | None = None
@@ -60,6 +72,29 @@ class Running:
     """auto: where it is worth it; always: whatever may be split, however small; never."""
     atomic: Annotated[bool, Parameter(negative="")] = False
     """Refuse splits: a split statement is not atomic while it runs."""
+
+    def to_options(self, variables: Mapping[str, str]) -> ExecOptions:
+        """The options of `pgfan.api.plan`."""
+        from pgfan.api import ExecOptions
+
+        return ExecOptions(
+            chunk_rows=self.chunk_rows,
+            by=self.by,
+            split=self.split,
+            atomic=self.atomic,
+            variables=variables,
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Running(Splitting):
+    """How statements are run."""
+
+    jobs: str = "auto"
+    """Number of connections that work, or auto: the server's cores if it is local, else 4."""
+    chunk_seconds: float = 2.0
+    """How long a chunk should take."""
     keep_going: Annotated[bool, Parameter(negative="--fail-fast")] = False
     """Go on with the statements after one that failed."""
     restart: Annotated[bool, Parameter(negative="")] = False
@@ -68,26 +103,19 @@ class Running:
     """Go on though the tables read may have changed: rows written since may be missing or twice."""
     no_journal: Annotated[bool, Parameter(negative="")] = False
     """Write no journal: nothing can be resumed."""
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = ()
-    """NAME=VALUE of a psql variable, for -f and standard input."""
 
-    def to_options(self, target: Target) -> ExecOptions:
+    def to_exec_options(
+        self, target: Target, variables: Mapping[str, str] | None = None
+    ) -> ExecOptions:
         """The options of `pgfan.api.exec`. Raises UsageError for those that make no sense."""
-        from pgfan.api import ExecOptions
-        from pgfan.sql.variables import parse_assignment
-
-        return ExecOptions(
+        return replace(
+            self.to_options(variables or {}),
             jobs=parse_jobs(self.jobs),
             chunk_s=self.chunk_seconds,
-            chunk_rows=self.chunk_rows,
-            by=self.by,
-            split=self.split,
-            atomic=self.atomic,
             keep_going=self.keep_going,
             restart=self.restart,
             new_snapshot=self.new_snapshot,
             journal_schema=None if self.no_journal else target.journal_schema,
-            variables=dict(parse_assignment(text) for text in self.set_),
         )
 
 

@@ -38,7 +38,7 @@ def resume_(
     from pgfan import api
     from pgfan.cli import running as shared
 
-    options = replace(running.to_options(target), unknown=unknown)
+    options = replace(running.to_exec_options(target), unknown=unknown)
     with shared.server(target) as dsn, shared.progress(display) as progress:
         result = api.resume(
             dsn,

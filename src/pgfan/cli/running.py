@@ -23,9 +23,10 @@ QUERY_CANCELED = "57014"
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import TextIO
 
-    from pgfan.cli.options import Display, Target
-    from pgfan.execute.outcome import RunResult, TaskOutcome
+    from pgfan.cli.options import Display, Server
+    from pgfan.execute.outcome import RunResult
     from pgfan.execute.runner import Runner
     from pgfan.ports import Result
     from pgfan.report.lines import Display as Shown
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def server(target: Target) -> Iterator[str]:
+def server(target: Server) -> Iterator[str]:
     """The connection string of the server that the options name; an embedded one is running."""
     from pgfan.report.safe_text import redact_dsn
 
@@ -76,8 +77,7 @@ def result_writer(display: Display, shown: Shown) -> Callable[[Sequence[Result]]
         return None
     from pgfan.report.rows import write_result
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    tolerate_encoding(sys.stdout)
 
     def write(results: Sequence[Result]) -> None:
         with shown.paused():
@@ -87,6 +87,12 @@ def result_writer(display: Display, shown: Shown) -> Callable[[Sequence[Result]]
             sys.stdout.flush()
 
     return write
+
+
+def tolerate_encoding(stream: TextIO) -> None:
+    """Have characters that the stream's encoding lacks written as escapes."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def on_signals(runner: Runner | Verification) -> None:
@@ -114,28 +120,12 @@ def conclude(result: RunResult, display: Display) -> int:
     return EXIT_TASK_FAILED
 
 
-def show_plan(tasks: Sequence[TaskOutcome], display: Display) -> int:
-    """Print how each statement would be run."""
-    if display.json:
-        value = {"schema": 1, "tasks": [task.to_json() for task in tasks]}
-        sys.stdout.write(json.dumps(value) + "\n")
-        return 0
-    for task in tasks:
-        how = f"split by {task.key}" if task.key else "one connection"
-        sys.stdout.write(f"{task.source}  {task.kind}: {how}\n")
-        for code, text in task.reasons:
-            sys.stdout.write(f"    {code}: {text}\n")
-        for hazard in task.hazards:
-            sys.stdout.write(f"    hazard {hazard}\n")
-    return 0
-
-
 def show_error(error: PgfanError) -> None:
     """Write an error to stderr, for people."""
+    from pgfan.report.ansi import wants_color
     from pgfan.report.failure import render_error
 
-    color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    sys.stderr.write(render_error(error, color=color))
+    sys.stderr.write(render_error(error, color=wants_color(sys.stderr, os.environ)))
 
 
 def _warn(text: str) -> None:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from pgfan.cli.exec_command import SQL_FILE, SQL_TEXT, read_sources
-from pgfan.cli.options import Target, parse_jobs
+from pgfan.cli.options import Json, Server, parse_jobs
+from pgfan.cli.sources import Script
 from pgfan.errors import EXIT_TASK_FAILED
 
 if TYPE_CHECKING:
@@ -23,31 +21,17 @@ if TYPE_CHECKING:
 
 LINE_CHARS_MAX = 500
 
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Server:
-    """Which server, and how many connections."""
-
-    dsn: Annotated[str, Parameter(name=["-d", "--dsn"])] = ""
-    """Connection string or URI; without it libpq's environment, service file and .pgpass count."""
-    embedded: Path | None = None
-    """Folder of a packaged PostgreSQL server, started for the command and stopped at its end."""
-    jobs: str = "auto"
-    """Number of connections of the split run, or auto."""
-
-
+DEFAULT_SCRIPT = Script()
 DEFAULT_SERVER = Server()
 
 
 def verify_(
     *,
-    command: Annotated[tuple[str, ...], SQL_TEXT] = (),
-    file: Annotated[tuple[Path, ...], SQL_FILE] = (),
+    script: Script = DEFAULT_SCRIPT,
+    jobs: str = "auto",
     chunk_rows: int | None = None,
     no_lock: Annotated[bool, Parameter(negative="")] = False,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
-    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    json_: Json = False,
     server: Server = DEFAULT_SERVER,
 ) -> int:
     """Run statements serially and split into scratch tables, and compare the rows.
@@ -57,27 +41,19 @@ def verify_(
 
     Parameters
     ----------
-    command
-        SQL text; may be given more than once.
-    file
-        A file of SQL; may be given more than once; - is standard input.
+    jobs
+        Number of connections of the split run, or auto.
     chunk_rows
         Rows of a chunk; without it so many that there are about 50 chunks.
     no_lock
         Let others write to the tables that are read: what they write may look like a difference.
-    set_
-        NAME=VALUE of a psql variable.
-    json_
-        Print one JSON object on stdout instead of text.
     """
     from pgfan.cli import running as shared
-    from pgfan.sql.variables import parse_assignment
     from pgfan.verify import VerifyOptions, verify
 
-    variables = dict(parse_assignment(text) for text in set_)
-    options = VerifyOptions(parse_jobs(server.jobs), chunk_rows, not no_lock, variables)
-    sources = read_sources(command, file)
-    with shared.server(Target(server.dsn, server.embedded)) as dsn:
+    options = VerifyOptions(parse_jobs(jobs), chunk_rows, not no_lock, script.variables)
+    sources = script.read()
+    with shared.server(server) as dsn:
         result = verify(
             dsn,
             sources,

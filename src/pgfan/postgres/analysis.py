@@ -8,7 +8,7 @@ left to the statement itself, run on one connection, to report.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,7 +37,7 @@ from pgfan.sql.shape import may_be_split
 from pgfan.sql.tree import copy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pgfan.events import Unit
     from pgfan.postgres.session import PostgresSession
@@ -72,6 +72,10 @@ class Analysis:
 
     plan: TaskPlan
     snapshot: Snapshot | None = None
+    driving: Candidate | None = None
+    """What the split divides."""
+    rejected: Mapping[Candidate, tuple[Reason, ...]] = field(default_factory=dict)
+    """What was not taken, and why."""
 
     @property
     def is_small(self) -> bool:
@@ -173,7 +177,9 @@ class Analyst:
                 return _serial(reason, unlogged=split.unlogged)
         snapshot = self._snapshots.open(item.settings, target_name, sources)
         cut = self._cut(chosen, facts, plan)
-        return Analysis(TaskPlan("split", (), split.hazards, split.unlogged, cut), snapshot)
+        return Analysis(
+            TaskPlan("split", (), split.hazards, split.unlogged, cut), snapshot, chosen.candidate
+        )
 
     def _cut(
         self, chosen: _Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError
+from pgfan.report.ansi import BOLD, CYAN, RED, paint
 from pgfan.report.rows import character_width
 from pgfan.report.safe_text import MASK, clean, redact_dsn, secret_spans
 
@@ -20,7 +21,6 @@ _LINES_MAX = 40
 _LINE_CHARS_MAX = 2_000
 _TAB = "    "
 _WIDTH_MIN = 20
-_RED, _BOLD, _CYAN, _RESET = "\x1b[1;31m", "\x1b[1m", "\x1b[36m", "\x1b[0m"
 
 
 def render_error(error: PgfanError, *, color: bool, width: int | None = None) -> str:
@@ -32,7 +32,7 @@ def render_error(error: PgfanError, *, color: bool, width: int | None = None) ->
     cells_max = max(_WIDTH_MIN, width or shutil.get_terminal_size((100, 24)).columns)
     place = f"{clean(str(error.position), 500)}: " if error.position else ""
     first, *rest = _safe_lines(error.message) or ["(no message)"]
-    lines = [_paint("error:", _RED, color) + " " + _paint(place + first, _BOLD, color)]
+    lines = [paint("error:", RED, color) + " " + paint(place + first, BOLD, color)]
     lines += [f"  {line}" for line in rest]
     if error.position is not None and error.source_line:
         lines += _excerpt(error.source_line, error.position, cells_max, color)
@@ -46,10 +46,6 @@ def render_error(error: PgfanError, *, color: bool, width: int | None = None) ->
     return "\n".join(lines) + "\n"
 
 
-def _paint(text: str, style: str, color: bool) -> str:
-    return f"{style}{text}{_RESET}" if color else text
-
-
 def _safe_lines(text: str) -> list[str]:
     lines = redact_dsn(text).splitlines()[:_LINES_MAX]
     return [clean(line, _LINE_CHARS_MAX) for line in lines]
@@ -60,7 +56,7 @@ def _labelled(label: str, text: str | None, color: bool) -> list[str]:
         return []
     first, *rest = _safe_lines(text) or [""]
     indent = " " * (len(label) + 2)
-    return [_paint(f"{label}:", _CYAN, color) + f" {first}", *(indent + line for line in rest)]
+    return [paint(f"{label}:", CYAN, color) + f" {first}", *(indent + line for line in rest)]
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def _excerpt(source_line: str, position: Position, cells_max: int, color: bool) 
     shown = "".join(text for text, _ in cut.cells)
     before = len(head) + sum(width for _, width in cut.cells[: cut.caret])
     blank = " " * (len(gutter) - 2) + "| "
-    return [f"{gutter}{head}{shown}{tail}", blank + " " * before + _paint("^", _RED, color)]
+    return [f"{gutter}{head}{shown}{tail}", blank + " " * before + paint("^", RED, color)]
 
 
 def _around(source_line: str, index: int, chars_max: int) -> _Cut:

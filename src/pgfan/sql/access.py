@@ -26,6 +26,13 @@ _BETWEEN = {
     "AEXPR_NOT_BETWEEN_SYM": ("<", ">"),
 }
 
+_LEAVES_DEFINITIONS = frozenset(
+    {
+        *("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "SelectStmt", "CopyStmt"),
+        *("VariableSetStmt", "VariableShowStmt", "TransactionStmt", "ExplainStmt", "VacuumStmt"),
+    }
+)
+
 
 @dataclass(frozen=True)
 class References:
@@ -56,6 +63,35 @@ def references(tree: Message) -> References:
         elif kind_of(node) == "FuncCall":
             functions.add(names(node.funcname))
     return References(frozenset(relations), frozenset(functions), frozenset(operators))
+
+
+def made_relations(tree: Message) -> tuple[Name, ...]:
+    """The relations that did not exist before this statement, by the names that it gives them."""
+    match kind_of(tree):
+        case "CreateStmt":
+            return (relation_name(tree.relation),)
+        case "CreateForeignTableStmt":
+            return (relation_name(tree.base_stmt.relation),)
+        case "CreateTableAsStmt":
+            return (relation_name(tree.into.rel),)
+        case "SelectStmt" if tree.HasField("into_clause"):
+            return (relation_name(tree.into_clause.rel),)
+        case "ViewStmt":
+            return (relation_name(tree.view),)
+        case "RenameStmt" if tree.newname and tree.HasField("relation") and not tree.subname:
+            return ((*relation_name(tree.relation)[:-1], tree.newname),)
+        case "AlterObjectSchemaStmt" if tree.HasField("relation"):
+            return ((tree.newschema, tree.relation.relname),)
+        case _:
+            return ()
+
+
+def may_define(tree: Message) -> bool:
+    """Whether a statement may change what later ones find in the catalogue.
+
+    A function that a SELECT calls may as well; such a one is not looked into.
+    """
+    return kind_of(tree) not in _LEAVES_DEFINITIONS or bool(made_relations(tree))
 
 
 def expression_references(expressions: Iterable[str]) -> References:

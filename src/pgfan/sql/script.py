@@ -213,7 +213,7 @@ def _items(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
         else:
             yield ScriptItem((statement,), settings, seeded=seeded)
             seeded = seeded or _seeds(statement)
-            if _is_setting(statement):
+            if is_setting(statement):
                 settings += (statement.text,)
     if block:
         raise _refusal(block[0], "this transaction block is never ended", "end it with COMMIT")
@@ -237,7 +237,7 @@ def _committed_settings(block: Sequence[Statement]) -> list[str]:
                     del kept[length:]
                 case _:
                     pass
-        elif _is_setting(statement):
+        elif is_setting(statement):
             kept.append(statement.text)
     return kept
 
@@ -303,7 +303,7 @@ def _ends_block(statement: Statement) -> str | None:
     return ends.get(_transaction_kind(statement.tree))
 
 
-def _is_setting(statement: Statement) -> bool:
+def is_setting(statement: Statement) -> bool:
     """Whether the statement changes the session for those after it."""
     tree = statement.tree
     if kind_of(tree) == "VariableSetStmt":

@@ -1,0 +1,185 @@
+"""What would become of each statement of a program, as the database is now; nothing is run.
+
+The verdicts are those of `pgfan.postgres.analysis`; here they get what people want to see with
+them: EXPLAIN's estimate, an example of a chunk, and why PostgreSQL refuses a statement whose tables
+an earlier one has yet to make. Locks are held no longer than one statement is looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pgfan.errors import DatabaseError
+from pgfan.plan.preview import DrivingKey, ExampleChunk, NotYet, RejectedKey, StatementPlan
+from pgfan.plan.ranges import Range
+from pgfan.postgres.estimate import estimate
+from pgfan.quoting import array, qualified
+from pgfan.sql.access import made_relations, may_define, references
+from pgfan.sql.script import excerpt, is_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgfan.plan.task import SplitPlan
+    from pgfan.postgres.analysis import Analysis, Analyst
+    from pgfan.postgres.session import PostgresSession
+    from pgfan.postgres.snapshot import SnapshotHolder
+    from pgfan.sql.candidates import Candidate
+    from pgfan.sql.facts import Name
+    from pgfan.sql.program import Program
+    from pgfan.sql.script import ScriptItem
+
+EXAMPLE_CHUNKS = 50
+"""The example is a chunk of a statement that is cut into about so many."""
+TITLE_CHARS_MAX = 200
+_EXPLAINED = frozenset({"insert", "update", "delete", "merge", "select", "create table as"})
+_UNDEFINED = frozenset({"42P01", "3F000"})
+"""SQLSTATE of a relation and of a schema that do not exist."""
+_MISSING = (
+    "SELECT name FROM pg_catalog.unnest({names}) AS n(name) "
+    "WHERE pg_catalog.to_regclass(name) IS NULL"
+)
+
+
+class Previewer:
+    """Goes through a program once, in order, and keeps what its statements will have made."""
+
+    def __init__(
+        self,
+        session: PostgresSession,
+        snapshots: SnapshotHolder,
+        analyst: Analyst,
+        chunk_rows: int | None = None,
+    ) -> None:
+        """`analyst` works with `session` and `snapshots`; `chunk_rows` sizes the examples."""
+        self._session = session
+        self._snapshots = snapshots
+        self._analyst = analyst
+        self._chunk_rows = chunk_rows
+        self._made: dict[Name, str] = {}
+        self._refused: set[str] = set()
+        self._may_be_defined = False
+
+    def plans(self, program: Program) -> Iterator[StatementPlan]:
+        """The plan of each item, one by one."""
+        for number, item in enumerate(program.items, 1):
+            yield self._plan(number, item, program)
+            for statement in item.statements if not item.rolls_back else ():
+                place = f"{statement.position.source}:{statement.position.line}"
+                self._made |= dict.fromkeys(made_relations(statement.tree), place)
+                self._may_be_defined |= may_define(statement.tree)
+
+    def _plan(self, number: int, item: ScriptItem, program: Program) -> StatementPlan:
+        text = "; ".join(statement.text for statement in item.statements)
+        position = item.first.position
+        plan = StatementPlan(
+            str(number),
+            f"{position.source}:{position.line}",
+            item.kind,
+            excerpt(text, TITLE_CHARS_MAX),
+            "serial",
+            after=(str(number - 1),) if number > 1 else (),
+        )
+        item = self._with_settings(item)
+        try:
+            plan = self._with_verdict(plan, self._analyse(item))
+            if not item.is_block and is_setting(item.first):
+                self._try_setting(item.settings, item.first.text)
+            if item.kind not in _EXPLAINED:
+                return plan
+            return replace(plan, estimate=estimate(self._session, item.first.text))
+        except DatabaseError as error:
+            not_yet = self._not_yet(item) if error.sqlstate in _UNDEFINED else ()
+            if not_yet:
+                return replace(plan, not_yet=not_yet)
+            placed = program.place(item, error, 0)
+            return replace(plan, error=placed, may_pass=self._may_be_defined)
+
+    def _with_settings(self, item: ScriptItem) -> ScriptItem:
+        """`item` with the settings that the server takes, and those in force.
+
+        One that it refuses is an error of the SET statement, and of no statement after it.
+        """
+        settings = tuple(one for one in item.settings if one not in self._refused)
+        try:
+            self._session.prepare(settings)
+        except DatabaseError:
+            taken: tuple[str, ...] = ()
+            for setting in settings:
+                with contextlib.suppress(DatabaseError):
+                    self._try_setting(taken, setting)
+                    taken += (setting,)
+            settings = taken
+        return replace(item, settings=settings)
+
+    def _try_setting(self, taken: tuple[str, ...], setting: str) -> None:
+        try:
+            self._session.prepare((*taken, setting))
+        except DatabaseError:
+            self._refused.add(setting)
+            raise
+
+    def _analyse(self, item: ScriptItem) -> Analysis:
+        try:
+            return self._analyst.analyse(item)
+        finally:
+            self._snapshots.close()
+
+    def _with_verdict(self, plan: StatementPlan, analysis: Analysis) -> StatementPlan:
+        task = analysis.plan
+        plan = replace(
+            plan,
+            verdict=task.verdict,
+            reasons=task.reasons,
+            hazards=task.hazards,
+            rejected=tuple(
+                RejectedKey(_by(candidate), tuple((str(r.code), r.message) for r in reasons))
+                for candidate, reasons in analysis.rejected.items()
+            ),
+        )
+        if task.split is None or analysis.driving is None:
+            return plan
+        return replace(
+            plan,
+            by=_by(analysis.driving),
+            unit=task.split.unit,
+            units=task.split.total,
+            example=self._example(task.split),
+        )
+
+    def _example(self, split: SplitPlan) -> ExampleChunk | None:
+        """One from the middle, bounded on both sides."""
+        if not split.total:
+            return None
+        size = split.total // EXAMPLE_CHUNKS
+        if self._chunk_rows is not None:
+            size = round(self._chunk_rows / split.rows_per_unit)
+        size = min(split.total, max(1, size))
+        lo = (split.total - size) // 2
+        return ExampleChunk(lo, lo + size, split.statement(Range(lo, lo + size)))
+
+    def _not_yet(self, item: ScriptItem) -> tuple[NotYet, ...]:
+        """The relations that are missing and that statements before this one make."""
+        found = {
+            qualified(name): NotYet(".".join(name), place)
+            for name in sorted(references(item.first.tree).relations)
+            for made, place in self._made.items()
+            if _may_be(name, made)
+        }
+        if not found:
+            return ()
+        missing = self._session.execute(_MISSING.replace("{names}", array(list(found))))[0].rows
+        return tuple(found[name] for (name,) in missing if name is not None)
+
+
+def _may_be(name: Name, made: Name) -> bool:
+    """Whether two names, as written, may mean one relation: search_path fills in a schema."""
+    return name[-1] == made[-1] and (len(name) != len(made) or name == made)
+
+
+def _by(candidate: Candidate) -> DrivingKey:
+    relation = ".".join(candidate.relation or ("generate_series",))
+    alias = ".".join(candidate.alias) or relation
+    return DrivingKey(relation, alias, candidate.stored_as or candidate.key)
