@@ -248,3 +248,11 @@ def test_plans_arrive_one_by_one(made: str) -> None:
         made, "SELECT 1; SELECT 2", on_statement=lambda found: arrived.append(found.id)
     )
     assert arrived == [found.id for found in plans] == ["1", "2"]
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = pgfan_here(capsys, "plan", "--help")
+    assert (ended.code, ended.err) == (0, "")
+    options = ("--command", "--file", "--set", "--sql", "--json", "--by", "--split", "--dsn")
+    assert all(option in ended.out for option in (*options, "--embedded", "--atomic"))
+    assert not any(option in ended.out for option in ("--journal-schema", "--jobs", "--restart"))

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from sql_catalogue import tree_of
 
-from pgfan.sql.access import References, expression_references, references
+from pgfan.sql.access import (
+    References,
+    expression_references,
+    made_relations,
+    may_define,
+    references,
+)
 
 # A statement, and its relations, functions and operators as space-separated names.
 CASES = [
@@ -53,3 +59,37 @@ def test_the_names_in_expressions() -> None:
 def test_names_add_up() -> None:
     one, two = References(names("a")), References(names("b"), names("f"), names("+"))
     assert one | two == References(names("a b"), names("f"), names("+"))
+
+
+@pytest.mark.parametrize(
+    ("sql", "made"),
+    [
+        ("CREATE TABLE x (i int)", ("x",)),
+        ("CREATE TABLE s.x PARTITION OF b DEFAULT", ("s", "x")),
+        ("CREATE UNLOGGED TABLE x AS SELECT 1", ("x",)),
+        ("SELECT 1 INTO s.x", ("s", "x")),
+        ("CREATE VIEW x AS SELECT 1", ("x",)),
+        ("CREATE MATERIALIZED VIEW x AS SELECT 1", ("x",)),
+        ("CREATE FOREIGN TABLE x (i int) SERVER s", ("x",)),
+        ("ALTER TABLE s.b RENAME TO x", ("s", "x")),
+        ("ALTER TABLE b SET SCHEMA s", ("s", "b")),
+        ("ALTER TABLE b RENAME i TO x", None),
+        ("ALTER SCHEMA s RENAME TO x", None),
+        ("DROP TABLE x", None),
+        ("CREATE INDEX x ON t (i)", None),
+    ],
+)
+def test_what_a_statement_makes(sql: str, made: tuple[str, ...] | None) -> None:
+    assert made_relations(tree_of(sql)) == ((made,) if made else ())
+    assert may_define(tree_of(sql))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *("SELECT 1", "INSERT INTO t SELECT 1", "DELETE FROM t", "UPDATE t SET i = 1"),
+        *("SET x.y = 1", "BEGIN", "COPY t TO STDOUT", "VACUUM t", "ANALYZE"),
+    ],
+)
+def test_what_defines_nothing(sql: str) -> None:
+    assert not may_define(tree_of(sql))

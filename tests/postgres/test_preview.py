@@ -1,0 +1,112 @@
+"""EXPLAIN's estimates, and what is known of statements whose relations are made by others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from pgfan import api
+from pgfan.errors import DatabaseError
+from pgfan.postgres.estimate import estimate
+from pgfan.postgres.session import PostgresSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def session(dsn: str) -> Iterator[PostgresSession]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE a (i int, j int); INSERT INTO a SELECT g, g % 10 FROM "
+            "generate_series(1, 1000) g; CREATE TABLE p (i int) PARTITION BY HASH (i);"
+            "CREATE TABLE p0 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 0);"
+            "CREATE TABLE p1 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 1);"
+            "INSERT INTO p SELECT i FROM a; ANALYZE a, p, p0, p1"
+        )
+    opened = PostgresSession(dsn)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows"),
+    [
+        ("SELECT * FROM a", 1000),
+        ("INSERT INTO p SELECT i FROM a", 1000),
+        ("DELETE FROM p", 1000),
+        ("UPDATE p SET i = i", 1000),
+        ("UPDATE a SET j = 1 WHERE i = (SELECT max(i) FROM p)", 1),
+        ("WITH w AS (DELETE FROM p RETURNING i) INSERT INTO a SELECT 1, 2", 1),
+        ("CREATE TABLE made AS SELECT j FROM a GROUP BY j", 10),
+        ("SELECT i INTO made FROM a", 1000),
+        ("MERGE INTO a USING p ON p.i = a.i WHEN MATCHED THEN DELETE", 1000),
+    ],
+)
+def test_rows_that_a_statement_writes_or_returns(
+    session: PostgresSession, sql: str, rows: float
+) -> None:
+    found = estimate(session, sql)
+    assert (found.rows, found.cost > 0) == (rows, True)
+
+
+def test_an_error_has_its_place_in_the_statement(session: PostgresSession) -> None:
+    sql = "SELECT i FROM a WHERE nope"
+    with pytest.raises(DatabaseError) as caught:
+        estimate(session, sql)
+    assert caught.value.statement_offset == sql.index("nope")
+    assert estimate(session, "SELECT 1").rows == 1
+
+
+MAKERS = [
+    "CREATE TABLE x (i int)",
+    "CREATE TEMP TABLE x AS SELECT 1 AS i",
+    "SELECT 1 AS i INTO x",
+    "CREATE VIEW x AS SELECT 1 AS i",
+    "CREATE MATERIALIZED VIEW x AS SELECT 1 AS i",
+    "ALTER TABLE a RENAME TO x",
+    "BEGIN; CREATE TABLE x (i int); COMMIT",
+]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_relation_that_an_earlier_statement_makes(session: PostgresSession, maker: str) -> None:
+    dsn = session.connection.info.dsn
+    *_, last = api.plan(dsn, f"{maker};\nINSERT INTO p SELECT i FROM x")
+    assert [(one.relation, one.made_by) for one in last.not_yet] == [("x", "-c:1")]
+    assert (last.verdict, last.error) == ("serial", None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "BEGIN; CREATE TABLE x (i int); ROLLBACK",
+        "CREATE TABLE s.x (i int); SELECT 1 FROM t.x",
+        "CREATE TABLE y (i int)",
+    ],
+)
+def test_a_relation_that_none_makes(session: PostgresSession, other: str) -> None:
+    dsn = session.connection.info.dsn
+    *_, last = api.plan(dsn, f"{other}; SELECT * FROM {'t.' if 't.x' in other else ''}x")
+    assert last.not_yet == ()
+    assert last.error is not None
+
+
+def test_examples_come_from_the_middle(session: PostgresSession) -> None:
+    dsn = session.connection.info.dsn
+    sql = "INSERT INTO p SELECT g FROM generate_series(1, 1000) g"
+    options = api.ExecOptions(split="always")
+    (found,) = api.plan(dsn, sql, options)
+    assert found.example is not None
+    assert (found.example.lo, found.example.hi) == (490, 510)
+    assert "'491'" in found.example.sql
+    assert "'510'" in found.example.sql
+
+
+def test_an_empty_series_has_no_example(session: PostgresSession) -> None:
+    dsn = session.connection.info.dsn
+    options = api.ExecOptions(split="always")
+    (found,) = api.plan(dsn, "INSERT INTO p SELECT g FROM generate_series(1, 0) g", options)
+    assert (found.verdict, found.units, found.example) == ("split", 0, None)
