@@ -110,3 +110,112 @@ def test_an_empty_series_has_no_example(session: PostgresSession) -> None:
     options = api.ExecOptions(split="always")
     (found,) = api.plan(dsn, "INSERT INTO p SELECT g FROM generate_series(1, 0) g", options)
     assert (found.verdict, found.units, found.example) == ("split", 0, None)
+
+
+GROUPED = "GROUP BY looks at all rows of a group: it does not group by the split key"
+
+
+@pytest.fixture
+def keyed(session: PostgresSession) -> str:
+    session.execute(
+        "CREATE TABLE big (k int PRIMARY KEY, few int, bare int);"
+        "INSERT INTO big SELECT g, 1, g FROM generate_series(1, 3000) g; CREATE INDEX ON big (few);"
+        "CREATE INDEX ON a (i); ANALYZE big"
+    )
+    return session.connection.info.dsn
+
+
+@pytest.mark.parametrize(
+    ("sql", "by", "rejected"),
+    [
+        (
+            "INSERT INTO p SELECT b.k FROM a x, big b, generate_series(1, 3) g WHERE x.i = b.k",
+            "big ctid",
+            {
+                "a ctid": "about 1,000 rows to divide; big has 3,000",
+                "generate_series series": "about 3 rows to divide; big has 3,000",
+            },
+        ),
+        (
+            "INSERT INTO p SELECT b.k FROM a JOIN big b ON a.i = b.k GROUP BY b.k",
+            "big k",
+            {
+                "a ctid": GROUPED,
+                "big ctid": GROUPED,
+                "a i": "about 1,000 rows to divide; big has 3,000",
+            },
+        ),
+        (
+            "UPDATE big SET few = 3",
+            "big k",
+            {
+                "big few": "the statement changes few",
+                "big bare": "bare has no index, k has one",
+            },
+        ),
+        (
+            "DELETE FROM big WHERE bare IN (SELECT i FROM a)",
+            "big ctid",
+            {},
+        ),
+        (
+            "INSERT INTO p SELECT few FROM big GROUP BY few",
+            None,
+            {
+                "big few": "few has too few values to be cut into ranges",
+                "big ctid": GROUPED,
+            },
+        ),
+        (
+            "INSERT INTO p SELECT 1 FROM generate_series(1, NULL::int)",
+            None,
+            {"generate_series series": "the series has no bounds that can be cut"},
+        ),
+        (
+            "INSERT INTO p SELECT count(*) FROM a",
+            None,
+            {"a ctid": "count() without GROUP BY looks at all rows"},
+        ),
+    ],
+)
+def test_rejected_keys_and_why(
+    keyed: str, sql: str, by: str | None, rejected: dict[str, str]
+) -> None:
+    (found,) = api.plan(keyed, sql, api.ExecOptions(split="always"))
+    assert (f"{found.by.relation} {found.by.key}" if found.by else None) == by
+    assert {
+        f"{one.by.relation} {one.by.key}": "; ".join(text for _, text in one.reasons)
+        for one in found.rejected
+    } == rejected
+
+
+def test_a_column_without_an_index_is_rejected_unless_asked_for(
+    keyed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgfan.postgres.analysis.SMALL_COST", 0.0)
+    sql = "UPDATE a SET i = 3"
+    (found,) = api.plan(keyed, sql)
+    codes = {one.by.key: [code for code, _ in one.reasons] for one in found.rejected}
+    assert codes == {"i": ["key-assigned"], "j": ["key-not-indexed"]}
+    (asked,) = api.plan(keyed, sql, api.ExecOptions(split="always"))
+    assert asked.key == "j"
+
+
+def test_a_key_that_would_cost_too_much_is_rejected(
+    keyed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgfan.postgres.analysis.SMALL_COST", 0.0)
+    monkeypatch.setattr("pgfan.postgres.analysis.CHUNKS_COST_MAX", 0.0)
+    (found,) = api.plan(keyed, "UPDATE big SET few = 3")
+    assert [code for code, _ in found.reasons] == ["too-dear"]
+    reasons = {one.by.key: one.reasons for one in found.rejected}
+    assert reasons["k"] == found.reasons
+
+
+def test_what_by_rules_out(keyed: str) -> None:
+    sql = "INSERT INTO p SELECT g FROM big, generate_series(1, 3) g"
+    (found,) = api.plan(keyed, sql, api.ExecOptions(split="always", by="series"))
+    assert found.key == "series"
+    assert [(one.by.key, one.reasons) for one in found.rejected] == [
+        ("ctid", (("not-best", "--by series"),))
+    ]

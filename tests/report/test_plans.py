@@ -139,6 +139,13 @@ def test_colour_adds_nothing_but_colour() -> None:
             ),
         ),
         (
+            serial(verdict="native", reasons=(("aggregate", "count()"),), statements=("A", "B")),
+            (
+                "the server's own parallel plan: count() (aggregate)\n"
+                "  runs      in one transaction:\n    A;\n    B;"
+            ),
+        ),
+        (
             serial(verdict="split", by=DrivingKey("s.orders", "orders", "ctid"), unit="blocks"),
             "split by blocks of s.orders, 1 block",
         ),
@@ -180,6 +187,15 @@ def test_many_rejected_keys_are_cut_short() -> None:
     text = plan_text(serial(rejected=rejected), PlanLook(80))
     assert text.count("assigned (key-assigned)") == REJECTED_MAX
     assert "and 3 more: --json has all of them" in text
+
+
+def test_reasons_of_the_statement_are_not_repeated_for_its_keys() -> None:
+    reasons = (("aggregate", "sum() looks"), ("aggregate", "max() looks"))
+    key = DrivingKey("a", "a", "ctid")
+    plan = serial(reasons=reasons, rejected=(RejectedKey(key, (*reasons, ("limit", "too"))),))
+    text = plan_text(plan, PlanLook(80))
+    assert "  rejected  blocks of a: aggregate; too (limit)\n" in text
+    assert text.count("sum() looks") == 1
 
 
 HOSTILE = "a\x1b]0;title\x07\u202eb\r\n\x00 postgresql://u:secret@h/d"

@@ -90,6 +90,8 @@ class StatementPlan:
     hazards: tuple[str, ...] = ()
     estimate: Estimate | None = None
     example: ExampleChunk | None = None
+    statements: tuple[str, ...] = ()
+    """What a native one runs in its place, for the server's own parallel plan."""
     not_yet: tuple[NotYet, ...] = ()
     """What it needs and is not there; nothing is wrong with it then."""
     error: PgfanError | None = None

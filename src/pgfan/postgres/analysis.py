@@ -7,16 +7,17 @@ left to the statement itself, run on one connection, to report.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from operator import itemgetter
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgfan.errors import DatabaseError
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
 from pgfan.postgres.bounds import ColumnBounds, read_bounds
 from pgfan.postgres.catalog import read_facts
+from pgfan.postgres.estimate import estimate
 from pgfan.postgres.native import native_statements
 from pgfan.postgres.series import MeasuredSeries, measure_series
 from pgfan.quoting import qualified
@@ -55,6 +56,12 @@ _FROZEN_AT = (
     "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
     "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
 )
+
+
+Rejected: TypeAlias = "dict[Candidate, tuple[Reason, ...]]"
+"""Candidates that are not taken, each with the reasons; filled on the way to the one that is."""
+_NO_SERIES = Reason("series-bounds", "the series has no bounds that can be cut")
+_COLUMNS_LAST = Reason("not-best", "blocks and series need no index and no statistics")
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class Analyst:
         statements = native_statements(self._session, statement.text, statement.tree, facts)
         if statements is None:
             return found
-        return Analysis(replace(found.plan, verdict="native", statements=statements))
+        return replace(found, plan=replace(found.plan, verdict="native", statements=statements))
 
     def _judged(self, item: ScriptItem, facts: CatalogFacts) -> Analysis:
         statement = item.first
@@ -133,12 +140,15 @@ class Analyst:
             seeded = Reason("function-volatile", "random() was seeded: one session must draw all")
             return _serial(seeded, unlogged=unlogged)
         verdict = distribute(statement.tree, facts)
+        rejected = dict(verdict.rejected)
         if isinstance(verdict, Serial):
-            return _serial(*verdict.reasons, unlogged=unlogged)
-        try:
-            return self._split(item, verdict, facts)
-        except RenderError as error:
-            return _serial(Reason("deparse", str(error)), unlogged=verdict.unlogged)
+            found = _serial(*verdict.reasons, unlogged=unlogged)
+        else:
+            try:
+                found = self._split(item, verdict, facts, rejected)
+            except RenderError as error:
+                found = _serial(Reason("deparse", str(error)), unlogged=verdict.unlogged)
+        return replace(found, rejected=rejected)
 
     def _objection_by_request(self, item: ScriptItem) -> Reason | None:
         if item.is_block:
@@ -147,16 +157,18 @@ class Analyst:
             return Reason("asked-serial", "--split never")
         return None
 
-    def _split(self, item: ScriptItem, split: Split, facts: CatalogFacts) -> Analysis:
+    def _split(
+        self, item: ScriptItem, split: Split, facts: CatalogFacts, rejected: Rejected
+    ) -> Analysis:
         statement = item.first
-        estimate = self._estimate(statement)
-        if isinstance(estimate, Reason):
-            return _serial(estimate, unlogged=split.unlogged)
-        if self._options.split == "auto" and estimate < SMALL_COST:
-            why = f"EXPLAIN's cost is {estimate:.0f}: not worth more than one connection"
+        cost = self._cost(statement.text)
+        if isinstance(cost, Reason):
+            return _serial(cost, unlogged=split.unlogged)
+        if self._options.split == "auto" and cost < SMALL_COST:
+            why = f"EXPLAIN's cost is {cost:.0f}: not worth more than one connection"
             return _serial(Reason("small", why), unlogged=split.unlogged)
         frozen_at = self._session.execute(_FROZEN_AT)[0].rows[0][0] or ""
-        chosen = self._choose(split, facts, frozen_at)
+        chosen = self._choose(split, facts, frozen_at, rejected)
         if isinstance(chosen, Reason):
             return _serial(chosen, unlogged=split.unlogged)
         template = _template(split, chosen, facts, frozen_at)
@@ -172,8 +184,9 @@ class Analyst:
             shared_snapshot=split.shared_snapshot,
         )
         if self._options.split == "auto" and chosen.column is not None:
-            reason = self._too_dear(self._cut(chosen, facts, plan), estimate)
+            reason = self._too_dear(self._cut(chosen, facts, plan), cost)
             if reason is not None:
+                rejected[chosen.candidate] = (reason,)
                 return _serial(reason, unlogged=split.unlogged)
         snapshot = self._snapshots.open(item.settings, target_name, sources)
         cut = self._cut(chosen, facts, plan)
@@ -213,53 +226,67 @@ class Analyst:
             key="ctid", unit="blocks", total=blocks, bounds=Blocks(), rows_per_unit=per_unit
         )
 
-    def _choose(self, split: Split, facts: CatalogFacts, frozen_at: str) -> _Chosen | Reason:
-        """The candidate with the most rows; a column only when there is nothing else."""
-        best: tuple[float, _Chosen] | None = None
+    def _choose(
+        self, split: Split, facts: CatalogFacts, frozen_at: str, rejected: Rejected
+    ) -> _Chosen | Reason:
+        """The candidate with the most rows; a column only when there is nothing else.
+
+        The others are put into `rejected`.
+        """
+        measured: list[tuple[float, _Chosen]] = []
+        columns: list[Candidate] = []
         for candidate in split.candidates:
-            if candidate.key == "column" or self._options.by not in {None, candidate.key}:
-                continue
-            series = None
-            if candidate.key == "series":
-                series = self._measure(split, candidate, facts, frozen_at)
-                if series is None:
-                    continue
-                rows = float(series.count)
+            if self._options.by not in {None, candidate.key, candidate.stored_as}:
+                rejected[candidate] = (Reason("not-best", f"--by {self._options.by}"),)
+            elif candidate.key == "column":
+                columns.append(candidate)
+            elif candidate.key == "ctid":
+                measured.append((_rows(candidate, facts), _Chosen(candidate)))
+            elif series := self._measure(split, candidate, facts, frozen_at):
+                measured.append((float(series.count), _Chosen(candidate, series)))
             else:
-                rows = _rows(candidate, facts)
-            if best is None or rows > best[0]:
-                best = rows, _Chosen(candidate, series)
-        if best is not None:
-            return best[1]
-        columns = [candidate for candidate in split.candidates if candidate.key == "column"]
+                rejected[candidate] = (_NO_SERIES,)
+        if measured:
+            most, best = max(measured, key=itemgetter(0))
+            fewer = {
+                chosen.candidate: (_fewer(rows, best.candidate, most),)
+                for rows, chosen in measured
+                if chosen is not best
+            }
+            rejected.update(fewer | dict.fromkeys(columns, (_COLUMNS_LAST,)))
+            return best
         if columns:
-            return self._choose_column(columns, facts)
+            return self._choose_column(columns, facts, rejected)
         if self._options.by is not None:
             return Reason("key-not-found", f"nothing to split by {self._options.by}")
-        return Reason("series-bounds", "the series has no bounds that can be cut")
+        return _NO_SERIES
 
-    def _choose_column(self, columns: list[Candidate], facts: CatalogFacts) -> _Chosen | Reason:
+    def _choose_column(
+        self, columns: list[Candidate], facts: CatalogFacts, rejected: Rejected
+    ) -> _Chosen | Reason:
         """An indexed column of the largest relation, that has more than one value."""
 
         def worth(candidate: Candidate) -> tuple[bool, float]:
             return not _is_indexed(candidate, facts), -_rows(candidate, facts)
 
-        reason = Reason("key-not-found", f"nothing to split by {self._options.by}")
+        best: _Chosen | None = None
+        forced = self._options.split == "always" or self._options.by is not None
         for candidate in sorted(columns, key=worth):
-            if self._options.by not in {None, "column", candidate.stored_as}:
-                continue
             name = candidate.stored_as or ""
-            forced = self._options.split == "always" or self._options.by is not None
             if not forced and not _is_indexed(candidate, facts):
                 why = f"it groups by {name}, which has no index: every chunk would read all rows"
                 reason = Reason("key-not-indexed", why)
-                continue
-            relation = facts.relations[candidate.relation or ()]
-            found = read_bounds(self._session, relation.oid, name, RANGES)
-            if found.bounds:
-                return _Chosen(candidate, column=found)
-            reason = Reason("key-not-found", f"{name} has too few values to be cut into ranges")
-        return reason
+            elif best is not None:
+                reason = _worse(candidate, best.candidate, facts)
+            else:
+                relation = facts.relations[candidate.relation or ()]
+                found = read_bounds(self._session, relation.oid, name, RANGES)
+                if found.bounds:
+                    best = _Chosen(candidate, column=found)
+                    continue
+                reason = Reason("key-not-found", f"{name} has too few values to be cut into ranges")
+            rejected[candidate] = (reason,)
+        return best if best is not None else reason
 
     def _too_dear(self, cut: SplitPlan, serial_cost: float) -> Reason | None:
         """Whether the chunks together cost too much, such as a scan of the whole table each."""
@@ -283,18 +310,26 @@ class Analyst:
         freeze_time(frozen, frozen_at, facts)
         return measure_series(self._session, series_call(frozen, candidate))
 
-    def _estimate(self, statement: Statement) -> float | Reason:
-        """Total cost, as EXPLAIN has it."""
-        return self._cost(statement.text)
-
     def _cost(self, sql: str) -> float | Reason:
         try:
-            text = self._session.execute(f"EXPLAIN (FORMAT JSON) {sql}")[0].rows[0][0]
+            return estimate(self._session, sql).cost
         except DatabaseError as error:
-            self._session.rollback()
             return Reason("explain", f"EXPLAIN failed: {error.message}")
-        plan: dict[str, Any] = json.loads(text or "[]")[0]["Plan"]
-        return float(plan["Total Cost"])
+
+
+def _fewer(rows: float, best: Candidate, best_rows: float) -> Reason:
+    name = ".".join(best.relation or ("generate_series",))
+    return Reason("not-best", f"about {rows:,.0f} rows to divide; {name} has {best_rows:,.0f}")
+
+
+def _worse(column: Candidate, best: Candidate, facts: CatalogFacts) -> Reason:
+    """Why `best` was taken rather than another column."""
+    rows, most = _rows(column, facts), _rows(best, facts)
+    if _is_indexed(best, facts) and not _is_indexed(column, facts):
+        return Reason("not-best", f"{column.stored_as} has no index, {best.stored_as} has one")
+    if rows < most:
+        return _fewer(rows, best, most)
+    return Reason("not-best", f"{best.stored_as} does as well")
 
 
 def _template(split: Split, chosen: _Chosen, facts: CatalogFacts, frozen_at: str) -> Template:

@@ -134,6 +134,7 @@ class Previewer:
             verdict=task.verdict,
             reasons=task.reasons,
             hazards=task.hazards,
+            statements=task.statements,
             rejected=tuple(
                 RejectedKey(_by(candidate), tuple((str(r.code), r.message) for r in reasons))
                 for candidate, reasons in analysis.rejected.items()

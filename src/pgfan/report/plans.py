@@ -26,6 +26,7 @@ REJECTED_MAX = 6
 """Rejected keys shown of one statement; --json has all of them."""
 CHUNK_LINES_MAX = 12
 """Lines of an example that is not asked for whole."""
+_NATIVE = "the server's own parallel plan"
 _TEXT_CHARS_MAX = 2_000
 _LINE_CHARS_MAX = 1_000_000
 _INDENT = "  "
@@ -74,7 +75,7 @@ def summary_text(counts: PlanCounts, look: PlanLook) -> str:
     if total > 1:
         verdicts = [f"{counts.verdicts['split']:,} split"]
         if counts.verdicts["native"]:
-            verdicts.append(f"{counts.verdicts['native']:,} native")
+            verdicts.append(f"{counts.verdicts['native']:,} by {_NATIVE}")
         serial = counts.verdicts["serial"] - counts.not_yet - counts.wrong
         verdicts.append(f"{serial:,} on one connection")
         if counts.not_yet:
@@ -135,6 +136,7 @@ def _task_json(plan: StatementPlan) -> dict[str, Any]:
             for rejected in plan.rejected
         ],
         "example": {"lo": example.lo, "hi": example.hi, "sql": example.sql} if example else None,
+        "statements": list(plan.statements),
         "not_yet": [
             {"relation": missing.relation, "made_by": missing.made_by} for missing in plan.not_yet
         ],
@@ -146,7 +148,7 @@ def _reasons_json(reasons: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def _verdict_lines(plan: StatementPlan, look: PlanLook) -> Iterator[str]:
-    if plan.verdict != "serial" and plan.by is not None:
+    if plan.by is not None:
         how = f"split by {_key_text(plan.by)}, {_units(plan.units, plan)}"
         yield from _hanging(how, GREEN, [], look)
         return
@@ -168,9 +170,9 @@ def _verdict_lines(plan: StatementPlan, look: PlanLook) -> Iterator[str]:
         says = f"{_safe(place)}{says} (statements before it are not run)"
         yield from _hanging("PostgreSQL refuses it as of now:", YELLOW, [says], look)
     else:
-        yield from _hanging(
-            "one connection:" if reasons else "one connection", YELLOW, reasons, look
-        )
+        native = plan.verdict == "native"
+        head, style = (_NATIVE, GREEN) if native else ("one connection", YELLOW)
+        yield from _hanging(f"{head}:" if reasons else head, style, reasons, look)
 
 
 def _hanging(head: str, style: str, items: Sequence[str], look: PlanLook) -> Iterator[str]:
@@ -190,8 +192,12 @@ def _hanging(head: str, style: str, items: Sequence[str], look: PlanLook) -> Ite
 
 def _rejected(plan: StatementPlan) -> Iterator[str]:
     for rejected in plan.rejected[:REJECTED_MAX]:
-        why = "; ".join(f"{_safe(text)} ({code})" for code, text in rejected.reasons)
-        yield f"{_key_text(rejected.by)}: {why}"
+        # What is said of the statement need not be said of its keys again.
+        why = dict.fromkeys(
+            code if (code, text) in plan.reasons else f"{_safe(text)} ({code})"
+            for code, text in rejected.reasons
+        )
+        yield f"{_key_text(rejected.by)}: {'; '.join(why)}"
     more = len(plan.rejected) - REJECTED_MAX
     if more > 0:
         yield f"and {more} more: --json has all of them"
@@ -199,13 +205,19 @@ def _rejected(plan: StatementPlan) -> Iterator[str]:
 
 def _chunk_lines(plan: StatementPlan, look: PlanLook) -> list[str]:
     example = plan.example
-    if example is None or look.chunk == "none":
+    if look.chunk == "none":
         return []
-    size = f"{example.hi - example.lo:,} of {_units(plan.units, plan)}, for example:"
-    lines = _labelled("chunk", [size], look)
+    if example is not None:
+        size = f"{example.hi - example.lo:,} of {_units(plan.units, plan)}, for example:"
+        return [*_labelled("chunk", [size], look), *_sql_lines(example.sql, look)]
+    lines = _labelled("runs", ["in one transaction:"] if plan.statements else [], look)
+    return lines + [line for sql in plan.statements for line in _sql_lines(f"{sql};", look)]
+
+
+def _sql_lines(sql: str, look: PlanLook) -> list[str]:
     margin = _INDENT * 2
     whole = look.chunk == "whole"
-    sql = example.sql if whole else redact_dsn(example.sql)
+    sql = sql if whole else redact_dsn(sql)
     laid = [
         clean(line, _LINE_CHARS_MAX)
         for part in laid_out(sql, look.cells - len(margin))
@@ -219,7 +231,7 @@ def _chunk_lines(plan: StatementPlan, look: PlanLook) -> list[str]:
             note = f"… {counted(hidden, 'line')} more: --sql"
             laid = [*laid[:head], note, *laid[head + hidden :]]
         laid = [clipped(line, look.cells - len(margin)) for line in laid]
-    return lines + [margin + paint(line, DIM, look.color) for line in laid]
+    return [margin + paint(line, DIM, look.color) for line in laid]
 
 
 def _labelled(label: str, items: Sequence[str], look: PlanLook) -> list[str]:

@@ -35,6 +35,7 @@ ReasonCode: TypeAlias = Literal[
     "limit",
     "locking",
     "no-driving-relation",
+    "not-best",
     "not-insert-select",
     "on-conflict",
     "operator-unknown",
