@@ -281,12 +281,16 @@ class Verification:
         self._planning = True
         try:
             self._stop_if_asked()
-            return api.plan(self._dsn, _script(item, sql), self._options.to_exec())[-1]
+            found = api.plan(self._dsn, _script(item, sql), self._options.to_exec())[-1]
         except KeyboardInterrupt:
             self._stop_if_asked()
             raise
         finally:
             self._planning = False
+        if found.error is not None and not found.reasons:  # not even a verdict
+            found.error.position = found.error.source_line = None
+            raise found.error
+        return found
 
     def _split(self, item: ScriptItem, sql: str, chunk_rows: int) -> TaskOutcome:
         def start(runner: Runner) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pgfan_command import pgfan, pgfan_here
 
 from pgfan import api
+from pgfan.errors import Position
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,6 +106,23 @@ def test_what_holds_the_tables_up_is_waited_for_no_longer_than_asked(made: str) 
         (plan,) = api.plan(f"{made} options='-c lock_timeout=50ms'", "DELETE FROM source")
     assert plan.error is not None
     assert "lock timeout" in plan.error.message
+
+
+def test_a_table_that_may_be_read_and_not_locked(made: str) -> None:
+    with psycopg.connect(made, autocommit=True) as connection:
+        connection.execute(
+            "CREATE ROLE reader; GRANT SELECT ON source, t TO reader; "
+            "GRANT USAGE ON SCHEMA public TO reader"
+        )
+        try:
+            dsn = f"{made} options='-c role=reader'"
+            options = api.ExecOptions(split="always")
+            (found,) = api.plan(dsn, "INSERT INTO t SELECT i FROM source", options)
+        finally:
+            connection.execute("DROP OWNED BY reader; DROP ROLE reader")
+    assert found.error is not None
+    assert "permission denied for table t" in found.error.message
+    assert (found.error.position, found.verdict) == (Position("-c", 1, 1), "serial")
 
 
 def test_json(capsys: pytest.CaptureFixture[str], made: str) -> None:

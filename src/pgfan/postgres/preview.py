@@ -124,6 +124,9 @@ class Previewer:
     def _analyse(self, item: ScriptItem) -> Analysis:
         try:
             return self._analyst.analyse(item)
+        except DatabaseError as error:
+            error.statement_offset = None  # it counts in SQL that the user has not written
+            raise
         finally:
             self._snapshots.close()
 
