@@ -1,12 +1,10 @@
 """What pgfan says of each TPC-H statement, and the table of it in docs/tpch.md.
 
-Verdict, key and reasons are those of `pgfan.api.plan`. It does not say which relation drives a
-split: that is read from the SQL of the split's chunks.
+Verdict, driving relation, key and reasons are those of `pgfan.api.plan`.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,10 +17,7 @@ from pgfan.postgres.analysis import Analyst, SplitOptions
 from pgfan.postgres.server import probe_server
 from pgfan.postgres.session import PostgresSession
 from pgfan.postgres.snapshot import SnapshotHolder
-from pgfan.sql.access import relation_name
-from pgfan.sql.parsing import parse
 from pgfan.sql.program import Program
-from pgfan.sql.tree import kind_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +32,6 @@ HEADER = """\
 | --- | --- | --- | --- |
 """
 ALWAYS = api.ExecOptions(split="always")
-# The restriction to a chunk is the last thing before its first bound.
-RESTRICTED = re.compile(
-    r'"?(?P<alias>\w+)"?\."?\w+"? (?:OPERATOR\(pg_catalog\.>=?\)|>=?) [^"]*\Z',
-)
 
 
 @dataclass(frozen=True)
@@ -63,8 +54,7 @@ def verdicts(dsn: str, statements: Sequence[str]) -> list[TpchVerdict]:
     outcomes = api.plan(dsn, sources, ALWAYS)
     assert len(outcomes) == len(statements)
     return [
-        TpchVerdict(outcome, _driving(dsn, text) if outcome.verdict == "split" else None)
-        for outcome, text in zip(outcomes, statements, strict=True)
+        TpchVerdict(outcome, outcome.by.relation if outcome.by else None) for outcome in outcomes
     ]
 
 
@@ -79,27 +69,6 @@ def cut(dsn: str, statement: str) -> SplitPlan | None:
     finally:
         snapshots.end()
         session.close()
-
-
-def _driving(dsn: str, statement: str) -> str:
-    plan = cut(dsn, statement)
-    assert plan is not None
-    if plan.key == "series":
-        return "generate_series"
-    if plan.columns:
-        alias = plan.columns[0].split(".")[0].strip('"')
-    else:
-        found = RESTRICTED.search(plan.pieces[0])
-        assert found is not None, plan.pieces[0]
-        alias = found["alias"]
-    relations = {
-        ".".join(relation_name(node))
-        for node in walk(parse(statement))
-        if kind_of(node) == "RangeVar"
-        and alias == (node.alias.aliasname if node.HasField("alias") else node.relname)
-    }
-    assert len(relations) == 1, (alias, relations)
-    return relations.pop()
 
 
 def table(dsn: str, scale: str) -> str:
