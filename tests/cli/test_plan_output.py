@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,6 +18,7 @@ from pgfan.errors import Position
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import LiteralString
 
     from pgfan.plan.preview import StatementPlan
 
@@ -123,6 +128,29 @@ def test_a_table_that_may_be_read_and_not_locked(made: str) -> None:
     assert found.error is not None
     assert "permission denied for table t" in found.error.message
     assert (found.error.position, found.verdict) == (Position("-c", 1, 1), "serial")
+
+
+def test_ctrl_c_while_it_waits_for_a_lock(made: str) -> None:
+    words = [sys.executable, "-m", "pgfan", "plan", "-d", made, "-c", "DELETE FROM source"]
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with psycopg.connect(made) as holder, psycopg.connect(made, autocommit=True) as watcher:
+        holder.execute("LOCK TABLE source")
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            wait_for(watcher, waits, 1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        wait_for(watcher, waits, 0)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def wait_for(watcher: psycopg.Connection, query: LiteralString, count: int) -> None:
+    """Until the query gives `count`; each round trip to the server is the pause."""
+    deadline_s = time.monotonic() + 30
+    while watcher.execute(query).fetchone() != (count,):
+        assert time.monotonic() < deadline_s
 
 
 def test_json(capsys: pytest.CaptureFixture[str], made: str) -> None:
