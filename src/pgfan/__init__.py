@@ -1,7 +1,8 @@
 """Run PostgreSQL's heavy statements over many connections.
 
-The public names are here and in `pgfan.api`; everything else may move between versions. They are
-imported when they are first used, so that `pgfan --help` stays fast.
+The public names are here and in `pgfan.api`; everything else may move between versions. `plan` is
+in `pgfan.api` alone, since `pgfan.plan` is a package. They are imported when they are first used,
+so that `pgfan --help` stays fast.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgfan.api import ExecOptions, Source, exec, forget, plan, resume, status  # noqa: A004
+    from pgfan.api import ExecOptions, Source, exec, forget, resume, status  # noqa: A004
 
 __version__ = "0.1.0.dev0"
-__all__ = ["ExecOptions", "Source", "exec", "forget", "plan", "resume", "status"]
+__all__ = ["ExecOptions", "Source", "exec", "forget", "resume", "status"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
