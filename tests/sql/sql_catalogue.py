@@ -1,17 +1,17 @@
 """A catalogue for tests of the analysis, and verdicts written so that a table can hold them.
 
-t is the target of most cases: t(id, x, y). b, c and d are plain heaps. Functions are
-as PostgreSQL 18 has them, but for those in schema `app`, which are a user's.
+t is the target of most cases: t(id, x, y). b, c and d are plain heaps; what ends in `_v` is a view
+of them. Functions are as PostgreSQL 18 has them, but for those in schema `app`, which are a user's.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgfan.sql.distribute import Serial, Split, Verdict, distribute
-from pgfan.sql.facts import CatalogFacts, ColumnFacts, FunctionFacts, RelationFacts
+from pgfan.sql.facts import CatalogFacts, ColumnFacts, FunctionFacts, RelationFacts, ViewFacts
 from pgfan.sql.parsing import parse
 from pgfan.sql.tree import inner
 
@@ -78,6 +78,56 @@ RELATIONS: dict[str, RelationFacts] = {
     "checked": RelationFacts(23, unsafe_checks=("no_overlap",)),
     "nowhere": RelationFacts(0, kind="?"),
 }
+VIEWS: dict[str, tuple[str, str]] = {
+    "plain_v": ("x y", "SELECT b.x, b.y FROM b WHERE (b.x > 0)"),
+    "renamed_v": ("k v", "SELECT x AS k, y AS v FROM b"),
+    "on_view": ("k", "SELECT renamed_v.k FROM renamed_v WHERE (renamed_v.v IS NOT NULL)"),
+    "joined_v": ("x z", "SELECT b.x, d.z FROM (b LEFT JOIN d ON ((d.z = b.x)))"),
+    "twice_v": ("x x2", "SELECT p.x, q.x AS x2 FROM (plain_v p JOIN plain_v q ON ((p.x = q.x)))"),
+    "grouped_v": ("k n", "SELECT x AS k, count(*) AS n FROM b GROUP BY x"),
+    "distinct_v": ("x", "SELECT DISTINCT x FROM b"),
+    "union_v": ("x", "SELECT b.x FROM b UNION SELECT c.x FROM c"),
+    "window_v": ("x n", "SELECT x, row_number() OVER (PARTITION BY x ORDER BY y) AS n FROM b"),
+    "numbered_v": ("x n", "SELECT x, row_number() OVER (ORDER BY y) AS n FROM b"),
+    "limit_v": ("x", "SELECT x FROM b ORDER BY x LIMIT 10"),
+    "total_v": ("n", "SELECT count(*) AS n FROM b"),
+    "with_v": ("x", "WITH b AS (SELECT c.x FROM c) SELECT b.x FROM b"),
+    "with_twice_v": ("x", "WITH s AS (SELECT x FROM b) SELECT s.x FROM s, s s_1"),
+    "recursive_v": (
+        "n",
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT r.n + 1 FROM r) SELECT r.n FROM r",
+    ),
+    "series_v": ("g", "SELECT g.g FROM generate_series(1, 10) g(g)"),
+    "random_v": ("r", "SELECT random() AS r FROM b"),
+    "lookup_v": ("x", "SELECT app.lookup(x) AS x FROM b"),
+    "now_v": ("x at", "SELECT x, now() AS at FROM b"),
+    "ruled_v": ("x", "SELECT x FROM ruled"),
+    "secret_v": ("x", "SELECT x FROM secret"),
+    "temp_v": ("x", "SELECT x FROM temp"),
+    "far_v": ("x", "SELECT x FROM far"),
+    "locking_v": ("x", "SELECT x FROM b FOR UPDATE"),
+    "target_v": ("id", "SELECT id FROM t"),
+    "values_v": ("x", "VALUES (1), (2)"),
+    "only_v": ("x", "SELECT parent.x FROM ONLY parent"),
+    "row_v": ("r", "SELECT plain_v.*::text AS r FROM plain_v"),
+    "odd_v": ("Odd c", 'SELECT x AS "Odd", y AS c FROM b'),
+    "barred": ("x", "SELECT x FROM b"),
+    "guarded": ("x", "SELECT x FROM b"),
+    "forbidden": ("x", "SELECT x FROM b"),
+    "hiding": ("x", "SELECT NULLIF(x, x) AS x FROM b"),
+    "with_rules": ("x", "SELECT x FROM b"),
+    "temp_view": ("x", "SELECT x FROM b"),
+    "unreadable": ("x", "SELECT FROM FROM"),
+    "system_view": ("x", ""),
+    "itself": ("x", "SELECT x FROM itself"),
+}
+"""Columns and definition, as pg_get_viewdef writes them."""
+_ABOUT_VIEWS = {
+    "barred": {"security_barrier": True},
+    "guarded": {"row_security": True},
+    "forbidden": {"forbidden": ("hidden.b",)},
+    "hiding": {"hidden_operators": ("=",)},
+}
 COLUMNS = {
     "t": "id x y",
     "b": "x y n age count",
@@ -101,6 +151,22 @@ def relation(name: str, columns: Mapping[str, str | None] | None = None) -> Rela
     )
 
 
+def _view(oid: int, name: str) -> RelationFacts:
+    columns, definition = VIEWS[name]
+    about: dict[str, Any] = _ABOUT_VIEWS.get(name, {})
+    return RelationFacts(
+        oid,
+        name=name,
+        kind="v",
+        heap=False,
+        persistence="t" if name == "temp_view" else "p",
+        has_rules=name == "with_rules",
+        family=frozenset({oid}),
+        columns=tuple(ColumnFacts(column, None) for column in columns.split()),
+        view=ViewFacts(definition, **about),
+    )
+
+
 @cache
 def functions() -> dict[Name, tuple[FunctionFacts, ...]]:
     """Every function by its name and by its qualified name."""
@@ -120,6 +186,8 @@ def catalogue(**changes: Mapping[str, str | None]) -> CatalogFacts:
     for name in RELATIONS:
         facts = relation(name, changes.get(name))
         relations[name,] = relations["public", name] = facts
+    for oid, name in enumerate(VIEWS, 100):
+        relations[name,] = relations["public", name] = _view(oid, name)
     operators = {
         ("@@@",): (FunctionFacts("app", "v"),),
         ("app", "@@@"): (FunctionFacts("app", "v"),),

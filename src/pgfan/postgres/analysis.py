@@ -183,11 +183,10 @@ class Analyst:
             sources=sources,
             shared_snapshot=split.shared_snapshot,
         )
-        if self._options.split == "auto" and chosen.column is not None:
-            reason = self._too_dear(self._cut(chosen, facts, plan), cost)
-            if reason is not None:
-                rejected[chosen.candidate] = (reason,)
-                return _serial(reason, unlogged=split.unlogged)
+        reason = self._objection_to_chunks(chosen, facts, plan, cost)
+        if reason is not None:
+            rejected[chosen.candidate] = (reason,)
+            return _serial(reason, unlogged=split.unlogged)
         snapshot = self._snapshots.open(item.settings, target_name, sources)
         cut = self._cut(chosen, facts, plan)
         return Analysis(
@@ -288,11 +287,24 @@ class Analyst:
             rejected[candidate] = (reason,)
         return best if best is not None else reason
 
+    def _objection_to_chunks(
+        self, chosen: _Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan], estimate: float
+    ) -> Reason | None:
+        """What EXPLAIN says against a chunk: the server may refuse what pgfan has made of it."""
+        if chosen.column is not None and self._options.split == "auto":
+            return self._too_dear(self._cut(chosen, facts, plan), estimate)
+        if chosen.column is None and chosen.series is None:
+            cut = plan(key="ctid", unit="blocks", total=1, bounds=Blocks())  # not yet measured
+        else:
+            cut = self._cut(chosen, facts, plan)
+        cost = self._chunk_cost(cut, Range(0, min(1, cut.total)))
+        return cost if isinstance(cost, Reason) else None
+
     def _too_dear(self, cut: SplitPlan, serial_cost: float) -> Reason | None:
         """Whether the chunks together cost too much, such as a scan of the whole table each."""
         eighth = max(1, cut.total // 8)
         lo = min(cut.total - eighth, eighth * 3)
-        cost = self._cost(cut.statement(Range(lo, lo + eighth)))
+        cost = self._chunk_cost(cut, Range(lo, lo + eighth))
         if isinstance(cost, Reason):
             return cost
         together = cost * cut.total / eighth
@@ -310,11 +322,14 @@ class Analyst:
         freeze_time(frozen, frozen_at, facts)
         return measure_series(self._session, series_call(frozen, candidate))
 
-    def _cost(self, sql: str) -> float | Reason:
+    def _chunk_cost(self, cut: SplitPlan, piece: Range) -> float | Reason:
+        return self._cost(cut.statement(piece), " of a chunk")
+
+    def _cost(self, sql: str, whose: str = "") -> float | Reason:
         try:
             return estimate(self._session, sql).cost
         except DatabaseError as error:
-            return Reason("explain", f"EXPLAIN failed: {error.message}")
+            return Reason("explain", f"EXPLAIN{whose} failed: {error.message}")
 
 
 def _fewer(rows: float, best: Candidate, best_rows: float) -> Reason:

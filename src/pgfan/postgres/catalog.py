@@ -1,5 +1,7 @@
 """What the catalogue says of the names in a statement: four queries, however many names.
 
+Two more when there is a view among them: one for all definitions, one for the relations in those.
+
 Unqualified names are resolved by the server through the session's search_path, so the session
 must have the script's SET statements in force. The answers are frozen in `pgfan.sql.facts`.
 """
@@ -7,11 +9,14 @@ must have the script's SET statements in force. The answers are frozen in `pgfan
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from pgfan.postgres.views import read_views
 from pgfan.quoting import array, literal, qualified
 from pgfan.sql.access import References, expression_references
 from pgfan.sql.facts import CatalogFacts, ColumnFacts, FunctionFacts, RelationFacts
+from pgfan.sql.views import definition_references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,8 +140,22 @@ WHERE p.provolatile <> 'i'
 def read_facts(
     session: Session, names: References, server_refuses_split: str | None
 ) -> CatalogFacts:
-    """The facts about everything in `names`, and about the defaults of the relations in it."""
+    """The facts about everything in `names`, and in the defaults and views of its relations."""
     relations = _relations(session, sorted(names.relations))
+    views = [relation.oid for relation in relations.values() if relation.kind == "v"]
+    if views:
+        found = read_views(session, views)
+        # What the role cannot look up makes the server fail: such a definition is not used.
+        names |= definition_references(
+            view.definition for view in found.values() if not view.forbidden
+        )
+        relations |= _relations(session, sorted(names.relations - relations.keys()))
+        relations = {
+            name: replace(relation, view=found.get(relation.oid))
+            if relation.kind == "v"
+            else relation
+            for name, relation in relations.items()
+        }
     defaults = {
         column.default
         for relation in relations.values()

@@ -29,6 +29,7 @@ from pgfan.sql.render import LEVELS_MAX
 from pgfan.sql.shape import Shape, may_be_split, shape_of
 from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns, target_objections
 from pgfan.sql.tree import Message, inner, kind_of, walk
+from pgfan.sql.views import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -40,10 +41,10 @@ if TYPE_CHECKING:
 class Split:
     """The statement may be split on any one of `candidates`.
 
-    `tree` is the statement as it is rewritten, WITH put in its place. `reads` are the relations
-    whose rows it reads: they need one snapshot for all chunks. `frozen_defaults` are columns whose
-    default looks at the transaction's time. `rejected` are the candidates that are not sound, each
-    with the reasons.
+    `tree` is the statement as it is rewritten, WITH and views put in their places. `reads` are the
+    relations whose rows it reads: they need one snapshot for all chunks. `frozen_defaults` are
+    columns whose default looks at the transaction's time. `rejected` are the candidates that are
+    not sound, each with the reasons.
     """
 
     tree: Message
@@ -78,13 +79,14 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
         return Serial((Reason("not-insert-select", "statements of this kind are not split"),))
     if is_deeper(tree, LEVELS_MAX):
         return Serial((Reason("deparse", "the statement is nested too deeply to be rewritten"),))
-    shape = shape_of(inlined(tree))
+    whole = expanded(inlined(tree), facts)
+    shape = shape_of(whole.tree)
     if shape is None:
         raise AssertionError("WITH put in its place makes no other kind of statement")
     columns = TargetColumns()
     if shape.kind == "insert":
         columns = target_columns(shape.insert, shape.select, facts)
-    reasons = _unique((*_objections_everywhere(shape, facts), *columns.reasons))
+    reasons = _unique((*_objections_everywhere(shape, facts, whole.refused), *columns.reasons))
     found, rejected = _judge(shape, facts)
     if reasons or not found:
         if not rejected and not found:
@@ -106,7 +108,9 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     )
 
 
-def _objections_everywhere(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
+def _objections_everywhere(
+    shape: Shape, facts: CatalogFacts, views: Mapping[Name, Reason]
+) -> Iterator[Reason]:
     """What speaks against a split whatever the driving relation is."""
     yield from _objections_to_statement(shape, facts)
     yield from _objections_below(shape)
@@ -114,7 +118,7 @@ def _objections_everywhere(shape: Shape, facts: CatalogFacts) -> Iterator[Reason
         if node is not shape.insert:
             yield from construct_objection(node)
     yield from target_objections(shape.insert.relation, facts, shape.kind)
-    yield from _objections_to_relations(shape, facts)
+    yield from _objections_to_relations(shape, facts, views)
     if facts.unsafe_casts:
         yield Reason(
             "cast-function",
@@ -262,7 +266,9 @@ def _objections_below(shape: Shape) -> Iterator[Reason]:
                 pass
 
 
-def _objections_to_relations(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
+def _objections_to_relations(
+    shape: Shape, facts: CatalogFacts, views: Mapping[Name, Reason]
+) -> Iterator[Reason]:
     target = facts.relations.get(relation_name(shape.insert.relation))
     for node in walk(shape.select):
         if kind_of(node) != "RangeVar":
@@ -275,13 +281,13 @@ def _objections_to_relations(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
         reads = target is not None and target.family & relation.family
         if reads and shape.kind == "insert":
             yield Reason("reads-target", f"{name} is read and written by the same statement")
+        if relation.kind == "v":
+            yield views.get(relation_name(node), Reason("view", f"{name} is a view"))
         yield from _objections_to_source(name, relation)
 
 
 def _objections_to_source(name: str, relation: RelationFacts) -> Iterator[Reason]:
-    if relation.kind == "v":
-        yield Reason("view", f"{name} is a view; views are not expanded yet")
-    elif relation.has_rules:
+    if relation.has_rules:
         yield Reason("rule", f"{name} has a rule")
     if relation.persistence == "t":
         yield Reason("temporary-table", f"{name} is temporary: other connections cannot see it")

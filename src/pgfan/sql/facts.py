@@ -36,6 +36,21 @@ class ColumnFacts:
 
 
 @dataclass(frozen=True)
+class ViewFacts:
+    """A view's definition, and what speaks against running it in the view's place."""
+
+    definition: str
+    """As pg_get_viewdef prints it under the session's search_path; "" for PostgreSQL's own."""
+    security_barrier: bool = False
+    row_security: bool = False
+    """Whether it is enabled for a relation in it: the policies are those for the view's owner."""
+    forbidden: tuple[str, ...] = ()
+    """Relations in it that the running role may not read by itself."""
+    hidden_operators: tuple[str, ...] = ()
+    """Comparisons in it that search_path does not find: syntax such as NULLIF names none."""
+
+
+@dataclass(frozen=True)
 class RelationFacts:
     """A relation as of the snapshot. `oid` 0 and kind "?" mean that it was not found.
 
@@ -72,6 +87,8 @@ class RelationFacts:
     rows: float = -1.0
     """pg_class.reltuples; -1 when never analysed."""
     size_bytes: int = 0
+    view: ViewFacts | None = None
+    """Of a view."""
 
 
 @dataclass(frozen=True)

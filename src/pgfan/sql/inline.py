@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def inlined(tree: Message) -> Message:
-    """The statement without its WITH clause; `tree` itself when that is not sure to be the same."""
+    """The statement, or query, without its WITH; `tree` itself when that may not be the same."""
     if sum(kind_of(node) == "WithClause" for node in walk(tree)) != 1:
         return tree
     copy = copy_of(tree)
@@ -50,8 +50,8 @@ def inlined(tree: Message) -> Message:
 
 
 def _holder(tree: Message) -> Message | None:
-    """The message that has the WITH clause: the statement, or the SELECT of an INSERT."""
-    if kind_of(tree) not in {"InsertStmt", "UpdateStmt", "DeleteStmt"}:
+    """The message that has the WITH clause: the statement or query, or the SELECT of an INSERT."""
+    if kind_of(tree) not in {"InsertStmt", "UpdateStmt", "DeleteStmt", "SelectStmt"}:
         return None
     if tree.HasField("with_clause"):
         return tree
