@@ -81,8 +81,8 @@ class Differential:
 
     def check(self, example: Example) -> None:
         """Raise MismatchError when the runs differ; count the example."""
-        self._reset(example)
         try:
+            self._reset(example)  # a view may not be possible
             expected = self._serial(example)
         except psycopg.Error as error:
             self._check_error(example, error)

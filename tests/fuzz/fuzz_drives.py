@@ -48,6 +48,7 @@ class Reads:
     relations: set[str] = field(default_factory=set)
     ctes: Counter[str] = field(default_factory=Counter)
     occurrences: int = 0
+    views: bool = False
     ordered: bool = False
     """Whether a query below picks rows by their order, which only the generator knows is total."""
 

@@ -61,12 +61,16 @@ class Cte:
 
 @dataclass
 class Site:
-    """Where the statement is built: the schema, what has been read, the CTEs that may be named."""
+    """Where the statement is built: the schema, what has been read, the CTEs that may be named.
+
+    `setup` makes the views that the statement reads besides those of the schema.
+    """
 
     dice: Dice
     schema: Schema
     reads: Reads = field(default_factory=Reads)
     ctes: list[Cte] = field(default_factory=list)
+    setup: list[str] = field(default_factory=list)
 
 
 class Queries(Protocol):
@@ -82,6 +86,7 @@ class Queries(Protocol):
 def table_item(site: Site, table: Table, alias: str | None = None) -> Item:
     """The table, or the view expanded in the mind: one more occurrence of what it reads."""
     site.reads.relations.add((table.base or table).name)
+    site.reads.views |= table.base is not None
     number = site.reads.occurrence()
     drive = Drive(number, (table.base or table).indexed)
     alias = alias or site.dice.name("a")
@@ -101,6 +106,7 @@ def source(site: Site, queries: Queries, depth: int, outer: Sequence[Column] = (
     kinds = {"table": 55, "series": 8, "values": 3}
     if depth > 0:
         kinds["subquery"] = 22
+        kinds["view of a query"] = 9
     if site.schema.views:
         kinds["view"] = 8
     if site.ctes:
@@ -108,6 +114,8 @@ def source(site: Site, queries: Queries, depth: int, outer: Sequence[Column] = (
     match dice.weighted(kinds):
         case "subquery":
             return _aliased(dice, queries.query(None, depth - 1, outer))
+        case "view of a query":
+            return _view_item(site, queries, depth)
         case "view":
             return table_item(site, site.schema.views[0])
         case "cte":
@@ -252,6 +260,27 @@ def _aliased(dice: Dice, query: Query) -> Item:
     names = tuple(column.name for column in query.columns)
     columns = [replace(column, sql=f"{alias}.{column.name}") for column in query.columns]
     return Item(f"({query.sql}) AS {alias}", columns, query.drives, names)
+
+
+def _view_item(site: Site, queries: Queries, depth: int) -> Item:
+    """A subquery that is stored as a view, mostly under other names of its columns."""
+    dice, known = site.dice, site.ctes
+    site.ctes = []  # a view is made before the statement, and sees none of its names
+    below = queries.query(None, depth - 1)
+    site.ctes = known
+    view, alias = dice.name("v"), dice.name("s")
+    names = [column.name for column in below.columns]
+    listed = ""
+    if dice.chance(60):
+        names = [dice.name(f"{name}_") if dice.chance(40) else name for name in names]
+        listed = f" ({', '.join(names)})"
+    site.reads.views = True
+    site.setup.append(f"CREATE VIEW {view}{listed} AS {below.sql}")
+    columns = [
+        replace(column, sql=f"{alias}.{name}")
+        for column, name in zip(below.columns, names, strict=True)
+    ]
+    return Item(f"{view} AS {alias}", columns, below.drives, tuple(names))
 
 
 def _cte_item(site: Site) -> Item:

@@ -44,6 +44,7 @@ class Example:
     compared: Compared = "rows"
     chunk_rows: int = 1
     jobs: int = 2
+    reads_view: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,14 @@ def draw_example(dice: Dice) -> Example:
     written = writer.write(kind)
     return Example(
         kind,
-        (*schema.setup, *written.setup),
+        (*schema.setup, *site.setup, *written.setup),
         written.statement,
         written.target,
         expectation(written.drives, site.reads, written.target),
         written.compared,
         dice.number(1, 7),
         dice.number(2, 3),
+        site.reads.views,
     )
 
 

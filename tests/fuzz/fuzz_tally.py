@@ -42,6 +42,8 @@ class Tally:
         sound = example.expected in SOUND
         if sound:
             self.kinds[example.kind, split] += 1
+            if example.reads_view:
+                self.kinds["reading a view", split] += 1
         self.divided += split and chunks > 1
         if split and example.expected == "unsound":
             self.surprising.append(example.statement)

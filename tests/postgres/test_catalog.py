@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
@@ -12,7 +13,8 @@ from pgfan.sql.script import read_script
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgfan.sql.facts import CatalogFacts, RelationFacts
+    from pgfan.ports import Result
+    from pgfan.sql.facts import CatalogFacts, RelationFacts, ViewFacts
 
 TABLES = """
 CREATE SCHEMA "We""ird";
@@ -61,8 +63,7 @@ def facts_of(session: PostgresSession, sql: str) -> CatalogFacts:
 
 
 def relation(session: PostgresSession, name: str) -> RelationFacts:
-    (found,) = facts_of(session, f"SELECT FROM {name}").relations.values()
-    return found
+    return next(iter(facts_of(session, f"SELECT FROM {name}").relations.values()))
 
 
 def test_what_a_relation_is(session: PostgresSession) -> None:
@@ -151,3 +152,86 @@ def test_operators_and_casts_of_users(session: PostgresSession) -> None:
         "CREATE CAST (integer AS pair) WITH FUNCTION to_pair(integer)"
     )
     assert facts_of(session, "SELECT 1").unsafe_casts == ("integer as pair",)
+
+
+VIEWS = """
+CREATE SCHEMA inside; CREATE TABLE inside.heap (id integer, name text);
+CREATE FUNCTION inside.f(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+CREATE VIEW inside.below AS SELECT inside.f(id) AS f, name FROM inside.heap;
+CREATE VIEW above AS SELECT f, plain.at FROM inside.below JOIN plain ON id = f;
+CREATE VIEW barred WITH (security_barrier) AS SELECT * FROM plain;
+CREATE VIEW not_barred WITH (security_barrier = off) AS SELECT * FROM plain;
+CREATE VIEW behind AS SELECT * FROM guarded;
+"""
+
+
+def test_views_bring_what_they_name_at_any_depth(session: PostgresSession) -> None:
+    session.execute(VIEWS)
+    found = facts_of(session, "SELECT FROM above")
+    assert set(found.relations) == {("above",), ("inside", "below"), ("inside", "heap"), ("plain",)}
+    assert ("inside", "f") in found.functions
+    assert found.relations["inside", "heap"].kind == "r"
+    view = found.relations["inside", "below"].view
+    assert view is not None
+    assert "inside.f(" in view.definition
+    assert "FROM inside.heap" in view.definition
+    session.execute("SET search_path = inside, public")
+    view = facts_of(session, "SELECT FROM public.above").relations["public", "above"].view
+    assert view is not None
+    assert "FROM (below" in view.definition
+
+
+def test_what_speaks_against_a_view(session: PostgresSession) -> None:
+    session.execute(VIEWS)
+
+    def view(name: str) -> ViewFacts:
+        found = relation(session, name).view
+        assert found is not None
+        return found
+
+    assert view("barred").security_barrier
+    assert not view("not_barred").security_barrier
+    assert view("behind").row_security
+    assert not view("above").row_security
+    assert view("pg_catalog.pg_tables").definition == ""
+    assert view("above").forbidden == ()
+    session.execute("CREATE ROLE reader_of_views; GRANT SELECT ON above, plain TO reader_of_views")
+    try:
+        session.execute("SET ROLE reader_of_views")
+        assert view("above").forbidden == ("inside.below",)
+        assert view("not_barred").forbidden == ()
+        session.execute("RESET ROLE; GRANT USAGE ON SCHEMA inside TO reader_of_views")
+        session.execute("GRANT SELECT ON inside.below TO reader_of_views; SET ROLE reader_of_views")
+        below = facts_of(session, "SELECT FROM above").relations["inside", "below"].view
+        assert below is not None
+        assert below.forbidden == ("inside.heap",)
+    finally:
+        session.execute("RESET ROLE; DROP OWNED BY reader_of_views; DROP ROLE reader_of_views")
+    assert view("above").hidden_operators == ()
+    session.execute("SET search_path = public, pg_catalog")
+    assert view("above").hidden_operators == ("=",)
+
+
+def test_definitions_are_read_without_a_trace_in_the_session(session: PostgresSession) -> None:
+    session.execute("SET datestyle = 'German'; CREATE VIEW dated AS SELECT '2024-02-03'::date AS d")
+    view = relation(session, "dated").view
+    assert view is not None
+    assert "'2024-02-03'::date" in view.definition
+    assert session.execute("SHOW datestyle")[0].rows[0][0] == "German, DMY"
+
+
+def test_a_statement_without_views_costs_no_more_queries(session: PostgresSession) -> None:
+    session.execute(VIEWS)
+    asked: list[str] = []
+    original = session.execute
+
+    def counted(sql: str) -> list[Result]:
+        asked.append(sql)
+        return original(sql)
+
+    with mock.patch.object(session, "execute", counted):
+        facts_of(session, "SELECT FROM plain, inside.heap WHERE lower('x') = 'x'")
+        assert len(asked) == 4
+        asked.clear()
+        facts_of(session, "SELECT FROM above, barred, not_barred WHERE lower('x') = 'x'")
+        assert len(asked) == 6

@@ -122,7 +122,7 @@ VIEWS: dict[str, tuple[str, str]] = {
     "itself": ("x", "SELECT x FROM itself"),
 }
 """Columns and definition, as pg_get_viewdef writes them."""
-_ABOUT_VIEWS = {
+_ABOUT_VIEWS: dict[str, dict[str, Any]] = {
     "barred": {"security_barrier": True},
     "guarded": {"row_security": True},
     "forbidden": {"forbidden": ("hidden.b",)},
@@ -153,7 +153,7 @@ def relation(name: str, columns: Mapping[str, str | None] | None = None) -> Rela
 
 def _view(oid: int, name: str) -> RelationFacts:
     columns, definition = VIEWS[name]
-    about: dict[str, Any] = _ABOUT_VIEWS.get(name, {})
+    about = _ABOUT_VIEWS.get(name, {})
     return RelationFacts(
         oid,
         name=name,

@@ -293,7 +293,7 @@ def test_a_difference_in_columns_that_cannot_be_compared_is_one_of_numbers(
 
 def test_a_split_that_fails(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     execute(dsn, SOURCE, "CREATE TABLE t (i int)")
-    monkeypatch.setattr(SplitPlan, "statement", lambda _plan, _piece: "SELECT 1 / 0")
+    monkeypatch.setattr(SplitPlan, "statement", lambda _plan, _piece: "SELECT 1 / (SELECT 0)")
     found = verified(dsn, "INSERT INTO t SELECT i FROM src")
     assert found.state == "failed"
     assert found.error is not None

@@ -26,10 +26,11 @@ from pgfan.sql.retarget import (
     retarget,
     sequence_texts,
 )
+from pgfan.sql.views import expanded
 
 if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
-    from pgfan.sql.facts import CatalogFacts, Name
+    from pgfan.sql.facts import CatalogFacts, Name, RelationFacts
     from pgfan.sql.retarget import Written
     from pgfan.sql.script import ScriptItem
 
@@ -58,14 +59,19 @@ class Trial:
     descendants: bool
 
     @property
+    def read(self) -> list[RelationFacts]:
+        """The relations that the statement names, its target and those inside of views too."""
+        tree = expanded(self.item.first.tree, self.facts).tree
+        return [self.facts.relations[relation_name(node)] for node in occurrences(tree)]
+
+    @property
     def locks(self) -> tuple[str, ...]:
         """Quoted names of the tables whose rows both runs read.
 
-        No views: a lock on one goes through to catalogues, which making the copies writes to.
+        Of views the tables inside: a lock on the view itself goes through to catalogues, which
+        making the copies writes to.
         """
-        relations = [
-            self.facts.relations[relation_name(node)] for node in occurrences(self.item.first.tree)
-        ]
+        relations = self.read
         own = 0 if self.target is None or self.with_rows else self.target.facts.oid
         return tuple(
             sorted(
@@ -87,8 +93,9 @@ def prepare_trial(session: PostgresSession, item: ScriptItem, written: Written) 
     facts = read_facts(session, references(tree), None)
     query = query_of(tree)
     given = len(session.describe(render(query))) if query is not None else 0
+    whole = expanded(tree, facts).tree
     if written.effect == "create":
-        found = unrepeatable(tree, (), given, facts)
+        found = unrepeatable(whole, (), given, facts)
         return Trial(item, written, facts, None, frozenset(), found, False, True)
     own = facts.relations[relation_name(written.relation)]
     target = copies.read_target(session, own)
@@ -100,7 +107,7 @@ def prepare_trial(session: PostgresSession, item: ScriptItem, written: Written) 
         written.effect == "insert" and tree.HasField("on_conflict_clause")
     )
     with_rows = written.effect != "insert" or keeps_rows_apart or len(places) > 1
-    found = unrepeatable(tree, target.columns, given, facts)
+    found = unrepeatable(whole, target.columns, given, facts)
     return Trial(item, written, facts, target, names, found, with_rows, bool(written.relation.inh))
 
 
@@ -140,11 +147,9 @@ def estimate_rows(session: PostgresSession, trial: Trial, sql: str) -> int:
         nodes.extend(node.get("Plans", ()))
         if node["Node Type"] in {"Function Scan", "ProjectSet"} and node["Plan Rows"] > series:
             series = node["Plan Rows"]
-    read = [
-        trial.facts.relations[relation_name(node)] for node in occurrences(trial.item.first.tree)
-    ]
     own = trial.target.facts.oid if trial.target is not None and not trial.with_rows else 0
-    stored = [one.rows if one.rows >= 0 else one.size_bytes / 100 for one in read if one.oid != own]
+    read = [one for one in trial.read if one.oid != own]
+    stored = [one.rows if one.rows >= 0 else one.size_bytes / 100 for one in read]
     return max(series, math.ceil(max(stored, default=0)), 1)
 
 
