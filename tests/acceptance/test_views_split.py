@@ -423,6 +423,39 @@ def test_a_view_replaced_while_chunks_run(dsn: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_view_replaced_before_a_resume(dsn: str, begun: bool) -> None:
+    """What has begun goes on with the definition that it began with."""
+    execute(
+        dsn,
+        *views(FILTER),
+        "CREATE TABLE t (i int, t text)",
+        f"ALTER TABLE t ADD CONSTRAINT c CHECK ({'i <> 655' if begun else 'false'})",
+        "SELECT pg_stat_force_next_flush()",
+    )
+    expected = value(dsn, "SELECT count(*) FROM v")
+    script = "INSERT INTO t SELECT i, t FROM v"
+    failed = pgfan(dsn, script, chunk_rows=100, jobs=1)
+    assert (failed.states, failed.last.verdict) == (["failed"], "split")
+    assert (value(dsn, "SELECT count(*) FROM t") > 0) == begun
+    execute(
+        dsn,
+        "ALTER TABLE t DROP CONSTRAINT c",
+        "CREATE OR REPLACE VIEW v AS SELECT i, k, 'other' AS t FROM a",
+    )
+    again = pgfan(dsn, script, chunk_rows=100, jobs=1)
+    assert again.result.ok, again.result.error
+    assert again.result.run == failed.result.run
+    rows = (expected, 0) if begun else (909, 909)
+    assert query(dsn, "SELECT count(*), count(*) FILTER (WHERE t = 'other') FROM t") == [rows]
+
+
+def test_a_materialised_view_under_a_view(dsn: str) -> None:
+    setup = (*SETUP, "CREATE MATERIALIZED VIEW m AS TABLE a", "CREATE VIEW v AS TABLE m")
+    case = Case("INSERT INTO {target} SELECT i, t FROM v", "i bigint, t text", setup)
+    assert split_both_ways(dsn, case, chunk_rows=100).last.key == "ctid"
+
+
 @pytest.mark.parametrize(
     "statement",
     [

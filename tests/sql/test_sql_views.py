@@ -64,6 +64,7 @@ CASES = [
     # WITH in a definition, whose names are its own.
     ("SELECT x FROM with_v", "ctid c"),
     ("SELECT with_v.x FROM with_v JOIN b USING (x)", "ctid b, ctid c"),
+    ("WITH b AS (TABLE c) SELECT b.x FROM b JOIN plain_v USING (x)", "ctid c, ctid b"),
     ("SELECT x FROM with_twice_v", "! cte"),
     ("SELECT n FROM recursive_v", "! cte"),
     ("SELECT x FROM c WHERE x IN (WITH b AS (TABLE c) SELECT x FROM plain_v)", "! cte"),
