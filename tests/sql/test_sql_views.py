@@ -187,7 +187,7 @@ def test_views_that_double_and_views_that_pile_up_are_left_alone() -> None:
     assert tower(400, "") == "! view"
     doubling = " JOIN {} r ON l.x = r.x"
     assert tower(4, doubling).count("ctid") == 16
-    assert EXPANSIONS_MAX < 2**8
+    assert EXPANSIONS_MAX < 2**6
     assert tower(15, doubling) == "! view"
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 NESTED_MAX = 20
 """Views on views; deeper ones are left alone."""
-EXPANSIONS_MAX = 200
+EXPANSIONS_MAX = 50
 """Definitions in one statement: views that join themselves double with each view on top."""
 
 
@@ -53,7 +53,10 @@ def expanded(tree: Message, facts: CatalogFacts) -> Expanded:
     if not any(relation.kind == "v" for relation in facts.relations.values()):
         return Expanded(tree)
     expander = _Expander(facts)
-    changed = expander.expand(tree, 0).query
+    try:
+        changed = expander.expand(tree, 0).query
+    except _TooManyError as error:
+        return Expanded(tree, dict.fromkeys(facts.relations, Reason("view", str(error))))
     if is_deeper(changed, LEVELS_MAX):
         why = Reason("deparse", "with its views the statement is nested too deeply")
         return Expanded(tree, dict.fromkeys(facts.relations, why))
@@ -79,6 +82,10 @@ def _parsed(definition: str) -> Message | None:
         return None
     query = inner(statements[0].stmt) if len(statements) == 1 else None
     return query if query is not None and kind_of(query) == "SelectStmt" else None
+
+
+class _TooManyError(Exception):
+    """A statement that would grow out of bounds; it stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class _Expander:
             if stays:  # its names could hide those in the definition
                 definition = Reason("cte", f"the view {name[-1]} is read beside a WITH")
             elif isinstance(definition, _Query) and count + definition.count >= EXPANSIONS_MAX:
-                definition = Reason("view", f"more than {EXPANSIONS_MAX} views in one statement")
+                raise _TooManyError(f"more than {EXPANSIONS_MAX} views in one statement")
             if isinstance(definition, Reason):
                 self.refused[name] = definition
                 continue
@@ -129,7 +136,7 @@ class _Expander:
         if against is not None:
             return against
         if depth >= NESTED_MAX:
-            return Reason("view", f"{title} is one of more than {NESTED_MAX} views on views")
+            raise _TooManyError(f"{title} is one of more than {NESTED_MAX} views on views")
         query = _parsed(view.view.definition) if view.view else None
         if query is None:
             return Reason("view", f"the definition of {title} cannot be read")
