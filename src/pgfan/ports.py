@@ -149,12 +149,16 @@ class Coordinator(Protocol):
         """Mark the task done, durably; or, when the journal lacks chunks that were committed, not.
 
         A crash of the server takes the last commits that were not flushed, and all of an unlogged
-        table: work and journal rows together.
+        table: work and journal rows together. Raises DatabaseError when the task cannot end: a
+        table of the name that it was to give is there.
         """
         ...
 
-    def fail(self, number: int, error: PgfanError | None) -> None:
-        """Mark the task failed; a task of unknown outcome stays what it is."""
+    def fail(self, number: int, error: PgfanError | None) -> str | None:
+        """Mark the task failed; a task of unknown outcome stays what it is.
+
+        What the task leaves behind that people would not look for, in words.
+        """
         ...
 
     def vanished(self) -> tuple[int, ...]:

@@ -254,8 +254,9 @@ class FakeCoordinator:
         self.server.finished.add(number)
         return None
 
-    def fail(self, number: int, error: PgfanError | None) -> None:
+    def fail(self, number: int, error: PgfanError | None) -> str | None:
         self.failed[number] = error
+        return None
 
     def vanished(self) -> tuple[int, ...]:
         return ()

@@ -102,6 +102,8 @@ class Play:
                 yield messages.PrepareFailed(task), 1
             case messages.Finish(task):
                 yield messages.Finished(task), 0
+                if "refused" in self.run.outcomes:
+                    yield messages.FinishFailed(task), 1
                 if "reopened" in self.run.outcomes:
                     yield messages.Reopened(task, (Range(0, 1),)), 1
             case _:
@@ -164,6 +166,9 @@ class Play:
                 self.done = {unit for unit in self.done if unit[0] != task} | kept
                 self.ended["finish", task] -= 1
                 self.state[task] = "running"
+            case messages.FinishFailed():
+                self.ended["finish", task] -= 1
+                self.state[task] = "failing"
             case messages.Prepared() | messages.Renewed():
                 if self.state[task] != "failing":
                     self.state[task] = "running"

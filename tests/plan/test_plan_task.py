@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from pgfan.plan.ranges import Range
 from pgfan.plan.task import (
     Blocks,
     CalendarSeries,
+    NewTable,
     NumberSeries,
     SplitPlan,
     TaskPlan,
@@ -309,3 +311,18 @@ def test_the_statement_of_a_chunk() -> None:
     assert plan is not None
     assert plan.statement(Range(0, 3)) == "a '1' b '5' c 'é\"\\"
     assert plan.statement(Range(3, 4)) == "a '7' b '7' c 'é\"\\"
+
+
+def test_a_plan_that_makes_a_table_is_read_back() -> None:
+    table = NewTable("S p", 'n"', "pgfan_1", 'CREATE TABLE "S p"."n""" AS SELECT', 4711)
+    split = SplitPlan("ctid", "blocks", 9, ("a", "b", "c"), Blocks(), "t")
+    plan = TaskPlan("split", split=replace(split, tag="SELECT", creates=table))
+    assert TaskPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert plan.creates == table
+
+
+def test_a_plan_of_a_version_that_made_no_tables() -> None:
+    split = SplitPlan("ctid", "blocks", 9, ("a", "b", "c"), Blocks(), "t")
+    stored = TaskPlan("split", split=split).to_json()
+    del stored["split"]["creates"], stored["split"]["tag"]
+    assert TaskPlan.from_json(stored) == TaskPlan("split", split=split)

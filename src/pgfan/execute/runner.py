@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, assert_never
 
-from pgfan.errors import InterruptedRunError, PgfanError
+from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
 from pgfan.execute.account import RunAccount, TaskLabel
 from pgfan.execute.threads import WorkerAnswer, WorkerThreads
 from pgfan.execute.worker import ChunkDoneReport, ChunkErrorReport, Report, run_chunks
@@ -174,18 +174,25 @@ class Runner:
     def _finish(self, number: int) -> Sequence[messages.Command]:
         running = self._account[number]
         rows, seconds = running.rows_known, self._context.clock.now_s() - running.began_s
-        lost = self._context.coordinator.finish(number, rows, running.chunks, seconds)
+        try:
+            lost = self._context.coordinator.finish(number, rows, running.chunks, seconds)
+        except DatabaseError as error:
+            running.error = self._context.on_error(number, error, 0)
+            return self._scheduler.handle(messages.FinishFailed(number))
         if lost is not None:
             self._account.chunks_lost(number, lost)
             return self._scheduler.handle(messages.Reopened(number, lost.done))
-        if running.prepared.plan.split is not None:
-            self._context.on_result(number, (Result(f"INSERT 0 {rows or 0}"),))
+        split = running.prepared.plan.split
+        if split is not None:
+            self._context.on_result(number, (Result(f"{split.tag} {rows or 0}"),))
         self._account.close(number, "done")
         return self._scheduler.handle(messages.Finished(number))
 
     def _fail(self, number: int) -> None:
         if number in self._account:  # otherwise `_prepare` has said why
-            self._context.coordinator.fail(number, self._account[number].error)
+            left = self._context.coordinator.fail(number, self._account[number].error)
+            if left is not None:
+                self._account.say("warning", left)
             self._account.close(number, "failed")
 
     # Answers ------------------------------------------------------------------------------------

@@ -85,6 +85,13 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class FinishFailed:
+    """Every range is done, but the server refuses the end of the task: it fails."""
+
+    task: int
+
+
+@dataclass(frozen=True)
 class Reopened:
     """The server crashed and lost chunks that were done: the journal holds `done` alone."""
 
@@ -107,6 +114,7 @@ Event: TypeAlias = (
     | WorkerUnavailable
     | Renewed
     | Finished
+    | FinishFailed
     | Reopened
     | Drain
 )
@@ -144,7 +152,7 @@ class Renew:
 
 @dataclass(frozen=True)
 class Finish:
-    """Every range is done: mark the task in the journal; answer Finished or Reopened."""
+    """Every range is done: mark the task in the journal; Finished, FinishFailed or Reopened."""
 
     task: int
 

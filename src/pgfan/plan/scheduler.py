@@ -30,6 +30,7 @@ from pgfan.plan.messages import (
     Fail,
     Finish,
     Finished,
+    FinishFailed,
     Prepare,
     Prepared,
     PrepareFailed,
@@ -170,8 +171,8 @@ class Scheduler:
                 return []
             case Prepared():
                 return self._prepared(event)
-            case PrepareFailed():
-                return self._prepare_failed(event)
+            case PrepareFailed() | FinishFailed():
+                return self._refused(event)
             case Skipped():
                 self._enter(event.task, {"preparing"}, "done")
                 return []
@@ -230,8 +231,9 @@ class Scheduler:
         self._open.append(event.task)
         return self._settle(event.task)
 
-    def _prepare_failed(self, event: PrepareFailed) -> list[Command]:
-        self._enter(event.task, {"preparing", "renewing"}, "failing")
+    def _refused(self, event: PrepareFailed | FinishFailed) -> list[Command]:
+        ending = isinstance(event, FinishFailed)
+        self._enter(event.task, {"finishing"} if ending else {"preparing", "renewing"}, "failing")
         return self._settle(event.task)
 
     def _settle(self, number: int) -> list[Command]:

@@ -124,6 +124,21 @@ Bounds: TypeAlias = Blocks | NumberSeries | TimeSeries | CalendarSeries | Column
 
 
 @dataclass(frozen=True)
+class NewTable:
+    """A table that the task makes: filled under a hidden name, renamed when the task is done.
+
+    `statement` makes it empty under its final name, in `schema`. `oid` is 0 before it is made, and
+    afterwards what tells it from any other table of either name.
+    """
+
+    schema: str
+    name: str
+    hidden: str
+    statement: str
+    oid: int = 0
+
+
+@dataclass(frozen=True)
 class SplitPlan:
     """How a task is cut: [0, `total`) of `unit`, each range filled into the SQL pieces."""
 
@@ -144,6 +159,10 @@ class SplitPlan:
     """The columns that a condition restricts, as SQL."""
     shared_snapshot: bool = False
     """Whether all chunks need one snapshot although no other relation is read."""
+    tag: str = "INSERT 0"
+    """The command tag of the whole statement, without its count."""
+    creates: NewTable | None = None
+    """The table that is filled, when the statement makes it."""
 
     def statement(self, piece: Range) -> str:
         """The SQL of one chunk."""
@@ -174,6 +193,11 @@ class TaskPlan:
     def total(self) -> int:
         """Ordinals in the domain; a serial task has one."""
         return self.split.total if self.split else 1
+
+    @property
+    def creates(self) -> NewTable | None:
+        """The table that a split task makes."""
+        return self.split.creates if self.split else None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
@@ -224,6 +248,8 @@ def _split_from_json(value: dict[str, Any]) -> SplitPlan:
         rows_per_unit=value["rows_per_unit"],
         columns=tuple(value["columns"]),
         shared_snapshot=value["shared_snapshot"],
+        tag=value.get("tag", "INSERT 0"),  # plans of earlier versions have neither
+        creates=NewTable(**value["creates"]) if value.get("creates") else None,
     )
 
 
