@@ -183,7 +183,6 @@ def test_the_driving_relations_of_an_insert(query: str, expected: str) -> None:
     [
         "SELECT * FROM b",
         "MERGE INTO t USING b ON t.id = b.x WHEN MATCHED THEN DELETE",
-        "CREATE TABLE n AS SELECT * FROM b",
         "COPY t FROM '/f'",
         "EXPLAIN INSERT INTO t SELECT * FROM b",
         "WITH i AS (INSERT INTO t SELECT * FROM b RETURNING id) SELECT * FROM i",

@@ -14,6 +14,7 @@ from pgfan.sql import functions
 from pgfan.sql.access import relation_name
 from pgfan.sql.keys import column_names
 from pgfan.sql.levels import placed_nodes
+from pgfan.sql.shape import ADDING
 from pgfan.sql.sources import FromItem, from_items
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pgfan.sql.facts import CatalogFacts, ColumnFacts, Name
-    from pgfan.sql.shape import Shape
+    from pgfan.sql.shape import Kind, Shape
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Occurrence:
     item: FromItem
     path: tuple[int, ...]
     selects: tuple[Message, ...]
-    kind: str
+    kind: Kind
     facts: CatalogFacts
 
     def candidates(self) -> Iterator[Candidate]:
@@ -65,7 +66,7 @@ class Occurrence:
         heap = _is_heap(item, facts) and self.kind != "update"
         if heap:
             yield Candidate("ctid", item.ordinal, item.alias, name, self.path)
-        if (self.kind != "insert" and not heap) or any(
+        if (self.kind not in ADDING and not heap) or any(
             _has_groups(select) for select in self.selects
         ):
             for seen, column in self._columns():
@@ -90,7 +91,7 @@ def occurrences(shape: Shape, facts: CatalogFacts) -> Iterator[Occurrence]:
         path, selects = stack.pop(0)
         items = list(from_items(selects[-1]))
         aliases = [item.alias for item in items]
-        for item in items[:1] if shape.kind != "insert" else items:
+        for item in items[:1] if shape.kind not in ADDING else items:
             if not item.preserved or aliases.count(item.alias) > 1:
                 continue
             if item.kind == "RangeSubselect" and not item.node.lateral:

@@ -20,13 +20,13 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.calls import call_objections
 from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series
 from pgfan.sql.constructs import construct_objection
+from pgfan.sql.creation import creation_objection, creation_of
 from pgfan.sql.groups import carried_upwards, grouping_objections
-from pgfan.sql.inline import inlined
 from pgfan.sql.keys import Column, KeyType, Level
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
-from pgfan.sql.shape import Shape, may_be_split, shape_of
+from pgfan.sql.shape import ADDING, Shape, may_be_split, shape_of
 from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns, target_objections
 from pgfan.sql.tree import Message, inner, kind_of, walk
 from pgfan.sql.views import expanded
@@ -41,10 +41,11 @@ if TYPE_CHECKING:
 class Split:
     """The statement may be split on any one of `candidates`.
 
-    `tree` is the statement as it is rewritten, WITH and views put in their places. `reads` are the
-    relations whose rows it reads: they need one snapshot for all chunks. `frozen_defaults` are
-    columns whose default looks at the transaction's time. `rejected` are the candidates that are
-    not sound, each with the reasons.
+    `tree` is the statement as it is rewritten, WITH and views put in their places; for CREATE TABLE
+    AS the INSERT into the table by its name as written. `reads` are the relations whose rows it
+    reads: they need one snapshot for all chunks. `frozen_defaults` are columns whose default looks
+    at the transaction's time. `rejected` are the candidates that are not sound, each with the
+    reasons.
     """
 
     tree: Message
@@ -69,6 +70,7 @@ class Serial:
 Verdict: TypeAlias = Split | Serial
 
 _EXISTS_SUBLINK = 1
+_NOT_OF_THIS_KIND = Reason("not-insert-select", "statements of this kind are not split")
 
 
 def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
@@ -76,13 +78,14 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     if facts.server_refuses_split:
         return Serial((Reason("server", facts.server_refuses_split),))
     if not may_be_split(tree):
-        return Serial((Reason("not-insert-select", "statements of this kind are not split"),))
+        return Serial((creation_objection(tree) or _NOT_OF_THIS_KIND,))
     if is_deeper(tree, LEVELS_MAX):
         return Serial((Reason("deparse", "the statement is nested too deeply to be rewritten"),))
-    whole = expanded(inlined(tree), facts)
-    shape = shape_of(whole.tree)
+    creation = creation_of(tree)
+    whole = expanded(inlined(tree if creation is None else creation.insert()), facts)
+    shape = shape_of(whole.tree, is_new=creation is not None)
     if shape is None:
-        raise AssertionError("WITH put in its place makes no other kind of statement")
+        raise AssertionError("a statement that may be split has a shape")
     columns = TargetColumns()
     if shape.kind == "insert":
         columns = target_columns(shape.insert, shape.select, facts)
@@ -101,11 +104,18 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
         candidates=found,
         reads=_reads(shape),
         hazards=_hazards(shape, columns.defaults),
-        unlogged=facts.relations[relation_name(shape.insert.relation)].persistence == "u",
+        unlogged=_is_unlogged(tree, facts),
         frozen_defaults=columns.frozen,
         rejected=rejected,
         shared_snapshot=shape.kind == "delete",
     )
+
+
+def _is_unlogged(tree: Message, facts: CatalogFacts) -> bool:
+    creation = creation_of(tree)
+    if creation is not None:
+        return creation.unlogged
+    return facts.relations[relation_name(tree.relation)].persistence == "u"
 
 
 def _objections_everywhere(
@@ -117,7 +127,8 @@ def _objections_everywhere(
     for node in walk(shape.insert):
         if node is not shape.insert:
             yield from construct_objection(node)
-    yield from target_objections(shape.insert.relation, facts, shape.kind)
+    if shape.kind != "create":  # what the name means now is not what will be written
+        yield from target_objections(shape.insert.relation, facts, shape.kind)
     yield from _objections_to_relations(shape, facts, views)
     if facts.unsafe_casts:
         yield Reason(
@@ -228,7 +239,7 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
         yield Reason("on-conflict", "ON CONFLICT may see rows of other chunks")
     if tree.HasField("returning_clause"):
         yield Reason("returning", "RETURNING gives one result, not one for each chunk")
-    if shape.kind == "insert":
+    if shape.kind in ADDING:
         return
     target = facts.relations.get(relation_name(tree.relation))
     if target is not None and target.cascades:
@@ -312,13 +323,13 @@ def _no_candidate(select: Message) -> Reason:
 def _reads(shape: Shape) -> tuple[Name, ...]:
     """What is read, but for the rows of its target that an UPDATE or a DELETE changes itself."""
     found = [relation_name(node) for node in walk(shape.select) if kind_of(node) == "RangeVar"]
-    if shape.kind != "insert":
+    if shape.kind not in ADDING:
         found.remove(relation_name(shape.insert.relation))
     return tuple(sorted(set(found)))
 
 
 def _hazards(shape: Shape, defaults: Iterable[Message]) -> tuple[Hazard, ...]:
-    hazards: list[Hazard] = ["not-atomic"]
+    hazards: list[Hazard] = [] if shape.kind == "create" else ["not-atomic"]
     if shape.select.sort_clause:
         hazards.append("physical-order")
     if any(

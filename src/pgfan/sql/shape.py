@@ -1,9 +1,10 @@
-"""INSERT, UPDATE and DELETE seen alike: a target, and a SELECT that reads what the statement reads.
+"""Statements that write, seen alike: a target, and a SELECT that reads what the statement reads.
 
 The rules of `pgfan.sql.distribute` are about what a query does with each row of its driving
 relation. An UPDATE reads the rows of its target, joined with FROM and filtered by WHERE, and
 computes new values from them; so for the rules it is an INSERT into the target of a SELECT of those
-values. That INSERT is never run: what is rewritten is the statement itself.
+values. That INSERT is never run: what is rewritten is the statement itself. For CREATE TABLE AS it
+is run, into a table that is made before.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from postgast import pg_query_pb2 as pb
 
+from pgfan.sql.creation import creation_of
 from pgfan.sql.sources import from_items, select_of
 from pgfan.sql.tree import Message, inner, kind_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Kind: TypeAlias = Literal["insert", "update", "delete"]
+Kind: TypeAlias = Literal["insert", "update", "delete", "create"]
+ADDING: frozenset[Kind] = frozenset({"insert", "create"})
+"""What only adds rows, so that any relation in FROM may drive it."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """`tree` is the statement, `insert` and its `select` what the rules look at.
+    """`tree` is what is rewritten, `insert` and its `select` what the rules look at.
 
     In an UPDATE or a DELETE the first item of FROM is the target, and no other drives it;
     `assigned` are the columns that an UPDATE changes.
@@ -40,17 +44,18 @@ class Shape:
 def may_be_split(tree: Message) -> bool:
     """Whether `shape_of` has an answer."""
     kind = kind_of(tree)
-    return kind in {"UpdateStmt", "DeleteStmt"} or (
-        kind == "InsertStmt" and select_of(tree) is not None
-    )
+    if kind == "InsertStmt":
+        return select_of(tree) is not None
+    return kind in {"UpdateStmt", "DeleteStmt"} or creation_of(tree) is not None
 
 
-def shape_of(tree: Message) -> Shape | None:
-    """None for every statement that is not split."""
+def shape_of(tree: Message, *, is_new: bool = False) -> Shape | None:
+    """None for every statement that is not split. `is_new`: the INSERT is into a table it makes."""
     match kind_of(tree):
         case "InsertStmt":
             select = select_of(tree)
-            return None if select is None else Shape("insert", tree, tree, select)
+            kind: Kind = "create" if is_new else "insert"
+            return None if select is None else Shape(kind, tree, tree, select)
         case "UpdateStmt":
             values = [entry.res_target for entry in tree.target_list]
             insert = _as_insert(tree, tree.from_clause, values)
