@@ -150,7 +150,8 @@ def plan(
     session, snapshots = PostgresSession(complete_dsn(dsn)), SnapshotHolder(complete_dsn(dsn))
     try:
         refuses = probe_server(session).refuses_split
-        analyst = Analyst(session, snapshots, _split_options(options), refuses)
+        chosen = _split_options(options, _jobs_wanted(session, options))
+        analyst = Analyst(session, snapshots, chosen, refuses)
         plans = []
         for found in Previewer(session, snapshots, analyst, options.chunk_rows).plans(program):
             plans.append(found)
@@ -253,7 +254,7 @@ class _Execution:
         analyst = Analyst(
             self._sessions[0],
             self._snapshots,
-            _split_options(options),
+            _split_options(options, jobs),
             server.refuses_split,
         )
         coordinator = PostgresCoordinator(
@@ -292,7 +293,10 @@ class _Execution:
         runner = Runner(context, scheduler, [_label(n, item) for n, item in enumerate(items)])
         if self._on_start is not None:
             self._on_start(runner)
-        return runner.run()
+        try:
+            return runner.run()
+        finally:
+            coordinator.end()
 
     def _notes(self, opened: OpenRun, script: Program, jobs: int) -> Iterator[str]:
         if opened.resumed:
@@ -311,9 +315,7 @@ class _Execution:
             self._on_result(results)
 
     def _jobs(self, server: ServerFacts) -> int:
-        host = self._owner.connection.info.host or ""
-        wanted = jobs_wanted(self._options.jobs, host, len(os.sched_getaffinity(0)))
-        return jobs_allowed(wanted, server.connections_free)
+        return jobs_allowed(_jobs_wanted(self._owner, self._options), server.connections_free)
 
     def _end(self, opened: OpenRun, result: RunResult) -> None:
         journal = self._journal
@@ -350,8 +352,13 @@ def _sources(sql: str | Sequence[Source]) -> list[Source]:
     return [Source("-c", sql)] if isinstance(sql, str) else list(sql)
 
 
-def _split_options(options: ExecOptions) -> SplitOptions:
-    return SplitOptions(options.split, options.by, options.atomic)
+def _split_options(options: ExecOptions, jobs: int) -> SplitOptions:
+    return SplitOptions(options.split, options.by, options.atomic, jobs)
+
+
+def _jobs_wanted(session: PostgresSession, options: ExecOptions) -> int:
+    host = session.connection.info.host or ""
+    return jobs_wanted(options.jobs, host, len(os.sched_getaffinity(0)))
 
 
 def _new_script(program: Program) -> NewScript:

@@ -120,3 +120,31 @@ def test_lost_around_the_owners_words(dsn18: str, needle: bytes, fault: Fault) -
     assert_holds(dsn18, "t", EXPECTED)
     assert query(dsn18, "SELECT state FROM pgfan.run") == [("done",)]
     assert query(dsn18, "SELECT state FROM pgfan.task") == [("done",)]
+
+
+CREATION = "CREATE TABLE t AS SELECT i FROM s"
+HIDDEN = r"SELECT count(*) FROM pg_class WHERE relname LIKE 'pgfan\_%' AND relkind = 'r'"
+
+
+@FAULTS
+@pytest.mark.parametrize("at", range(3, 8))
+def test_lost_around_a_commit_while_a_table_is_made(dsn18: str, at: int, fault: Fault) -> None:
+    """After two that begin the run: EXPLAIN's, the hidden table's, two chunks', the name's."""
+    execute(dsn18, FILL, "SELECT pg_stat_force_next_flush()")
+    finish(dsn18, "SELECT 1")
+    with proxy(dsn18, b"COMMIT", fault, at={at}) as (between, through):
+        finish(through, CREATION, "--chunk-rows", "200")
+        assert between.struck == 1
+    assert_holds(dsn18, "t", EXPECTED)
+    assert query(dsn18, HIDDEN) == [(0,)]
+
+
+@FAULTS
+@pytest.mark.parametrize("needle", [b"WITH NO DATA", b"RENAME TO", b"::pg_catalog.oid"])
+def test_lost_while_a_table_is_made_and_named(dsn18: str, needle: bytes, fault: Fault) -> None:
+    execute(dsn18, FILL, "SELECT pg_stat_force_next_flush()")
+    with proxy(dsn18, needle, fault, at={1, 3}) as (between, through):
+        finish(through, CREATION)
+        assert between.struck
+    assert_holds(dsn18, "t", EXPECTED)
+    assert query(dsn18, HIDDEN) == [(0,)]

@@ -9,7 +9,7 @@ import pytest
 
 from pgfan import api
 from pgfan.errors import DatabaseError
-from pgfan.postgres.estimate import estimate
+from pgfan.postgres.explain import explain
 from pgfan.postgres.session import PostgresSession
 
 if TYPE_CHECKING:
@@ -48,16 +48,16 @@ def session(dsn: str) -> Iterator[PostgresSession]:
 def test_rows_that_a_statement_writes_or_returns(
     session: PostgresSession, sql: str, rows: float
 ) -> None:
-    found = estimate(session, sql)
+    found = explain(session, sql)
     assert (found.rows, found.cost > 0) == (rows, True)
 
 
 def test_an_error_has_its_place_in_the_statement(session: PostgresSession) -> None:
     sql = "SELECT i FROM a WHERE nope"
     with pytest.raises(DatabaseError) as caught:
-        estimate(session, sql)
+        explain(session, sql)
     assert caught.value.statement_offset == sql.index("nope")
-    assert estimate(session, "SELECT 1").rows == 1
+    assert explain(session, "SELECT 1").rows == 1
 
 
 MAKERS = [

@@ -12,16 +12,17 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pgfan.errors import DatabaseError
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
 from pgfan.postgres.bounds import ColumnBounds, read_bounds
 from pgfan.postgres.catalog import read_facts
-from pgfan.postgres.estimate import estimate
+from pgfan.postgres.explain import explained
 from pgfan.postgres.native import native_statements
 from pgfan.postgres.series import MeasuredSeries, measure_series
+from pgfan.postgres.target import cost_if_worth, find_target
 from pgfan.quoting import qualified
-from pgfan.sql.access import references, relation_name
+from pgfan.sql.access import references
+from pgfan.sql.creation import aimed_at, creation_of
 from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.freeze import freeze_time
@@ -35,7 +36,7 @@ from pgfan.sql.rewrite import (
     series_call,
 )
 from pgfan.sql.shape import may_be_split
-from pgfan.sql.tree import copy_of
+from pgfan.sql.tree import copy_of, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,12 +47,11 @@ if TYPE_CHECKING:
     from pgfan.sql.candidates import Candidate
     from pgfan.sql.script import ScriptItem, Statement
 
-SMALL_COST = 10_000.0
-"""EXPLAIN's cost below which a statement is over before a second worker has begun: about 0.1 s."""
 RANGES = 1000
 """Ranges that a column's values are cut into at most; a chunk is some of them."""
 CHUNKS_COST_MAX = 1.5
 """How much dearer than one query all chunks may be: two workers still gain a quarter."""
+_TAGS = {"InsertStmt": "INSERT 0", "UpdateStmt": "UPDATE", "DeleteStmt": "DELETE"}
 _FROZEN_AT = (
     "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
     "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
@@ -66,11 +66,15 @@ _COLUMNS_LAST = Reason("not-best", "blocks and series need no index and no stati
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """What the user said about splitting; `by` is None, "ctid" or "series"."""
+    """What the user said about splitting; `by` is None, "ctid" or "series".
+
+    `jobs` are the workers that there will be.
+    """
 
     split: Literal["auto", "always", "never"] = "auto"
     by: str | None = None
     atomic: bool = False
+    jobs: int = 2
 
 
 @dataclass(frozen=True)
@@ -107,13 +111,16 @@ class Analyst:
         options: SplitOptions,
         server_refuses_split: str | None,
     ) -> None:
-        self._session = session
+        self._session = self.session = session
         self._snapshots = snapshots
         self._options = options
         self._refuses = server_refuses_split
 
-    def analyse(self, item: ScriptItem) -> Analysis:
-        """The plan for one item. A snapshot that it needs is open in the holder afterwards."""
+    def analyse(self, item: ScriptItem, hidden: str = "pgfan_new") -> Analysis:
+        """The plan for one item. A snapshot that it needs is open in the holder afterwards.
+
+        `hidden` is the name under which a new table is to be filled.
+        """
         objection = self._objection_by_request(item)
         if objection is not None:
             return _serial(objection)
@@ -122,7 +129,7 @@ class Analyst:
             return _serial(*_serial_reasons(distribute(statement.tree, CatalogFacts())))
         self._session.prepare(item.settings)
         facts = read_facts(self._session, references(statement.tree), self._refuses)
-        found = self._judged(item, facts)
+        found = self._judged(item, facts, hidden)
         if found.plan.verdict == "split" or found.is_small or item.seeded or self._refuses:
             return found
         statements = native_statements(self._session, statement.text, statement.tree, facts)
@@ -130,10 +137,10 @@ class Analyst:
             return found
         return replace(found, plan=replace(found.plan, verdict="native", statements=statements))
 
-    def _judged(self, item: ScriptItem, facts: CatalogFacts) -> Analysis:
+    def _judged(self, item: ScriptItem, facts: CatalogFacts, hidden: str) -> Analysis:
         statement = item.first
         unlogged = _target_unlogged(statement, facts)
-        if self._options.atomic:
+        if self._options.atomic and creation_of(statement.tree) is None:
             why = "--atomic: a split statement is not atomic while it runs"
             return _serial(Reason("atomic", why), unlogged=unlogged)
         if item.seeded and any(name[-1].startswith("random") for name in facts.functions):
@@ -145,7 +152,7 @@ class Analyst:
             found = _serial(*verdict.reasons, unlogged=unlogged)
         else:
             try:
-                found = self._split(item, verdict, facts, rejected)
+                found = self._split(item, verdict, facts, rejected, hidden)
             except RenderError as error:
                 found = _serial(Reason("deparse", str(error)), unlogged=verdict.unlogged)
         return replace(found, rejected=rejected)
@@ -158,36 +165,51 @@ class Analyst:
         return None
 
     def _split(
-        self, item: ScriptItem, split: Split, facts: CatalogFacts, rejected: Rejected
+        self,
+        item: ScriptItem,
+        split: Split,
+        facts: CatalogFacts,
+        rejected: Rejected,
+        hidden: str,
     ) -> Analysis:
         statement = item.first
-        cost = self._cost(statement.text)
+        target = find_target(self._session, statement, facts, hidden)
+        if isinstance(target, Reason):
+            return _serial(target, unlogged=split.unlogged)
+        if target.creates is not None:
+            split = replace(split, tree=aimed_at(split.tree, target.creates.schema, hidden))
+        cost = cost_if_worth(
+            self._session,
+            statement,
+            target,
+            unlogged=split.unlogged,
+            jobs=self._options.jobs,
+            forced=self._options.split == "always",
+        )
         if isinstance(cost, Reason):
             return _serial(cost, unlogged=split.unlogged)
-        if self._options.split == "auto" and cost < SMALL_COST:
-            why = f"EXPLAIN's cost is {cost:.0f}: not worth more than one connection"
-            return _serial(Reason("small", why), unlogged=split.unlogged)
         frozen_at = self._session.execute(_FROZEN_AT)[0].rows[0][0] or ""
         chosen = self._choose(split, facts, frozen_at, rejected)
         if isinstance(chosen, Reason):
             return _serial(chosen, unlogged=split.unlogged)
         template = _template(split, chosen, facts, frozen_at)
-        target = facts.relations[relation_name(statement.tree.relation)]
-        target_name = qualified((target.schema, target.name))
         sources = _source_names(split, facts)
         plan = partial(
             SplitPlan,
             pieces=template.pieces,
             columns=template.columns,
-            target=target_name,
+            target=target.name,
             sources=sources,
             shared_snapshot=split.shared_snapshot,
+            tag=_TAGS.get(kind_of(statement.tree), "SELECT"),
+            creates=target.creates,
         )
         reason = self._objection_to_chunks(chosen, facts, plan, cost)
         if reason is not None:
             rejected[chosen.candidate] = (reason,)
             return _serial(reason, unlogged=split.unlogged)
-        snapshot = self._snapshots.open(item.settings, target_name, sources)
+        locked = target.name if target.creates is None else None
+        snapshot = self._snapshots.open(item.settings, locked, sources)
         cut = self._cut(chosen, facts, plan)
         return Analysis(
             TaskPlan("split", (), split.hazards, split.unlogged, cut), snapshot, chosen.candidate
@@ -323,13 +345,11 @@ class Analyst:
         return measure_series(self._session, series_call(frozen, candidate))
 
     def _chunk_cost(self, cut: SplitPlan, piece: Range) -> float | Reason:
-        return self._cost(cut.statement(piece), " of a chunk")
-
-    def _cost(self, sql: str, whose: str = "") -> float | Reason:
-        try:
-            return estimate(self._session, sql).cost
-        except DatabaseError as error:
-            return Reason("explain", f"EXPLAIN{whose} failed: {error.message}")
+        chunk = cut.statement(piece)
+        if cut.creates is not None:  # it is not there yet: look at the SELECT alone
+            chunk = chunk.partition(cut.creates.hidden)[2]
+        found = explained(self._session, chunk, " of a chunk", parallel=False)
+        return found if isinstance(found, Reason) else found.cost
 
 
 def _fewer(rows: float, best: Candidate, best_rows: float) -> Reason:
@@ -383,6 +403,9 @@ def _serial_reasons(verdict: Serial | Split) -> tuple[Reason, ...]:
 
 
 def _target_unlogged(statement: Statement, facts: CatalogFacts) -> bool:
+    creation = creation_of(statement.tree)
+    if creation is not None:
+        return creation.unlogged
     relation = statement.tree.relation
     name = (relation.schemaname, relation.relname) if relation.schemaname else (relation.relname,)
     return name in facts.relations and facts.relations[name].persistence == "u"

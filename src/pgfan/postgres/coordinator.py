@@ -6,20 +6,29 @@ script has made there (temporary tables) and is idle whenever the loop asks.
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pgfan.errors import ConnectionLostError, InternalError, ResumeRefusedError
+from pgfan.errors import (
+    ConnectionLostError,
+    DatabaseError,
+    InternalError,
+    PgfanError,
+    ResumeRefusedError,
+)
+from pgfan.plan.task import TaskPlan
 from pgfan.ports import ChunksLost, PreparedTask
+from pgfan.postgres import new_tables
 from pgfan.postgres.records import ChunkTotals
 from pgfan.postgres.snapshot import refuse_if_changed
-from pgfan.quoting import literal
+from pgfan.quoting import literal, qualified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgfan.errors import PgfanError
-    from pgfan.plan.task import SplitPlan, TaskPlan
+    from pgfan.plan.task import NewTable, SplitPlan
     from pgfan.postgres.analysis import Analyst
     from pgfan.postgres.journal import PostgresJournal
     from pgfan.postgres.records import TaskRecord
@@ -67,11 +76,13 @@ class PostgresCoordinator:
         self._session = owner
         self._journal = journal
         self._run = run
+        self._token = run.id if journal is not None else secrets.token_hex(4)
         self._items = items
         self._analyst = analyst
         self._snapshots = snapshots
         self._options = options
         self._prepared: dict[int, PreparedTask] = {}
+        self._made: dict[int, NewTable] = {}
         self._sources: dict[int, Snapshot] = {}
 
     def prepare(self, number: int) -> PreparedTask:
@@ -101,22 +112,36 @@ class PostgresCoordinator:
         self, number: int, rows: int | None, chunks: int, seconds: float
     ) -> ChunksLost | None:
         """See `pgfan.ports.Coordinator.finish`."""
-        journal, prepared = self._journal, self._prepared[number]
-        if journal is not None:
-            lost = again_when_lost(
-                lambda: self._mark_done(journal, prepared, (rows, chunks, seconds))
-            )
-            if lost is not None:
-                return lost
-        self._let_go(number)
-        return None
+        prepared, figures = self._prepared[number], (rows, chunks, seconds)
+        lost = again_when_lost(lambda: self._end_task(prepared, figures))
+        if lost is None:
+            self._let_go(number)
+        return lost
+
+    def _end_task(
+        self, prepared: PreparedTask, figures: tuple[int | None, int, float]
+    ) -> ChunksLost | None:
+        creates = prepared.plan.creates
+        if creates is None:
+            return self._mark_done(prepared, figures)
+        session = self._session
+        session.execute("BEGIN")
+        try:
+            lost = self._mark_done(prepared, figures)
+            if lost is None:
+                new_tables.publish(session, creates)
+            session.execute("COMMIT" if lost is None else "ROLLBACK")
+        except DatabaseError:
+            session.rollback()
+            raise
+        return lost
 
     def _mark_done(
-        self,
-        journal: PostgresJournal,
-        prepared: PreparedTask,
-        figures: tuple[int | None, int, float],
+        self, prepared: PreparedTask, figures: tuple[int | None, int, float]
     ) -> ChunksLost | None:
+        journal = self._journal
+        if journal is None:
+            return None
         if prepared.rolls_back:
             journal.finish_task(self._session, prepared.key, *figures)
             return None
@@ -128,15 +153,43 @@ class PostgresCoordinator:
         totals = journal.chunks(self._session, prepared.key, unlogged=unlogged)
         return ChunksLost(totals.done, totals.rows)
 
-    def fail(self, number: int, error: PgfanError | None) -> None:
+    def fail(self, number: int, error: PgfanError | None) -> str | None:
         """See `pgfan.ports.Coordinator.fail`."""
         self._let_go(number)
         journal = self._journal
         prepared = self._prepared.get(number)
         unknown = isinstance(error, ConnectionLostError) and error.in_doubt
-        if journal is not None and prepared is not None and not unknown:
+        if prepared is None:
+            return None
+        if journal is not None and not unknown:
             text = error.message if error is not None else None
             again_when_lost(lambda: journal.set_state(self._session, prepared.key, "failed", text))
+        return again_when_lost(lambda: self._left_behind(prepared))
+
+    def end(self) -> None:
+        """Without a journal nobody will go on: drop the tables that were not finished."""
+        if self._journal is None:
+            with contextlib.suppress(PgfanError):
+                for prepared in self._prepared.values():
+                    self._left_behind(prepared)
+
+    def _left_behind(self, prepared: PreparedTask) -> str | None:
+        """Drop the table that a task had begun to fill, unless rows in it are worth keeping."""
+        creates, journal = prepared.plan.creates, self._journal
+        if creates is None:
+            return None
+        if (
+            journal is None
+            or not journal.chunks(
+                self._session, prepared.key, unlogged=prepared.plan.unlogged
+            ).chunks
+        ):
+            new_tables.drop(self._session, creates)
+            return None
+        return (
+            f"what is done of it is in {qualified((creates.schema, creates.hidden))}: the same "
+            f"command goes on from there, and pgfan forget {self._run.id} drops it"
+        )
 
     def vanished(self) -> tuple[int, ...]:
         """See `pgfan.ports.Coordinator.vanished`."""
@@ -154,11 +207,50 @@ class PostgresCoordinator:
 
     def _fresh(self, number: int) -> PreparedTask:
         item = self._items[number]
-        analysis = self._analyst.analyse(item)
-        key = self._begin_task(number, analysis.plan)
-        if analysis.snapshot is not None:
-            self._keep_sources(number, key, analysis.snapshot)
-        return self._put_together(number, key, analysis.plan, analysis.snapshot, None)
+        stale = self._made.pop(number, None)
+        if stale is not None:  # the connection was lost after it was made, and all of it is redone
+            new_tables.drop(self._session, stale)
+        analysis = self._analyst.analyse(item, new_tables.hidden_name(self._token, number))
+        plan, snapshot = analysis.plan, analysis.snapshot
+        if plan.creates is None:
+            key = again_when_lost(lambda: self._begin_task(self._session, number, plan))
+        else:
+            key, plan = again_when_lost(lambda: self._make(number, analysis.plan))
+            if plan.creates is not None:
+                self._made[number] = plan.creates
+            else:
+                snapshot = None
+        if snapshot is not None:
+            self._keep_sources(number, key, snapshot)
+        return self._put_together(number, key, plan, snapshot, None)
+
+    def _make(self, number: int, plan: TaskPlan) -> tuple[int, TaskPlan]:
+        """Make the table that the task fills, and its row: its key, and the plan with the oid.
+
+        If the server refuses, the plan is the statement itself, which the server refuses too.
+        """
+        split, session = plan.split, self._analyst.session
+        if split is None or split.creates is None:
+            raise InternalError("there is no table to make")
+        session.prepare(self._items[number].settings)
+        if self._journal is not None and session.reconnected:  # an answer to COMMIT may be lost
+            for task in self._journal.tasks(self._session, self._run.id):
+                made = task.plan.creates
+                if made is not None and made.hidden == split.creates.hidden:
+                    return task.key, task.plan
+        try:
+            session.execute("BEGIN")
+            made = replace(split.creates, oid=new_tables.make(session, split.creates))
+            filling = replace(plan, split=replace(split, creates=made))
+            key = self._begin_task(session, number, filling)
+            session.execute("COMMIT")
+        except DatabaseError as error:
+            session.rollback()
+            session.notices()
+            self._snapshots.close()
+            refused = TaskPlan("serial", (("explain", error.message),), (), plan.unlogged)
+            return self._begin_task(self._session, number, refused), refused
+        return key, filling
 
     def _resumed(self, number: int, record: TaskRecord) -> PreparedTask | None:
         """What is left of a task that had begun; None when nothing of it was done."""
@@ -167,13 +259,17 @@ class PostgresCoordinator:
             return None
         if record.state == "outside":
             return self._unknown(number, record)
+        if self._is_void(journal, record):
+            return None
         totals = journal.chunks(self._session, record.key, unlogged=record.plan.unlogged)
         complete = sum(len(piece) for piece in totals.done) == record.plan.total
         # A crash has emptied an unlogged table, and its journal with it: it is done no more.
         if complete or (record.state == "done" and not record.plan.unlogged):
             if record.state != "done":  # the client was lost between the COMMIT and this row
                 figures = (totals.rows, totals.chunks, totals.seconds)
-                journal.finish_task(self._session, record.key, *figures)
+                self._end_task(
+                    self._put_together(number, record.key, record.plan, None, None), figures
+                )
             return self._skipped(number, record)
         if record.plan.split is None or not totals.chunks:
             return None
@@ -183,6 +279,22 @@ class PostgresCoordinator:
         self._keep_sources(number, record.key, snapshot)
         journal.set_state(self._session, record.key, "running")
         return self._put_together(number, record.key, record.plan, snapshot, totals)
+
+    def _is_void(self, journal: PostgresJournal, record: TaskRecord) -> bool:
+        """Whether nothing is left of the table that a task had begun to fill.
+
+        An empty one is dropped: what made it need not be what would make it now.
+        """
+        creates = record.plan.creates
+        if creates is None or record.state == "done":
+            return False
+        if new_tables.whereabouts(self._session, creates) != "gone":
+            chunks = journal.chunks(self._session, record.key, unlogged=record.plan.unlogged)
+            if chunks.chunks or not record.plan.total:
+                return False
+            new_tables.drop(self._session, creates)
+        journal.delete_chunks(self._session, record.key)
+        return True
 
     def _unknown(self, number: int, record: TaskRecord) -> PreparedTask | None:
         item = self._items[number]
@@ -238,7 +350,8 @@ class PostgresCoordinator:
         )
 
     def _open(self, split: SplitPlan, settings: tuple[str, ...]) -> Snapshot:
-        return self._snapshots.open(settings, split.target, split.sources)
+        target = split.target if split.creates is None else None
+        return self._snapshots.open(settings, target, split.sources)
 
     def _let_go(self, number: int) -> None:
         if self._sources.pop(number, None) is not None:
@@ -246,15 +359,12 @@ class PostgresCoordinator:
 
     # The journal --------------------------------------------------------------------------------
 
-    def _begin_task(self, number: int, plan: TaskPlan) -> int:
-        journal = self._journal
-        if journal is None:
+    def _begin_task(self, session: PostgresSession, number: int, plan: TaskPlan) -> int:
+        if self._journal is None:
             return 0
         first = self._items[number].first
         label = (f"{first.position.source}:{first.position.line}", self._items[number].kind)
-        return again_when_lost(
-            lambda: journal.begin_task(self._session, self._run.id, number, label, plan)
-        )
+        return self._journal.begin_task(session, self._run.id, number, label, plan)
 
     def _keep_sources(self, number: int, key: int, snapshot: Snapshot) -> None:
         self._sources[number] = snapshot

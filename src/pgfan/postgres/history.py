@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pgfan.errors import RunLockedError, UsageError
 from pgfan.postgres.fence import own
 from pgfan.postgres.journal import UNFINISHED, PostgresJournal
+from pgfan.postgres.new_tables import drop_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,10 @@ def find_unfinished(
 def forget_runs(
     session: PostgresSession, journal: PostgresJournal, runs: Sequence[str] | None
 ) -> list[str]:
-    """Delete `runs`, or with None the journal and all of them; the ids deleted."""
+    """Delete `runs`, or with None the journal and all of them; the ids deleted.
+
+    Tables that they had begun to fill under hidden names are dropped.
+    """
     if not journal.exists(session):
         return []
     known = {run.id: run for run in journal.runs(session)}
@@ -68,6 +72,8 @@ def forget_runs(
     for run in chosen:
         if known[run].state == "running" and not own(session, run):
             raise RunLockedError(f"run {run} is being worked on by {known[run].client}")
+    for run in chosen:
+        drop_unfinished(session, journal, run)
     if runs is None:
         journal.drop(session)
     else:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pgfan.errors import DatabaseError, InternalError, PgfanError, UsageError
 from pgfan.plan.ranges import Range
 from pgfan.plan.sqlstate import UNIQUE_VIOLATION
+from pgfan.plan.task import NewTable
 from pgfan.postgres.records import (
     ChunkTotals,
     RunRecord,
@@ -241,6 +242,17 @@ class PostgresJournal:
         )
         return [task_record(row) for row in rows]
 
+    def unfinished_tables(self, session: Session, run: str) -> list[NewTable]:
+        """The tables that tasks of a run had begun to fill."""
+        found = "plan OPERATOR(pg_catalog.#>) '{split,creates}'"
+        rows = _rows(
+            session,
+            f"SELECT {found} FROM {self._schema}.task WHERE run {EQ} {literal(run)} "
+            "AND state OPERATOR(pg_catalog.<>) 'done' "
+            f"AND pg_catalog.jsonb_typeof({found}) {EQ} 'object' ORDER BY number",
+        )
+        return [NewTable(**json.loads(row[0] or "{}")) for row in rows]
+
     def vanished(self, session: Session, run: str) -> tuple[int, ...]:
         """Numbers of the tasks of a run that were done in unlogged tables, which a crash emptied.
 
@@ -315,6 +327,13 @@ class PostgresJournal:
         condition = f" AND ({covered}) {EQ} '{total}'"
         result = session.execute(self._finish(task, *figures) + condition)[0]
         return result.row_count == 1
+
+    def delete_chunks(self, session: Session, task: int) -> None:
+        """Forget the chunks of a task, of whose work nothing is left."""
+        session.execute(
+            f"DELETE FROM {self._chunks(unlogged=False)} WHERE task {EQ} '{task}'; "
+            f"DELETE FROM {self._chunks(unlogged=True)} WHERE task {EQ} '{task}'"
+        )
 
     def _finish(self, task: int, rows: int | None, chunks: int, seconds: float) -> str:
         return (

@@ -7,10 +7,10 @@ and what it costs; nothing is run here.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError
+from pgfan.postgres.explain import explain
 from pgfan.sql.render import RenderError
 from pgfan.sql.staging import Staged, insertion, staged, staged_query
 
@@ -43,11 +43,8 @@ def native_statements(
         return None
     try:
         found = _paying(session, text, tree)
-    except RenderError:
-        return None
-    except DatabaseError:
+    except (DatabaseError, RenderError):
         # Whatever is wrong with the statement, running it as it is will say so best.
-        session.rollback()
         return None
     return (found.create, found.insert) if found is not None else None
 
@@ -56,14 +53,12 @@ def _paying(session: PostgresSession, text: str, tree: Message) -> Staged | None
     query = staged_query(tree)
     if query is None:
         return None
-    serial = _plan(session, text)
-    parallel = _plan(session, query)
-    if not _is_parallel(parallel):
+    serial, parallel = explain(session, text), explain(session, query)
+    if not parallel.is_parallel:
         return None
-    rows = float(parallel["Plan Rows"])
-    pages = rows * (float(parallel["Plan Width"]) + ROW_BYTES) / PAGE_BYTES
-    staging = 2 * (pages + rows * CPU_TUPLE_COST)
-    if (float(parallel["Total Cost"]) + staging) * GAIN_MIN > float(serial["Total Cost"]):
+    pages = parallel.rows * (parallel.width + ROW_BYTES) / PAGE_BYTES
+    staging = 2 * (pages + parallel.rows * CPU_TUPLE_COST)
+    if (parallel.cost + staging) * GAIN_MIN > serial.cost:
         return None
     if session.execute(_MAY_STAGE)[0].rows[0][0] != "t":
         return None
@@ -71,7 +66,7 @@ def _paying(session: PostgresSession, text: str, tree: Message) -> Staged | None
     _check_types(session, tree, types)
     found = staged(tree, query, len(types))
     # With the names and the privileges of the real thing.
-    return found if _is_parallel(_plan(session, found.create)) else None
+    return found if explain(session, found.create).is_parallel else None
 
 
 def _check_types(session: PostgresSession, tree: Message, types: tuple[int, ...]) -> None:
@@ -82,20 +77,4 @@ def _check_types(session: PostgresSession, tree: Message, types: tuple[int, ...]
     oids = ", ".join(f"{oid}::pg_catalog.regtype" for oid in types)
     names = session.execute(f"SELECT {oids}")[0].rows[0]
     nulls = ", ".join(f"NULL::{name}" for name in names)
-    _plan(session, insertion(tree, f"SELECT {nulls}"))
-
-
-def _plan(session: PostgresSession, sql: str) -> dict[str, Any]:
-    text = session.execute(f"EXPLAIN (FORMAT JSON) {sql}")[0].rows[0][0]
-    plan: dict[str, Any] = json.loads(text or "[]")[0]["Plan"]
-    return plan
-
-
-def _is_parallel(plan: dict[str, Any]) -> bool:
-    stack = [plan]
-    while stack:
-        node = stack.pop()
-        if node["Node Type"] in {"Gather", "Gather Merge"}:
-            return True
-        stack.extend(node.get("Plans", ()))
-    return False
+    explain(session, insertion(tree, f"SELECT {nulls}"))

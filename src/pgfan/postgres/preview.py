@@ -12,9 +12,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError
-from pgfan.plan.preview import DrivingKey, ExampleChunk, NotYet, RejectedKey, StatementPlan
+from pgfan.plan.preview import (
+    DrivingKey,
+    Estimate,
+    ExampleChunk,
+    NotYet,
+    RejectedKey,
+    StatementPlan,
+)
 from pgfan.plan.ranges import Range
-from pgfan.postgres.estimate import estimate
+from pgfan.postgres.explain import explain
 from pgfan.quoting import array, qualified
 from pgfan.sql.access import made_relations, may_define, references
 from pgfan.sql.script import excerpt, is_setting
@@ -89,7 +96,8 @@ class Previewer:
                 self._try_setting(item.settings, item.first.text)
             if item.kind not in _EXPLAINED:
                 return plan
-            return replace(plan, estimate=estimate(self._session, item.first.text))
+            found = explain(self._session, item.first.text)
+            return replace(plan, estimate=Estimate(found.rows, found.cost))
         except DatabaseError as error:
             not_yet = self._not_yet(item) if error.sqlstate in _UNDEFINED else ()
             if not_yet:

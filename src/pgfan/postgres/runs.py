@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pgfan.errors import ResumeRefusedError, RunEndedError, RunLockedError, UsageError
 from pgfan.postgres.fence import disown, drive_out_workers, lock_key, own
 from pgfan.postgres.journal import UNFINISHED, PostgresJournal
+from pgfan.postgres.new_tables import drop_unfinished
 from pgfan.postgres.records import RunRecord, TaskRecord
 
 if TYPE_CHECKING:
@@ -112,6 +113,9 @@ def begin_or_resume(
     )
     journal.insert_run(session, record, owner)
     session.execute("COMMIT")
+    for record in found:
+        drive_out_workers(session, record.id)
+        drop_unfinished(session, journal, record.id)
     return OpenRun(run, owner, {}, resumed=False)
 
 

@@ -63,7 +63,9 @@ class SnapshotHolder:
     def __init__(self, dsn: str) -> None:
         self._session = PostgresSession(dsn)
 
-    def open(self, settings: tuple[str, ...], target: str, sources: Sequence[str]) -> Snapshot:
+    def open(
+        self, settings: tuple[str, ...], target: str | None, sources: Sequence[str]
+    ) -> Snapshot:
         """Lock target and sources (quoted names) and take a snapshot; the one before is let go."""
         self.close()
         session = self._session
@@ -77,7 +79,8 @@ class SnapshotHolder:
         )
         if session.connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
             session.execute("SET LOCAL transaction_timeout = 0")
-        session.execute(f"LOCK TABLE {target} IN ROW EXCLUSIVE MODE")
+        if target is not None:
+            session.execute(f"LOCK TABLE {target} IN ROW EXCLUSIVE MODE")
         if tables:
             session.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS SHARE MODE")
         for view in views:  # LOCK TABLE does not take materialised views

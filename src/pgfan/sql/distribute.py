@@ -22,6 +22,7 @@ from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_seri
 from pgfan.sql.constructs import construct_objection
 from pgfan.sql.creation import creation_objection, creation_of
 from pgfan.sql.groups import carried_upwards, grouping_objections
+from pgfan.sql.inline import inlined
 from pgfan.sql.keys import Column, KeyType, Level
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason

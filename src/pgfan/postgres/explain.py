@@ -1,0 +1,81 @@
+"""What EXPLAIN expects of a statement, which is planned for it and not run.
+
+See "EXPLAIN" in PostgreSQL's manual; the figures are those of its JSON format.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pgfan.errors import DatabaseError
+from pgfan.sql.reasons import Reason
+
+if TYPE_CHECKING:
+    from pgfan.ports import Session
+
+_EXPLAIN = "EXPLAIN (FORMAT JSON) "
+_SERIALLY = "BEGIN; SET LOCAL max_parallel_workers_per_gather = 0; "
+_GATHERS = frozenset({"Gather", "Gather Merge"})
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Total cost in the planner's units, rows written or returned, bytes of a row returned."""
+
+    cost: float = 0.0
+    rows: float = 0.0
+    width: float = 0.0
+    is_parallel: bool = False
+    """Whether any node gathers rows from parallel workers."""
+
+
+def explain(session: Session, sql: str, *, parallel: bool = True) -> Explained:
+    """EXPLAIN's plan for one statement; `parallel` False allows no parallel plan.
+
+    Raises DatabaseError, its place counted in `sql`, for what PostgreSQL cannot plan. The session
+    must not be in a transaction.
+    """
+    before, after = (_EXPLAIN, "") if parallel else (_SERIALLY + _EXPLAIN, "\n; COMMIT")
+    try:
+        answers = session.execute(before + sql + after)  # `sql` may end in a line comment
+    except DatabaseError as error:
+        session.rollback()
+        if error.statement_offset is not None:
+            error.statement_offset = max(0, error.statement_offset - len(before))
+        raise
+    text = next(answer.rows[0][0] for answer in reversed(answers) if answer.rows)
+    found = json.loads(text or "[]")[0]
+    if "Plan" not in found:  # CREATE TABLE IF NOT EXISTS of a table that is there
+        return Explained()
+    top: dict[str, Any] = found["Plan"]
+    nodes, kinds = [top], set()
+    while nodes:
+        node = nodes.pop()
+        kinds.add(node["Node Type"])
+        nodes.extend(node.get("Plans", ()))
+    return Explained(
+        cost=float(top["Total Cost"]),
+        rows=_rows(top),
+        width=float(top["Plan Width"]),
+        is_parallel=not kinds.isdisjoint(_GATHERS),
+    )
+
+
+def explained(
+    session: Session, sql: str, whose: str = "", *, parallel: bool = True
+) -> Explained | Reason:
+    """As `explain`, with a refusal as a reason; `whose` says of what (" of a chunk")."""
+    try:
+        return explain(session, sql, parallel=parallel)
+    except DatabaseError as error:
+        return Reason("explain", f"EXPLAIN{whose} failed: {error.message}")
+
+
+def _rows(plan: dict[str, Any]) -> float:
+    """What the statement writes or returns: a node that writes has no rows of its own."""
+    if plan["Node Type"] != "ModifyTable":
+        return float(plan["Plan Rows"])
+    sources = [node for node in plan.get("Plans", ()) if node.get("Parent Relationship") == "Outer"]
+    return sum(float(node["Plan Rows"]) for node in sources)

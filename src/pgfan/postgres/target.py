@@ -1,0 +1,89 @@
+"""What a split would write to, and whether EXPLAIN says that a split is worth it.
+
+A new table is not there yet: where it would be made is the server's to say
+(`pgfan.postgres.new_tables`), and PostgreSQL's own way to fill it is faster than that of an INSERT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgfan.plan.creation_cost import CreationEstimate
+from pgfan.plan.task import NewTable
+from pgfan.postgres.explain import explained
+from pgfan.postgres.new_tables import Place, read_place
+from pgfan.quoting import qualified
+from pgfan.sql.access import relation_name
+from pgfan.sql.creation import creation_of
+from pgfan.sql.reasons import Reason
+from pgfan.sql.render import render
+
+if TYPE_CHECKING:
+    from pgfan.postgres.session import PostgresSession
+    from pgfan.sql.facts import CatalogFacts
+    from pgfan.sql.script import Statement
+
+SMALL_COST = 10_000.0
+"""EXPLAIN's cost below which a statement is over before a second worker has begun: about 0.1 s."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is written: `name` is quoted; `creates` and `place` only for a new table."""
+
+    name: str
+    creates: NewTable | None = None
+    place: Place | None = None
+
+
+def find_target(
+    session: PostgresSession, statement: Statement, facts: CatalogFacts, hidden: str
+) -> Target | Reason:
+    """The target, or why no new table can be filled by chunks; `hidden` is its name meanwhile."""
+    creation = creation_of(statement.tree)
+    if creation is None:
+        relation = facts.relations[relation_name(statement.tree.relation)]
+        return Target(qualified((relation.schema, relation.name)))
+    place = read_place(session, creation)
+    if isinstance(place, Reason):
+        return place
+    empty = render(creation.empty(place.schema))
+    table = NewTable(place.schema, creation.relation.relname, hidden, empty)
+    return Target(qualified((place.schema, hidden)), table, place)
+
+
+def cost_if_worth(
+    session: PostgresSession,
+    statement: Statement,
+    target: Target,
+    *,
+    unlogged: bool,
+    jobs: int,
+    forced: bool,
+) -> float | Reason:
+    """The statement's cost for one process; or why it is not worth a split, unless `forced`."""
+    found = explained(session, statement.text)
+    if isinstance(found, Reason):
+        return found
+    if not forced and found.cost < SMALL_COST:
+        why = f"EXPLAIN's cost is {found.cost:.0f}: not worth more than one connection"
+        return Reason("small", why)
+    if target.place is None:
+        return found.cost
+    alone = explained(session, statement.text, parallel=False) if found.is_parallel else found
+    if isinstance(alone, Reason) or forced:
+        return alone if isinstance(alone, Reason) else alone.cost
+    costs = CreationEstimate(
+        cost=found.cost,
+        cost_one=alone.cost,
+        rows=found.rows,
+        width=found.width,
+        jobs=jobs,
+        unlogged=unlogged,
+        wal_minimal=target.place.wal_minimal,
+    ).costs()
+    if costs.pays:
+        return alone.cost
+    why = f"by EXPLAIN's figures it costs {costs.plain:.0f} as it is, {costs.split:.0f} split"
+    return Reason("plain-cheaper", why)
