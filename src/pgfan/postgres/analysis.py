@@ -16,12 +16,15 @@ from pgfan.errors import DatabaseError
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
 from pgfan.postgres.bounds import ColumnBounds, read_bounds
+from pgfan.postgres.branches import Cuttable, Cutter, divide, first_that_works
 from pgfan.postgres.catalog import read_facts
 from pgfan.postgres.estimate import estimate
 from pgfan.postgres.native import native_statements
 from pgfan.postgres.series import MeasuredSeries, measure_series
+from pgfan.postgres.worth import fewer, is_indexed, rows_of, source_names, worse
 from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
+from pgfan.sql.assemble import assemble
 from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.freeze import freeze_time
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from pgfan.events import Unit
     from pgfan.postgres.session import PostgresSession
     from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
+    from pgfan.sql.branches import Branches
     from pgfan.sql.candidates import Candidate
     from pgfan.sql.script import ScriptItem, Statement
 
@@ -91,6 +95,16 @@ class Analysis:
 
 
 @dataclass(frozen=True)
+class _Work:
+    """What all ways to split one statement have in common; `plan` lacks what one of them adds."""
+
+    facts: CatalogFacts
+    frozen_at: str
+    plan: Callable[..., SplitPlan]
+    rejected: Rejected
+
+
+@dataclass(frozen=True)
 class _Chosen:
     candidate: Candidate
     series: MeasuredSeries | None = None
@@ -119,7 +133,8 @@ class Analyst:
             return _serial(objection)
         statement = item.first
         if not may_be_split(statement.tree):
-            return _serial(*_serial_reasons(distribute(statement.tree, CatalogFacts())))
+            refused = distribute(statement.tree, CatalogFacts())
+            return _serial(*(refused.reasons if isinstance(refused, Serial) else ()))
         self._session.prepare(item.settings)
         facts = read_facts(self._session, references(statement.tree), self._refuses)
         found = self._judged(item, facts)
@@ -168,30 +183,78 @@ class Analyst:
             why = f"EXPLAIN's cost is {cost:.0f}: not worth more than one connection"
             return _serial(Reason("small", why), unlogged=split.unlogged)
         frozen_at = self._session.execute(_FROZEN_AT)[0].rows[0][0] or ""
-        chosen = self._choose(split, facts, frozen_at, rejected)
-        if isinstance(chosen, Reason):
-            return _serial(chosen, unlogged=split.unlogged)
-        template = _template(split, chosen, facts, frozen_at)
         target = facts.relations[relation_name(statement.tree.relation)]
         target_name = qualified((target.schema, target.name))
-        sources = _source_names(split, facts)
+        sources = source_names(split, facts)
         plan = partial(
-            SplitPlan,
-            pieces=template.pieces,
-            columns=template.columns,
-            target=target_name,
-            sources=sources,
-            shared_snapshot=split.shared_snapshot,
+            SplitPlan, target=target_name, sources=sources, shared_snapshot=split.shared_snapshot
         )
-        reason = self._objection_to_chunks(chosen, facts, plan, cost)
-        if reason is not None:
-            rejected[chosen.candidate] = (reason,)
-            return _serial(reason, unlogged=split.unlogged)
+        work = _Work(facts, frozen_at, plan, rejected)
+        found = first_that_works(self._attempts(split, work, cost))
+        if isinstance(found, Reason):
+            return _serial(found, unlogged=split.unlogged)
         snapshot = self._snapshots.open(item.settings, target_name, sources)
-        cut = self._cut(chosen, facts, plan)
-        return Analysis(
-            TaskPlan("split", (), split.hazards, split.unlogged, cut), snapshot, chosen.candidate
+        task = TaskPlan("split", (), split.hazards, split.unlogged, found.cut())
+        return Analysis(task, snapshot, found.driving)
+
+    def _attempts(
+        self, split: Split, work: _Work, cost: float
+    ) -> list[Callable[[], Cuttable | Reason]]:
+        """Ways to split the statement: what has the most rows first."""
+        ways: list[tuple[float, Callable[[], Cuttable | Reason]]] = []
+        if split.candidates:
+            rows = max(self._rows_of(split, each, work) for each in split.candidates)
+            ways.append((rows, partial(self._cuttable, work, split, cost)))
+        for branches in split.unions:
+            rows = sum(
+                max((self._rows_of(split, each, work) for each in branch.candidates), default=0.0)
+                for branch in branches
+            )
+            ways.append((rows, partial(self._divided, work, split, branches)))
+        return [way for _, way in sorted(ways, key=itemgetter(0), reverse=True)]
+
+    def _rows_of(self, split: Split, candidate: Candidate, work: _Work) -> float:
+        if candidate.key != "series":
+            return rows_of(candidate, work.facts)
+        series = self._measure(split, candidate, work.facts, work.frozen_at)
+        return float(series.count) if series else 0.0
+
+    def _cuttable(
+        self,
+        work: _Work,
+        split: Split,
+        cost: float,
+        around: Callable[[Template], Template] = lambda template: template,
+    ) -> Cuttable | Reason:
+        """The statement on the best of its candidates; `cost` is that of one query.
+
+        `around` puts what is split into a larger statement.
+        """
+        chosen = self._choose(split, work.facts, work.frozen_at, work.rejected)
+        if isinstance(chosen, Reason):
+            return chosen
+        template = around(_template(split, chosen, work.facts, work.frozen_at))
+        plan = partial(work.plan, pieces=template.pieces, columns=template.columns)
+        cut = partial(self._cut, chosen, work.facts, plan)
+        reason = self._objection_to_chunks(chosen, work.facts, plan, cost)
+        if reason is not None:
+            work.rejected[chosen.candidate] = (reason,)
+            return reason
+        return Cuttable(cut, chosen.candidate)
+
+    def _divided(self, work: _Work, split: Split, branches: Branches) -> Cuttable | Reason:
+        """The statement in the branches of a UNION ALL."""
+        cutter = Cutter(
+            small_cost=SMALL_COST if self._options.split == "auto" else 0.0,
+            cost=self._cost,
+            prepare=partial(self._cuttable, replace(work, rejected={})),
         )
+        divided = divide(branches, assemble(split, branches, work.facts, work.frozen_at), cutter)
+        if isinstance(divided, Reason):
+            return divided
+        if self._options.by is not None and not divided.cuttable:
+            return Reason("key-not-found", f"nothing to split by {self._options.by}")
+        return Cuttable(partial(divided.joined, work.plan), None)
 
     def _cut(
         self, chosen: _Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan]
@@ -240,7 +303,7 @@ class Analyst:
             elif candidate.key == "column":
                 columns.append(candidate)
             elif candidate.key == "ctid":
-                measured.append((_rows(candidate, facts), _Chosen(candidate)))
+                measured.append((rows_of(candidate, facts), _Chosen(candidate)))
             elif series := self._measure(split, candidate, facts, frozen_at):
                 measured.append((float(series.count), _Chosen(candidate, series)))
             else:
@@ -248,7 +311,7 @@ class Analyst:
         if measured:
             most, best = max(measured, key=itemgetter(0))
             fewer = {
-                chosen.candidate: (_fewer(rows, best.candidate, most),)
+                chosen.candidate: (fewer(rows, best.candidate, most),)
                 for rows, chosen in measured
                 if chosen is not best
             }
@@ -266,17 +329,17 @@ class Analyst:
         """An indexed column of the largest relation, that has more than one value."""
 
         def worth(candidate: Candidate) -> tuple[bool, float]:
-            return not _is_indexed(candidate, facts), -_rows(candidate, facts)
+            return not is_indexed(candidate, facts), -rows_of(candidate, facts)
 
         best: _Chosen | None = None
         forced = self._options.split == "always" or self._options.by is not None
         for candidate in sorted(columns, key=worth):
             name = candidate.stored_as or ""
-            if not forced and not _is_indexed(candidate, facts):
+            if not forced and not is_indexed(candidate, facts):
                 why = f"it groups by {name}, which has no index: every chunk would read all rows"
                 reason = Reason("key-not-indexed", why)
             elif best is not None:
-                reason = _worse(candidate, best.candidate, facts)
+                reason = worse(candidate, best.candidate, facts)
             else:
                 relation = facts.relations[candidate.relation or ()]
                 found = read_bounds(self._session, relation.oid, name, RANGES)
@@ -332,21 +395,6 @@ class Analyst:
             return Reason("explain", f"EXPLAIN{whose} failed: {error.message}")
 
 
-def _fewer(rows: float, best: Candidate, best_rows: float) -> Reason:
-    name = ".".join(best.relation or ("generate_series",))
-    return Reason("not-best", f"about {rows:,.0f} rows to divide; {name} has {best_rows:,.0f}")
-
-
-def _worse(column: Candidate, best: Candidate, facts: CatalogFacts) -> Reason:
-    """Why `best` was taken rather than another column."""
-    rows, most = _rows(column, facts), _rows(best, facts)
-    if _is_indexed(best, facts) and not _is_indexed(column, facts):
-        return Reason("not-best", f"{column.stored_as} has no index, {best.stored_as} has one")
-    if rows < most:
-        return _fewer(rows, best, most)
-    return Reason("not-best", f"{best.stored_as} does as well")
-
-
 def _template(split: Split, chosen: _Chosen, facts: CatalogFacts, frozen_at: str) -> Template:
     candidate = chosen.candidate
     if chosen.column is not None:
@@ -356,30 +404,9 @@ def _template(split: Split, chosen: _Chosen, facts: CatalogFacts, frozen_at: str
     return restrict_series(split, candidate, chosen.series.spec, facts, frozen_at)
 
 
-def _rows(candidate: Candidate, facts: CatalogFacts) -> float:
-    relation = facts.relations[candidate.relation or ()]
-    # Never analysed: a guess of 100 bytes a row is enough to compare relations.
-    return relation.rows if relation.rows >= 0 else relation.size_bytes / 100
-
-
-def _is_indexed(candidate: Candidate, facts: CatalogFacts) -> bool:
-    columns = facts.relations[candidate.relation or ()].columns
-    return any(column.indexed for column in columns if column.name == candidate.stored_as)
-
-
-def _source_names(split: Split, facts: CatalogFacts) -> tuple[str, ...]:
-    """Quoted full names of the relations read."""
-    relations = [facts.relations[name] for name in split.reads]
-    return tuple(sorted({qualified((relation.schema, relation.name)) for relation in relations}))
-
-
 def _serial(*reasons: Reason, unlogged: bool = False) -> Analysis:
     pairs = tuple((str(reason.code), reason.message) for reason in reasons)
     return Analysis(TaskPlan("serial", pairs, (), unlogged))
-
-
-def _serial_reasons(verdict: Serial | Split) -> tuple[Reason, ...]:
-    return verdict.reasons if isinstance(verdict, Serial) else ()
 
 
 def _target_unlogged(statement: Statement, facts: CatalogFacts) -> bool:
