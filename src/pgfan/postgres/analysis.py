@@ -21,7 +21,7 @@ from pgfan.postgres.catalog import read_facts
 from pgfan.postgres.estimate import estimate
 from pgfan.postgres.native import native_statements
 from pgfan.postgres.series import MeasuredSeries, measure_series
-from pgfan.postgres.worth import fewer, is_indexed, rows_of, source_names, worse
+from pgfan.postgres.worth import fewer_than, is_indexed, rows_of, source_names, worse
 from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
 from pgfan.sql.assemble import assemble
@@ -311,7 +311,7 @@ class Analyst:
         if measured:
             most, best = max(measured, key=itemgetter(0))
             fewer = {
-                chosen.candidate: (fewer(rows, best.candidate, most),)
+                chosen.candidate: (fewer_than(rows, best.candidate, most),)
                 for rows, chosen in measured
                 if chosen is not best
             }

@@ -26,7 +26,7 @@ def is_indexed(candidate: Candidate, facts: CatalogFacts) -> bool:
     return any(column.indexed for column in columns if column.name == candidate.stored_as)
 
 
-def fewer(divided: float, best: Candidate, best_rows: float) -> Reason:
+def fewer_than(divided: float, best: Candidate, best_rows: float) -> Reason:
     """Why `best` was taken rather than what has `divided` rows."""
     name = ".".join(best.relation or ("generate_series",))
     return Reason("not-best", f"about {divided:,.0f} rows to divide; {name} has {best_rows:,.0f}")
@@ -38,7 +38,7 @@ def worse(column: Candidate, best: Candidate, facts: CatalogFacts) -> Reason:
     if is_indexed(best, facts) and not is_indexed(column, facts):
         return Reason("not-best", f"{column.stored_as} has no index, {best.stored_as} has one")
     if divided < most:
-        return fewer(divided, best, most)
+        return fewer_than(divided, best, most)
     return Reason("not-best", f"{best.stored_as} does as well")
 
 
