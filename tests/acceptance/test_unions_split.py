@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from side_by_side import Case, both_ways, execute, pgfan, query, reused_dsn, split_both_ways, value
 
+from pgfan import api
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import TaskPlan
 
@@ -218,6 +219,27 @@ def test_a_branch_that_reads_the_target(dsn: str) -> None:
     )
     outcome = both_ways(dsn, Case(script, "i bigint, t text", SETUP))
     assert dict(outcome.last.reasons).keys() == {"reads-target"}
+
+
+def test_small_branches_share_a_chunk_beside_a_large_one(dsn: str) -> None:
+    large = "SELECT g FROM generate_series(1, 1500000) g WHERE g % 100000 = 0"
+    others = "SELECT i FROM a UNION ALL SELECT count(*) FROM b"
+    select = f"SELECT 7 UNION ALL {large} UNION ALL {others}"
+    case = Case(f"INSERT INTO {{target}} {select}", "i bigint", SETUP)
+    assert split_both_ways(dsn, case, split="auto", chunk_rows=500_000).last.chunks == 4
+    split = stored_plan(dsn).split
+    assert split is not None
+    assert [part.total for part in split.parts] == [1, 1_500_000]
+
+
+def test_the_plan_of_a_union_shows_a_chunk_of_it(dsn: str) -> None:
+    execute(dsn, *SETUP, "CREATE TABLE t (i bigint)")
+    sql = "INSERT INTO t SELECT i FROM a UNION ALL SELECT 1"
+    (statement,) = api.plan(dsn, sql, api.ExecOptions(split="always"))
+    assert statement.by is not None
+    assert statement.by.key == "branches"
+    assert statement.example is not None
+    assert "a.ctid" in statement.example.sql
 
 
 def test_every_branch_has_the_time_of_one_transaction(dsn: str) -> None:
