@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pgfan.errors import DatabaseError
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
-from pgfan.postgres.bounds import ColumnBounds, read_bounds
+from pgfan.postgres.bounds import read_bounds
 from pgfan.postgres.branches import Cuttable, Cutter, divide, first_that_works
 from pgfan.postgres.catalog import read_facts
+from pgfan.postgres.chosen import Chosen, template_of
 from pgfan.postgres.estimate import estimate
 from pgfan.postgres.native import native_statements
 from pgfan.postgres.series import MeasuredSeries, measure_series
@@ -30,13 +31,7 @@ from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.freeze import freeze_time
 from pgfan.sql.reasons import Reason
 from pgfan.sql.render import RenderError
-from pgfan.sql.rewrite import (
-    Template,
-    restrict_blocks,
-    restrict_column,
-    restrict_series,
-    series_call,
-)
+from pgfan.sql.rewrite import Template, series_call
 from pgfan.sql.shape import may_be_split
 from pgfan.sql.tree import copy_of
 
@@ -102,13 +97,6 @@ class _Work:
     frozen_at: str
     plan: Callable[..., SplitPlan]
     rejected: Rejected
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    candidate: Candidate
-    series: MeasuredSeries | None = None
-    column: ColumnBounds | None = None
 
 
 class Analyst:
@@ -233,7 +221,7 @@ class Analyst:
         chosen = self._choose(split, work.facts, work.frozen_at, work.rejected)
         if isinstance(chosen, Reason):
             return chosen
-        template = around(_template(split, chosen, work.facts, work.frozen_at))
+        template = around(template_of(split, chosen, work.facts, work.frozen_at))
         plan = partial(work.plan, pieces=template.pieces, columns=template.columns)
         cut = partial(self._cut, chosen, work.facts, plan)
         reason = self._objection_to_chunks(chosen, work.facts, plan, cost)
@@ -257,7 +245,7 @@ class Analyst:
         return Cuttable(partial(divided.joined, work.plan), None)
 
     def _cut(
-        self, chosen: _Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan]
+        self, chosen: Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan]
     ) -> SplitPlan:
         """`plan` with the key, and the domain as of the snapshot."""
         series = chosen.series
@@ -290,12 +278,12 @@ class Analyst:
 
     def _choose(
         self, split: Split, facts: CatalogFacts, frozen_at: str, rejected: Rejected
-    ) -> _Chosen | Reason:
+    ) -> Chosen | Reason:
         """The candidate with the most rows; a column only when there is nothing else.
 
         The others are put into `rejected`.
         """
-        measured: list[tuple[float, _Chosen]] = []
+        measured: list[tuple[float, Chosen]] = []
         columns: list[Candidate] = []
         for candidate in split.candidates:
             if self._options.by not in {None, candidate.key, candidate.stored_as}:
@@ -303,9 +291,9 @@ class Analyst:
             elif candidate.key == "column":
                 columns.append(candidate)
             elif candidate.key == "ctid":
-                measured.append((rows_of(candidate, facts), _Chosen(candidate)))
+                measured.append((rows_of(candidate, facts), Chosen(candidate)))
             elif series := self._measure(split, candidate, facts, frozen_at):
-                measured.append((float(series.count), _Chosen(candidate, series)))
+                measured.append((float(series.count), Chosen(candidate, series)))
             else:
                 rejected[candidate] = (_NO_SERIES,)
         if measured:
@@ -325,13 +313,13 @@ class Analyst:
 
     def _choose_column(
         self, columns: list[Candidate], facts: CatalogFacts, rejected: Rejected
-    ) -> _Chosen | Reason:
+    ) -> Chosen | Reason:
         """An indexed column of the largest relation, that has more than one value."""
 
         def worth(candidate: Candidate) -> tuple[bool, float]:
             return not is_indexed(candidate, facts), -rows_of(candidate, facts)
 
-        best: _Chosen | None = None
+        best: Chosen | None = None
         forced = self._options.split == "always" or self._options.by is not None
         for candidate in sorted(columns, key=worth):
             name = candidate.stored_as or ""
@@ -344,14 +332,14 @@ class Analyst:
                 relation = facts.relations[candidate.relation or ()]
                 found = read_bounds(self._session, relation.oid, name, RANGES)
                 if found.bounds:
-                    best = _Chosen(candidate, column=found)
+                    best = Chosen(candidate, column=found)
                     continue
                 reason = Reason("key-not-found", f"{name} has too few values to be cut into ranges")
             rejected[candidate] = (reason,)
         return best if best is not None else reason
 
     def _objection_to_chunks(
-        self, chosen: _Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan], estimate: float
+        self, chosen: Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan], estimate: float
     ) -> Reason | None:
         """What EXPLAIN says against a chunk: the server may refuse what pgfan has made of it."""
         if chosen.column is not None and self._options.split == "auto":
@@ -393,15 +381,6 @@ class Analyst:
             return estimate(self._session, sql).cost
         except DatabaseError as error:
             return Reason("explain", f"EXPLAIN{whose} failed: {error.message}")
-
-
-def _template(split: Split, chosen: _Chosen, facts: CatalogFacts, frozen_at: str) -> Template:
-    candidate = chosen.candidate
-    if chosen.column is not None:
-        return restrict_column(split, candidate, facts, frozen_at)
-    if chosen.series is None:
-        return restrict_blocks(split, candidate, facts, frozen_at)
-    return restrict_series(split, candidate, chosen.series.spec, facts, frozen_at)
 
 
 def _serial(*reasons: Reason, unlogged: bool = False) -> Analysis:
