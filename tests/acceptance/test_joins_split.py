@@ -123,7 +123,7 @@ UNSOUND = {
     "LIMIT": ("SELECT i, t FROM a ORDER BY i, t LIMIT 100", "limit"),
     "OFFSET": ("SELECT i, t FROM a ORDER BY i, t OFFSET 100", "limit"),
     "FETCH WITH TIES": ("SELECT i, t FROM a ORDER BY i FETCH FIRST 9 ROWS WITH TIES", "limit"),
-    "UNION ALL": ("SELECT i, t FROM a UNION ALL SELECT k, name FROM b", "set-operation"),
+    "UNION": ("SELECT i, t FROM a UNION SELECT k, name FROM b", "set-operation"),
     "EXCEPT": ("SELECT k, NULL FROM a EXCEPT SELECT k, NULL FROM b", "set-operation"),
     "full join": ("SELECT a.i, b.name FROM a FULL JOIN b ON a.k = b.k", "no-driving-relation"),
     "WITH read twice": (

@@ -24,6 +24,18 @@ CASES = {
         "SELECT i, k, n FROM s",
         f"SELECT g, 7, 0 FROM generate_series(1, {ROWS}) g WHERE g % 50 = 7",
     ),
+    "branches": (
+        (
+            f"INSERT INTO t SELECT i, 1 FROM s WHERE {WAIT} UNION ALL SELECT -count(*), max(k) "
+            f"FROM s UNION ALL SELECT i + {ROWS}, 2 FROM s WHERE {WAIT}"
+        ),
+        f"INSERT INTO t VALUES ({2 * ROWS}, 0)",
+        "SELECT i, n FROM t",
+        (
+            f"SELECT g, 1 FROM generate_series(1, {ROWS}) g UNION ALL SELECT {-ROWS}, 49 "
+            f"UNION ALL SELECT g + {ROWS}, 2 FROM generate_series(1, {ROWS}) g"
+        ),
+    ),
     "groups": (
         f"INSERT INTO t SELECT i, count(*) FROM s WHERE {WAIT} GROUP BY i",
         f"INSERT INTO t VALUES ({ROWS}, 0)",

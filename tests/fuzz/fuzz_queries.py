@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fuzz_dice import TYPES
-from fuzz_drives import Column, Drives, by_key, equated, unsure
+from fuzz_drives import Column, Drive, Drives, by_key, equated, unsure
 from fuzz_expressions import Expression, Scope, aggregate, condition, expression, function, window
 from fuzz_schema import column_names
 from fuzz_sources import Cte, Item, Query, from_clause, table_item
@@ -62,7 +62,7 @@ class Builder:
         known = list(self._site.ctes)
         with_clause = self.with_clause(depth, outer) if depth > 0 and dice.chance(14) else ""
         if shape is None and depth > 0 and dice.chance(14):
-            found = self._set_operation(types, depth - 1, outer, top=top)
+            found = self._set_operation(types, depth - 1, outer)
         else:
             found = self._select(types, depth, outer, shape, top=top)
         self._site.ctes = known
@@ -96,9 +96,7 @@ class Builder:
         self._site.ctes.append(Cte(name, [Column("i1", "int")], ()))
         return f"{name}(i1) AS ({first} UNION {again})"
 
-    def _set_operation(
-        self, types: Sequence[str], depth: int, outer: Sequence[Column], *, top: bool
-    ) -> Query:
+    def _set_operation(self, types: Sequence[str], depth: int, outer: Sequence[Column]) -> Query:
         word = self._dice.weighted(
             {"UNION ALL": 45, "UNION": 20, "INTERSECT": 12, "EXCEPT": 15, "EXCEPT ALL": 8}
         )
@@ -108,8 +106,9 @@ class Builder:
         drives: Drives = ()
         match word:
             case "UNION ALL":
-                drives = left.drives + right.drives
-                drives = drives if top else unsure(drives)
+                # Each branch is a statement of its own, and one that cannot be divided runs once.
+                own = Drive(self._site.reads.occurrence(), frozenset())
+                drives = (own, *unsure(left.drives + right.drives))
             case "UNION":
                 drives = unsure(by_key(left.drives, groups[0]) + by_key(right.drives, groups[1]))
             case "INTERSECT":

@@ -8,6 +8,7 @@ them from each state that it has not seen. What must hold is checked at every st
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -37,6 +38,8 @@ class Run:
     pinned: frozenset[int] = frozenset()
     keep_going: bool = False
     batch_s: float = 0.0
+    parts: tuple[int, ...] = ()
+    """Units of the parts that each task is put together from; `units` is their sum."""
 
 
 @dataclass
@@ -93,7 +96,8 @@ class Play:
         match command:
             case messages.Prepare(task):
                 pin = 0 if task in self.run.pinned else None
-                yield messages.Prepared(task, self.run.units, (), pin), 0
+                parts = tuple(messages.PartSize(units) for units in self.run.parts)
+                yield messages.Prepared(task, self.run.units, (), pin, parts=parts), 0
                 if "refused" in self.run.outcomes:
                     yield messages.PrepareFailed(task), 1
                     yield messages.Skipped(task), 1
@@ -213,7 +217,9 @@ class Play:
         assert (command.delay_s > 0) == (command.attempt > 1)
         pieces = (command.piece, *command.more)
         busy = {unit for chunks in self.running.values() for one in chunks for unit in _units(one)}
+        borders = set(itertools.accumulate(self.run.parts))
         for piece in pieces:
+            assert not borders & set(range(piece.lo + 1, piece.hi)), self
             units = set(_units((task, piece, 0)))
             assert not units & (busy | self.done), self
             assert all(0 <= unit < self.run.units for _, unit in units), self

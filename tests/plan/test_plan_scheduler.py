@@ -80,6 +80,16 @@ def test_every_order_of_events(run: Run) -> None:
     assert explore(run) >= 4
 
 
+@pytest.mark.parametrize("parts", [(1, 3), (2, 2), (3, 1), (1, 1, 2)])
+@pytest.mark.parametrize("batch_s", [0.0, 1.0])
+def test_every_order_of_events_in_parts(
+    parts: tuple[int, ...], batch_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "BATCH_SHARE", 1)
+    outcomes = FAILURES | {"unavailable", "drain", "reopened"}
+    assert explore(Run(ONE, 4, 2, outcomes, 1, parts=parts, batch_s=batch_s)) > 10
+
+
 @pytest.mark.parametrize("attempts", [1, 2, 3])
 def test_every_order_of_events_until_attempts_run_out(
     attempts: int, monkeypatch: pytest.MonkeyPatch

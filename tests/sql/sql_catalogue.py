@@ -215,10 +215,21 @@ def split_of(sql: str, facts: CatalogFacts | None = None) -> Split:
 
 
 def in_words(verdict: Verdict) -> str:
-    """ "ctid b, series g" for a split's candidates in order; "! code code" for reasons, sorted."""
+    """ "ctid b, series g" for a split's candidates in order; "! code code" for reasons, sorted.
+
+    "(ctid b | once limit)" for the branches of a UNION ALL: the candidates, or why there are none.
+    """
     if isinstance(verdict, Serial):
         return " ".join(["!", *sorted({reason.code for reason in verdict.reasons})])
-    return ", ".join(map(candidate_in_words, verdict.candidates))
+    divided = [
+        " | ".join(
+            ", ".join(map(candidate_in_words, branch.candidates))
+            or " ".join(["once", *sorted({reason.code for reason in branch.reasons})])
+            for branch in branches
+        )
+        for branches in verdict.unions
+    ]
+    return ", ".join([*map(candidate_in_words, verdict.candidates), *(f"({d})" for d in divided)])
 
 
 def candidate_in_words(candidate: Candidate) -> str:

@@ -38,7 +38,7 @@ VERDICTS = [
     # As for INSERT.
     ("CREATE TABLE n AS SELECT count(*) FROM b", "! aggregate"),
     ("CREATE TABLE n AS SELECT x FROM b LIMIT 3", "! limit"),
-    ("CREATE TABLE n AS SELECT x FROM b UNION ALL SELECT x FROM c", "! set-operation"),
+    ("CREATE TABLE n AS SELECT x FROM b UNION ALL SELECT x FROM c", "(ctid b | ctid c)"),
     ("SELECT x INTO n FROM b UNION SELECT x FROM c", "! set-operation"),
     ("CREATE TABLE n AS SELECT x FROM b FOR UPDATE", "! locking"),
     ("CREATE TABLE n AS SELECT x FROM v", "! view"),

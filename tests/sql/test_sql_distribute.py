@@ -73,7 +73,7 @@ FROM_CASES = [
     # What no level may have.
     ("SELECT DISTINCT x FROM b", "column x b"),
     ("SELECT DISTINCT ON (x) x FROM b", "column x b"),
-    ("SELECT x FROM b UNION ALL SELECT x FROM c", "! set-operation"),
+    ("SELECT x FROM b UNION SELECT x FROM c", "! set-operation"),
     ("SELECT x FROM b EXCEPT SELECT x FROM c", "! set-operation"),
     ("(SELECT x FROM b INTERSECT SELECT x FROM c)", "! set-operation"),
     ("VALUES (1, 2, 'x')", "! not-insert-select"),

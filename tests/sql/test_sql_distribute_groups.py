@@ -173,7 +173,7 @@ PATH_CASES = [
     ("SELECT s.x FROM c RIGHT JOIN (SELECT x FROM b) s USING (x)", "ctid b"),
     ("SELECT s.x FROM (SELECT x FROM b LIMIT 5) s", "! limit"),
     ("SELECT s.x FROM (SELECT count(*) AS x FROM b) s", "! aggregate"),
-    ("SELECT s.x FROM (SELECT x FROM b UNION ALL SELECT x FROM c) s", "! no-driving-relation"),
+    ("SELECT s.x FROM (SELECT x FROM b UNION SELECT x FROM c) s", "! no-driving-relation"),
     ("SELECT s.x FROM LATERAL (SELECT x FROM b) s", "! no-driving-relation"),
     ("SELECT s.x FROM (SELECT x, count(*) FROM b GROUP BY x) s", "column x b"),
     ("SELECT s.x FROM (SELECT x, count(*) FROM b GROUP BY x) s GROUP BY s.x", "column x b"),

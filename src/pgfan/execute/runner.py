@@ -140,8 +140,12 @@ class Runner:
         self._account.task_started(number)
         split = prepared.plan.split
         pinned, per_unit = (None, split.rows_per_unit) if split else (0, 1.0)
+        parts = tuple(
+            messages.PartSize(part.total, part.rows_per_unit, part.cost)
+            for part in (split.parts if split else ())
+        )
         return self._scheduler.handle(
-            messages.Prepared(number, prepared.plan.total, prepared.done, pinned, per_unit)
+            messages.Prepared(number, prepared.plan.total, prepared.done, pinned, per_unit, parts)
         )
 
     def _start(self, command: messages.StartChunk) -> None:

@@ -23,14 +23,28 @@ class Begin:
 
 
 @dataclass(frozen=True)
+class PartSize:
+    """Ordinals of one kind in a task's domain; `cost` of all of them in any unit, positive."""
+
+    units: int
+    rows_per_unit: float = 1.0
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
 class Prepared:
-    """A task's domain is [0, `total`); the journal holds `done`. `worker` pins it to one worker."""
+    """A task's domain is [0, `total`); the journal holds `done`. `worker` pins it to one worker.
+
+    `parts` follow each other in the domain, and no chunk reaches into two of them. Without any, all
+    of it is one part.
+    """
 
     task: int
     total: int
     done: tuple[Range, ...] = ()
     worker: int | None = None
     rows_per_unit: float = 1.0
+    parts: tuple[PartSize, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class DrivingKey:
 
     `relation` is the driving relation as the statement names it, "generate_series" for a series;
     `alias` what the statement calls it, the same when it has no other name there. `key` is "ctid",
-    "series", or the name of a column.
+    "series", the name of a column, or "branches" of a UNION ALL.
     """
 
     relation: str

@@ -62,6 +62,13 @@ class RangeSet:
         """
         return self._size
 
+    def units_in(self, piece: Range) -> int:
+        """How many integers of `piece` are in the set."""
+        first = bisect_right(self._his, piece.lo)
+        last = bisect_left(self._los, piece.hi)
+        within = zip(self._los[first:last], self._his[first:last], strict=True)
+        return sum(min(hi, piece.hi) - max(lo, piece.lo) for lo, hi in within)
+
     def __bool__(self) -> bool:
         return self._size > 0
 

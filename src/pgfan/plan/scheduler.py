@@ -31,6 +31,7 @@ from pgfan.plan.messages import (
     Finish,
     Finished,
     FinishFailed,
+    PartSize,
     Prepare,
     Prepared,
     PrepareFailed,
@@ -41,8 +42,9 @@ from pgfan.plan.messages import (
     StartChunk,
     WorkerUnavailable,
 )
+from pgfan.plan.parts import PartedSizer
 from pgfan.plan.ranges import Range, RangeSet
-from pgfan.plan.sizing import ChunkSizer, SizingOptions
+from pgfan.plan.sizing import SizingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,7 +100,7 @@ class _Task:
     total: int = 0
     running: int = 0
     worker: int | None = None
-    sizer: ChunkSizer | None = None
+    sizer: PartedSizer | None = None
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,8 @@ class Scheduler:
         task.total = event.total
         task.left = _all_but(event.total, event.done)
         task.worker = event.worker
-        task.sizer = ChunkSizer(event.total, self._options.sizing.in_units(event.rows_per_unit))
+        parts = event.parts or (PartSize(max(1, event.total), event.rows_per_unit),)
+        task.sizer = PartedSizer(parts, self._options.sizing)
         self._open.append(event.task)
         return self._settle(event.task)
 
@@ -283,20 +286,21 @@ class Scheduler:
         else:
             if task.sizer is None:
                 raise self._illegal(f"task {number} runs without a sizer")
-            units = task.sizer.next_units(task.left.units, self._workers_present())
+            units = task.sizer.next_units(task.left, self._workers_present())
             piece, attempt = task.left.take(units), 1
-            more = self._more(task, task.sizer, units)
+            more = self._more(task, task.sizer, piece, units)
         self._idle.remove(worker)
         self._busy[worker] = _Busy(number, deque((piece, *more)), attempt)
         task.running += 1
         return StartChunk(worker, number, piece, attempt, delay_s, more)
 
-    def _more(self, task: _Task, sizer: ChunkSizer, units: int) -> tuple[Range, ...]:
+    def _more(self, task: _Task, sizer: PartedSizer, first: Range, units: int) -> tuple[Range, ...]:
         """Chunks to hand out with the first one, when they are very short."""
-        seconds = sizer.seconds_for(units)
+        seconds = sizer.seconds_for(Range(first.lo, first.lo + units))
         if seconds is None or not self._options.batch_s:
             return ()
-        fair = task.left.units // (units * BATCH_SHARE * self._workers_present())
+        left = sizer.left_beside(first, task.left)  # so none of them reaches over a border
+        fair = left // (units * BATCH_SHARE * self._workers_present())
         count = min(BATCH_MAX, fair, int(self._options.batch_s / max(seconds, BATCH_TICK_S)))
         return tuple(task.left.take(units) for _ in range(count - 1))
 
@@ -325,7 +329,7 @@ class Scheduler:
     def _chunk_done(self, event: ChunkDone) -> list[Command]:
         busy, piece, task = self._release(event.worker, failed=False)
         if task.sizer is not None:
-            task.sizer.observe(len(piece), event.seconds)
+            task.sizer.observe(piece, event.seconds)
         self._call_back()  # somebody's backend ended: there may be room again
         return self._settle(busy.task)
 

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
 
+from pgfan.plan.ranges import Range
 from pgfan.quoting import literal
 
 if TYPE_CHECKING:
     from pgfan.events import Unit
-    from pgfan.plan.ranges import Range
 
 DIGITS_MAX = 150_000
 """Digits of arithmetic: numeric has at most 131,072 before the point and 16,383 after it."""
@@ -120,7 +120,30 @@ class ColumnRanges:
         return "true"
 
 
-Bounds: TypeAlias = Blocks | NumberSeries | TimeSeries | CalendarSeries | ColumnRanges
+@dataclass(frozen=True)
+class Whole:
+    """One ordinal, 0, and nothing to restrict: the SQL has no holes."""
+
+    kind: Literal["whole"] = "whole"
+
+
+Bounds: TypeAlias = Blocks | NumberSeries | TimeSeries | CalendarSeries | ColumnRanges | Whole
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some branches of a UNION ALL, the others being empty: [0, `total`) of its own ordinals.
+
+    The fields are those of SplitPlan.
+    """
+
+    total: int
+    pieces: tuple[str, ...]
+    bounds: Bounds
+    rows_per_unit: float = 1.0
+    columns: tuple[str, ...] = ()
+    cost: float = 1.0
+    """EXPLAIN's cost of all of it."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +166,7 @@ class SplitPlan:
     """How a task is cut: [0, `total`) of `unit`, each range filled into the SQL pieces."""
 
     key: str
-    """"ctid", "series", or the name of a column."""
+    """"ctid", "series", the name of a column, or "branches"."""
     unit: Unit
     total: int
     pieces: tuple[str, ...]
@@ -163,17 +186,20 @@ class SplitPlan:
     """The command tag of the whole statement, without its count."""
     creates: NewTable | None = None
     """The table that is filled, when the statement makes it."""
+    parts: tuple[Part, ...] = ()
+    """What the domain is put together from, in this order; without any, it is one part."""
 
     def statement(self, piece: Range) -> str:
-        """The SQL of one chunk."""
-        if isinstance(self.bounds, ColumnRanges):
-            text = self.pieces[0]
-            for column, following in zip(self.columns, self.pieces[1:], strict=True):
-                text += self.bounds.condition(column, piece) + following
-            return text
-        head, middle, tail = self.pieces
-        low, high = self.bounds.low(piece.lo), self.bounds.high(piece.hi)
-        return f"{head}'{low}'{middle}'{high}'{tail}"
+        """The SQL of one chunk; ValueError when `piece` lies in two parts."""
+        if not self.parts:
+            return _filled(self.bounds, self.pieces, self.columns, piece)
+        begins = 0
+        for part in self.parts:
+            if begins <= piece.lo < piece.hi <= begins + part.total:
+                own = Range(piece.lo - begins, piece.hi - begins)
+                return _filled(part.bounds, part.pieces, part.columns, own)
+            begins += part.total
+        raise ValueError(f"{piece} lies in no single part of the statement")
 
 
 @dataclass(frozen=True)
@@ -217,6 +243,21 @@ class TaskPlan:
         )
 
 
+def _filled(bounds: Bounds, pieces: tuple[str, ...], columns: tuple[str, ...], piece: Range) -> str:
+    """SQL with `piece` put into its holes."""
+    if isinstance(bounds, Whole):
+        (text,) = pieces
+        return text
+    if isinstance(bounds, ColumnRanges):
+        text = pieces[0]
+        for column, following in zip(columns, pieces[1:], strict=True):
+            text += bounds.condition(column, piece) + following
+        return text
+    head, middle, tail = pieces
+    low, high = bounds.low(piece.lo), bounds.high(piece.hi)
+    return f"{head}'{low}'{middle}'{high}'{tail}"
+
+
 def number_count(start: str, stop: str, step: str) -> int:
     """Elements of generate_series(start, stop, step) over numbers; ValueError for step 0."""
     with localcontext() as context:
@@ -248,13 +289,26 @@ def _split_from_json(value: dict[str, Any]) -> SplitPlan:
         rows_per_unit=value["rows_per_unit"],
         columns=tuple(value["columns"]),
         shared_snapshot=value["shared_snapshot"],
-        tag=value.get("tag", "INSERT 0"),  # plans of earlier versions have neither
+        # Plans of earlier versions have none of these.
+        tag=value.get("tag", "INSERT 0"),
         creates=NewTable(**value["creates"]) if value.get("creates") else None,
+        parts=tuple(_part_from_json(part) for part in value.get("parts", ())),
+    )
+
+
+def _part_from_json(value: dict[str, Any]) -> Part:
+    return Part(
+        total=value["total"],
+        pieces=tuple(value["pieces"]),
+        bounds=_bounds_from_json(value["bounds"]),
+        rows_per_unit=value["rows_per_unit"],
+        columns=tuple(value["columns"]),
+        cost=value["cost"],
     )
 
 
 def _bounds_from_json(value: dict[str, Any]) -> Bounds:
-    kind: Literal["blocks", "numbers", "times", "calendar", "column"] = value["kind"]
+    kind: Literal["blocks", "numbers", "times", "calendar", "column", "whole"] = value["kind"]
     match kind:
         case "blocks":
             return Blocks()
@@ -266,5 +320,7 @@ def _bounds_from_json(value: dict[str, Any]) -> Bounds:
             return CalendarSeries(tuple(value["firsts_us"]), tuple(value["lasts_us"]))
         case "column":
             return ColumnRanges(tuple(value["values"]))
+        case "whole":
+            return Whole()
         case _:
             assert_never(kind)

@@ -14,27 +14,25 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
-from pgfan.postgres.bounds import ColumnBounds, read_bounds
+from pgfan.postgres.bounds import read_bounds
+from pgfan.postgres.branches import Cuttable, Cutter, divide, first_that_works
 from pgfan.postgres.catalog import read_facts
+from pgfan.postgres.chosen import Chosen, template_of
 from pgfan.postgres.explain import explained
 from pgfan.postgres.native import native_statements
 from pgfan.postgres.series import MeasuredSeries, measure_series
-from pgfan.postgres.target import cost_if_worth, find_target
+from pgfan.postgres.target import SMALL_COST, cost_if_worth, find_target
+from pgfan.postgres.worth import fewer_than, is_indexed, rows_of, source_names, worse
 from pgfan.quoting import qualified
 from pgfan.sql.access import references
+from pgfan.sql.assemble import assemble
 from pgfan.sql.creation import aimed_at, creation_of
 from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.freeze import freeze_time
 from pgfan.sql.reasons import Reason
 from pgfan.sql.render import RenderError
-from pgfan.sql.rewrite import (
-    Template,
-    restrict_blocks,
-    restrict_column,
-    restrict_series,
-    series_call,
-)
+from pgfan.sql.rewrite import Template, series_call
 from pgfan.sql.shape import may_be_split
 from pgfan.sql.tree import copy_of, kind_of
 
@@ -42,8 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pgfan.events import Unit
+    from pgfan.plan.task import NewTable
     from pgfan.postgres.session import PostgresSession
     from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
+    from pgfan.sql.branches import Branches
     from pgfan.sql.candidates import Candidate
     from pgfan.sql.script import ScriptItem, Statement
 
@@ -95,10 +95,14 @@ class Analysis:
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    candidate: Candidate
-    series: MeasuredSeries | None = None
-    column: ColumnBounds | None = None
+class _Work:
+    """What all ways to split one statement have in common; `plan` lacks what one of them adds."""
+
+    facts: CatalogFacts
+    frozen_at: str
+    plan: Callable[..., SplitPlan]
+    rejected: Rejected
+    creates: NewTable | None
 
 
 class Analyst:
@@ -126,7 +130,8 @@ class Analyst:
             return _serial(objection)
         statement = item.first
         if not may_be_split(statement.tree):
-            return _serial(*_serial_reasons(distribute(statement.tree, CatalogFacts())))
+            refused = distribute(statement.tree, CatalogFacts())
+            return _serial(*(refused.reasons if isinstance(refused, Serial) else ()))
         self._session.prepare(item.settings)
         facts = read_facts(self._session, references(statement.tree), self._refuses)
         found = self._judged(item, facts, hidden)
@@ -189,34 +194,85 @@ class Analyst:
         if isinstance(cost, Reason):
             return _serial(cost, unlogged=split.unlogged)
         frozen_at = self._session.execute(_FROZEN_AT)[0].rows[0][0] or ""
-        chosen = self._choose(split, facts, frozen_at, rejected)
-        if isinstance(chosen, Reason):
-            return _serial(chosen, unlogged=split.unlogged)
-        template = _template(split, chosen, facts, frozen_at)
-        sources = _source_names(split, facts)
+        sources = source_names(split, facts)
         plan = partial(
             SplitPlan,
-            pieces=template.pieces,
-            columns=template.columns,
             target=target.name,
             sources=sources,
             shared_snapshot=split.shared_snapshot,
             tag=_TAGS.get(kind_of(statement.tree), "SELECT"),
             creates=target.creates,
         )
-        reason = self._objection_to_chunks(chosen, facts, plan, cost)
-        if reason is not None:
-            rejected[chosen.candidate] = (reason,)
-            return _serial(reason, unlogged=split.unlogged)
+        work = _Work(facts, frozen_at, plan, rejected, target.creates)
+        found = first_that_works(self._attempts(split, work, cost))
+        if isinstance(found, Reason):
+            return _serial(found, unlogged=split.unlogged)
         locked = target.name if target.creates is None else None
         snapshot = self._snapshots.open(item.settings, locked, sources)
-        cut = self._cut(chosen, facts, plan)
-        return Analysis(
-            TaskPlan("split", (), split.hazards, split.unlogged, cut), snapshot, chosen.candidate
+        task = TaskPlan("split", (), split.hazards, split.unlogged, found.cut())
+        return Analysis(task, snapshot, found.driving)
+
+    def _attempts(
+        self, split: Split, work: _Work, cost: float
+    ) -> list[Callable[[], Cuttable | Reason]]:
+        """Ways to split the statement: what has the most rows first."""
+        ways: list[tuple[float, Callable[[], Cuttable | Reason]]] = []
+        if split.candidates:
+            rows = max(self._rows_of(split, each, work) for each in split.candidates)
+            ways.append((rows, partial(self._cuttable, work, split, cost)))
+        for branches in split.unions:
+            rows = sum(
+                max((self._rows_of(split, each, work) for each in branch.candidates), default=0.0)
+                for branch in branches
+            )
+            ways.append((rows, partial(self._divided, work, split, branches)))
+        return [way for _, way in sorted(ways, key=itemgetter(0), reverse=True)]
+
+    def _rows_of(self, split: Split, candidate: Candidate, work: _Work) -> float:
+        if candidate.key != "series":
+            return rows_of(candidate, work.facts)
+        series = self._measure(split, candidate, work.facts, work.frozen_at)
+        return float(series.count) if series else 0.0
+
+    def _cuttable(
+        self,
+        work: _Work,
+        split: Split,
+        cost: float,
+        around: Callable[[Template], Template] = lambda template: template,
+    ) -> Cuttable | Reason:
+        """The statement on the best of its candidates; `cost` is that of one query.
+
+        `around` puts what is split into a larger statement.
+        """
+        chosen = self._choose(split, work.facts, work.frozen_at, work.rejected)
+        if isinstance(chosen, Reason):
+            return chosen
+        template = around(template_of(split, chosen, work.facts, work.frozen_at))
+        plan = partial(work.plan, pieces=template.pieces, columns=template.columns)
+        cut = partial(self._cut, chosen, work.facts, plan)
+        reason = self._objection_to_chunks(chosen, work.facts, plan, cost)
+        if reason is not None:
+            work.rejected[chosen.candidate] = (reason,)
+            return reason
+        return Cuttable(cut, chosen.candidate)
+
+    def _divided(self, work: _Work, split: Split, branches: Branches) -> Cuttable | Reason:
+        """The statement in the branches of a UNION ALL."""
+        cutter = Cutter(
+            small_cost=SMALL_COST if self._options.split == "auto" else 0.0,
+            cost=partial(self._cost, work.creates),
+            prepare=partial(self._cuttable, replace(work, rejected={})),
         )
+        divided = divide(branches, assemble(split, branches, work.facts, work.frozen_at), cutter)
+        if isinstance(divided, Reason):
+            return divided
+        if self._options.by is not None and not divided.cuttable:
+            return Reason("key-not-found", f"nothing to split by {self._options.by}")
+        return Cuttable(partial(divided.joined, work.plan), None)
 
     def _cut(
-        self, chosen: _Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan]
+        self, chosen: Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan]
     ) -> SplitPlan:
         """`plan` with the key, and the domain as of the snapshot."""
         series = chosen.series
@@ -249,12 +305,12 @@ class Analyst:
 
     def _choose(
         self, split: Split, facts: CatalogFacts, frozen_at: str, rejected: Rejected
-    ) -> _Chosen | Reason:
+    ) -> Chosen | Reason:
         """The candidate with the most rows; a column only when there is nothing else.
 
         The others are put into `rejected`.
         """
-        measured: list[tuple[float, _Chosen]] = []
+        measured: list[tuple[float, Chosen]] = []
         columns: list[Candidate] = []
         for candidate in split.candidates:
             if self._options.by not in {None, candidate.key, candidate.stored_as}:
@@ -262,15 +318,15 @@ class Analyst:
             elif candidate.key == "column":
                 columns.append(candidate)
             elif candidate.key == "ctid":
-                measured.append((_rows(candidate, facts), _Chosen(candidate)))
+                measured.append((rows_of(candidate, facts), Chosen(candidate)))
             elif series := self._measure(split, candidate, facts, frozen_at):
-                measured.append((float(series.count), _Chosen(candidate, series)))
+                measured.append((float(series.count), Chosen(candidate, series)))
             else:
                 rejected[candidate] = (_NO_SERIES,)
         if measured:
             most, best = max(measured, key=itemgetter(0))
             fewer = {
-                chosen.candidate: (_fewer(rows, best.candidate, most),)
+                chosen.candidate: (fewer_than(rows, best.candidate, most),)
                 for rows, chosen in measured
                 if chosen is not best
             }
@@ -284,33 +340,33 @@ class Analyst:
 
     def _choose_column(
         self, columns: list[Candidate], facts: CatalogFacts, rejected: Rejected
-    ) -> _Chosen | Reason:
+    ) -> Chosen | Reason:
         """An indexed column of the largest relation, that has more than one value."""
 
         def worth(candidate: Candidate) -> tuple[bool, float]:
-            return not _is_indexed(candidate, facts), -_rows(candidate, facts)
+            return not is_indexed(candidate, facts), -rows_of(candidate, facts)
 
-        best: _Chosen | None = None
+        best: Chosen | None = None
         forced = self._options.split == "always" or self._options.by is not None
         for candidate in sorted(columns, key=worth):
             name = candidate.stored_as or ""
-            if not forced and not _is_indexed(candidate, facts):
+            if not forced and not is_indexed(candidate, facts):
                 why = f"it groups by {name}, which has no index: every chunk would read all rows"
                 reason = Reason("key-not-indexed", why)
             elif best is not None:
-                reason = _worse(candidate, best.candidate, facts)
+                reason = worse(candidate, best.candidate, facts)
             else:
                 relation = facts.relations[candidate.relation or ()]
                 found = read_bounds(self._session, relation.oid, name, RANGES)
                 if found.bounds:
-                    best = _Chosen(candidate, column=found)
+                    best = Chosen(candidate, column=found)
                     continue
                 reason = Reason("key-not-found", f"{name} has too few values to be cut into ranges")
             rejected[candidate] = (reason,)
         return best if best is not None else reason
 
     def _objection_to_chunks(
-        self, chosen: _Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan], estimate: float
+        self, chosen: Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan], estimate: float
     ) -> Reason | None:
         """What EXPLAIN says against a chunk: the server may refuse what pgfan has made of it."""
         if chosen.column is not None and self._options.split == "auto":
@@ -345,61 +401,18 @@ class Analyst:
         return measure_series(self._session, series_call(frozen, candidate))
 
     def _chunk_cost(self, cut: SplitPlan, piece: Range) -> float | Reason:
-        chunk = cut.statement(piece)
-        if cut.creates is not None:  # it is not there yet: look at the SELECT alone
-            chunk = chunk.partition(cut.creates.hidden)[2]
-        found = explained(self._session, chunk, " of a chunk", parallel=False)
+        return self._cost(cut.creates, cut.statement(piece), " of a chunk")
+
+    def _cost(self, creates: NewTable | None, sql: str, whose: str = "") -> float | Reason:
+        if creates is not None:  # it is not there yet: look at the SELECT alone
+            sql = sql.partition(creates.hidden)[2]
+        found = explained(self._session, sql, whose, parallel=False)
         return found if isinstance(found, Reason) else found.cost
-
-
-def _fewer(rows: float, best: Candidate, best_rows: float) -> Reason:
-    name = ".".join(best.relation or ("generate_series",))
-    return Reason("not-best", f"about {rows:,.0f} rows to divide; {name} has {best_rows:,.0f}")
-
-
-def _worse(column: Candidate, best: Candidate, facts: CatalogFacts) -> Reason:
-    """Why `best` was taken rather than another column."""
-    rows, most = _rows(column, facts), _rows(best, facts)
-    if _is_indexed(best, facts) and not _is_indexed(column, facts):
-        return Reason("not-best", f"{column.stored_as} has no index, {best.stored_as} has one")
-    if rows < most:
-        return _fewer(rows, best, most)
-    return Reason("not-best", f"{best.stored_as} does as well")
-
-
-def _template(split: Split, chosen: _Chosen, facts: CatalogFacts, frozen_at: str) -> Template:
-    candidate = chosen.candidate
-    if chosen.column is not None:
-        return restrict_column(split, candidate, facts, frozen_at)
-    if chosen.series is None:
-        return restrict_blocks(split, candidate, facts, frozen_at)
-    return restrict_series(split, candidate, chosen.series.spec, facts, frozen_at)
-
-
-def _rows(candidate: Candidate, facts: CatalogFacts) -> float:
-    relation = facts.relations[candidate.relation or ()]
-    # Never analysed: a guess of 100 bytes a row is enough to compare relations.
-    return relation.rows if relation.rows >= 0 else relation.size_bytes / 100
-
-
-def _is_indexed(candidate: Candidate, facts: CatalogFacts) -> bool:
-    columns = facts.relations[candidate.relation or ()].columns
-    return any(column.indexed for column in columns if column.name == candidate.stored_as)
-
-
-def _source_names(split: Split, facts: CatalogFacts) -> tuple[str, ...]:
-    """Quoted full names of the relations read."""
-    relations = [facts.relations[name] for name in split.reads]
-    return tuple(sorted({qualified((relation.schema, relation.name)) for relation in relations}))
 
 
 def _serial(*reasons: Reason, unlogged: bool = False) -> Analysis:
     pairs = tuple((str(reason.code), reason.message) for reason in reasons)
     return Analysis(TaskPlan("serial", pairs, (), unlogged))
-
-
-def _serial_reasons(verdict: Serial | Split) -> tuple[Reason, ...]:
-    return verdict.reasons if isinstance(verdict, Serial) else ()
 
 
 def _target_unlogged(statement: Statement, facts: CatalogFacts) -> bool:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 EXAMPLE_CHUNKS = 50
 """The example is a chunk of a statement that is cut into about so many."""
+BRANCHES = DrivingKey("UNION ALL", "UNION ALL", "branches")
 TITLE_CHARS_MAX = 200
 _EXPLAINED = frozenset({"insert", "update", "delete", "merge", "select", "create table as"})
 _UNDEFINED = frozenset({"42P01", "3F000"})
@@ -151,11 +152,11 @@ class Previewer:
                 for candidate, reasons in analysis.rejected.items()
             ),
         )
-        if task.split is None or analysis.driving is None:
+        if task.split is None:
             return plan
         return replace(
             plan,
-            by=_by(analysis.driving),
+            by=_by(analysis.driving) if analysis.driving else BRANCHES,
             unit=task.split.unit,
             units=task.split.total,
             example=self._example(task.split),
@@ -170,6 +171,10 @@ class Previewer:
             size = round(self._chunk_rows / split.rows_per_unit)
         size = min(split.total, max(1, size))
         lo = (split.total - size) // 2
+        if split.parts:  # the last one, since those that run once come first
+            last = split.parts[-1].total
+            size = min(size, last)
+            lo = split.total - last + (last - size) // 2
         return ExampleChunk(lo, lo + size, split.statement(Range(lo, lo + size)))
 
     def _not_yet(self, item: ScriptItem) -> tuple[NotYet, ...]:

@@ -39,8 +39,8 @@ def call_objections(
 
     `path` are the SELECTs around the driving relation, the statement's own first.
     """
-    from_nodes = [node for node in walk(path[0]) if is_from_item(node)]
     nodes = list(placed_nodes(insert, path))
+    from_nodes = [found.node for found in nodes if is_from_item(found.node)]
     context = _Context(facts, [query for found in nodes for query in _queries_per_row(found)])
     for found in nodes:
         match kind_of(found.node):
@@ -64,6 +64,24 @@ def expression_objections(expression: Message, facts: CatalogFacts) -> Iterator[
                     yield reason
             case "ColumnRef" | "A_Indirection":
                 yield from _attribute(node, [], facts)
+            case _:
+                yield from operator_objections(node, facts)
+
+
+def once_objections(query: Message, facts: CatalogFacts) -> Iterator[Reason]:
+    """Why a query that one chunk evaluates whole may see what other chunks did.
+
+    It may depend on the order of its rows: the single statement might have had them in this one.
+    """
+    from_nodes = [node for node in walk(query) if is_from_item(node)]
+    for node in walk(query):
+        match kind_of(node):
+            case "FuncCall":
+                reason = functions.objection(node, facts)
+                if reason is not None:
+                    yield reason
+            case "ColumnRef" | "A_Indirection":
+                yield from _attribute(node, from_nodes, facts)
             case _:
                 yield from operator_objections(node, facts)
 

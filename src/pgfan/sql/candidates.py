@@ -7,11 +7,13 @@ of an outer join). Whether a key is sound is decided in `pgfan.sql.distribute`.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pgfan.sql import functions
 from pgfan.sql.access import relation_name
+from pgfan.sql.branches import Query, is_union_all
 from pgfan.sql.keys import column_names
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.shape import ADDING
@@ -30,7 +32,8 @@ class Candidate:
     """A driving relation that the statement may be split on, and by what.
 
     `ordinal` numbers the items of the FROM clause, joins taken apart, left to right from 0; -1 is
-    a generate_series in the target list. `path` are the ordinals of the subqueries around it.
+    a generate_series in the target list. `path` leads to the SELECT around it: ordinals of
+    subqueries in FROM, and arms of UNION ALL.
     `alias` is how the statement refers to it, `column` the name it has there.
     """
 
@@ -84,30 +87,49 @@ class Occurrence:
                 yield seen, column
 
 
-def occurrences(shape: Shape, facts: CatalogFacts) -> Iterator[Occurrence]:
-    """Every item of FROM, at any depth, all of whose rows count."""
-    stack: list[tuple[tuple[int, ...], tuple[Message, ...]]] = [((), (shape.select,))]
-    while stack:
-        path, selects = stack.pop(0)
-        items = list(from_items(selects[-1]))
-        aliases = [item.alias for item in items]
-        for item in items[:1] if shape.kind not in ADDING else items:
-            if not item.preserved or aliases.count(item.alias) > 1:
-                continue
+def occurrences(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[Occurrence]:
+    """Every item of FROM of `start`, at any depth, all of whose rows count."""
+    for query in _queries(shape, start):
+        for item in _counted(shape, query):
+            if item.kind != "RangeSubselect" or item.node.lateral:
+                yield Occurrence(item, query.path, query.selects, shape.kind, facts)
+
+
+def unions(shape: Shape) -> Iterator[Query]:
+    """Every UNION ALL all of whose rows count, but not those in the branches of another."""
+    for query in _queries(shape, Query((), (shape.select,))):
+        if is_union_all(query.select):
+            yield query
+
+
+def _queries(shape: Shape, start: Query) -> Iterator[Query]:
+    """`start` and the subqueries in FROM, at any depth, all of whose rows count."""
+    queries = deque([start])
+    while queries:
+        query = queries.popleft()
+        yield query
+        for item in _counted(shape, query):
             if item.kind == "RangeSubselect" and not item.node.lateral:
-                query = inner(item.node.subquery)
-                if not query.HasField("larg") and not query.values_lists:
-                    stack.append(((*path, item.ordinal), (*selects, query)))
-                continue
-            yield Occurrence(item, path, selects, shape.kind, facts)
+                below = inner(item.node.subquery)
+                if not below.values_lists:
+                    queries.append(Query((*query.path, item.ordinal), (*query.selects, below)))
 
 
-def target_series(shape: Shape, facts: CatalogFacts) -> Candidate | None:
+def _counted(shape: Shape, query: Query) -> Iterator[FromItem]:
+    items = list(from_items(query.select))
+    aliases = [item.alias for item in items]
+    for item in items[:1] if shape.kind not in ADDING else items:
+        if item.preserved and aliases.count(item.alias) == 1:
+            yield item
+
+
+def target_series(shape: Shape, query: Query, facts: CatalogFacts) -> Candidate | None:
     """A generate_series in the target list of a SELECT without FROM."""
-    select = shape.select
-    if select.from_clause or select.HasField("larg"):
+    select = query.select
+    if select.from_clause or select.HasField("larg") or select.values_lists:
         return None
-    return Candidate("series", -1, ()) if _is_target_series(shape, facts) else None
+    found = _is_target_series(shape.insert, select, facts)
+    return Candidate("series", -1, (), path=query.path) if found else None
 
 
 def _is_heap(item: FromItem, facts: CatalogFacts) -> bool:
@@ -152,7 +174,7 @@ def _is_constant(argument: Message, facts: CatalogFacts) -> bool:
     return True
 
 
-def _is_target_series(shape: Shape, facts: CatalogFacts) -> bool:
+def _is_target_series(insert: Message, select: Message, facts: CatalogFacts) -> bool:
     """Whether a SELECT without FROM has a generate_series as its only set-returning call.
 
     Set-returning calls run side by side, in ORDER BY too. And WHERE is evaluated once for all of
@@ -160,7 +182,7 @@ def _is_target_series(shape: Shape, facts: CatalogFacts) -> bool:
     """
     calls = [
         found
-        for found in placed_nodes(shape.insert, (shape.select,))
+        for found in placed_nodes(insert, (select,))
         if kind_of(found.node) == "FuncCall" and found.place in {"target", "where", "sort"}
     ]
     if any(found.place == "where" and functions.is_volatile(found.node, facts) for found in calls):
@@ -176,6 +198,8 @@ def _is_target_series(shape: Shape, facts: CatalogFacts) -> bool:
 
 def _has_groups(select: Message) -> bool:
     """Whether rows of this SELECT are looked at together."""
+    if select.HasField("larg"):  # the arms are no level of it
+        return False
     return bool(
         select.group_clause
         or select.distinct_clause

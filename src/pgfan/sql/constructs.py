@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgfan.sql.reasons import Reason
-from pgfan.sql.tree import Message, kind_of
+from pgfan.sql.tree import Message, inner, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 # Evaluated from its own parts alone: names, constants, operators, constructors.
 _EXPRESSIONS = """
@@ -32,6 +32,7 @@ _QUERIES = """
     Alias ColumnDef GroupingSet JoinExpr RangeFunction RangeSubselect RangeTableFunc
     RangeTableFuncCol RangeVar ResTarget SelectStmt SortBy WindowDef
 """
+_EXISTS_SUBLINK = 1  # SubLinkType in nodes/primnodes.h, as libpg_query numbers it
 ALLOWED = frozenset(f"{_EXPRESSIONS} {_JSON} {_QUERIES}".split())
 """`Node` without content (DISTINCT without ON, the columns of `()`) is allowed besides."""
 
@@ -71,6 +72,25 @@ def construct_objection(node: Message) -> Iterator[Reason]:
             yield _unknown(kind)
         case _:
             pass
+
+
+def exists_queries(nodes: Iterable[Message]) -> list[Message]:
+    """The queries of which it counts only whether they give any row."""
+    return [
+        inner(node.subselect)
+        for node in nodes
+        if kind_of(node) == "SubLink" and node.sub_link_type == _EXISTS_SUBLINK
+    ]
+
+
+def extent_objections(node: Message, exists: list[Message]) -> Iterator[Reason]:
+    """Why a node gives some of its rows, and other ones each time."""
+    if kind_of(node) == "RangeTableSample":
+        yield Reason("tablesample", "TABLESAMPLE looks at the whole table")
+    if kind_of(node) != "SelectStmt" or any(node is one for one in exists):
+        return
+    if node.HasField("limit_count") or node.HasField("limit_offset"):
+        yield Reason("limit", "LIMIT and OFFSET look at all rows")
 
 
 def _unknown(kind: str) -> Reason:

@@ -17,19 +17,28 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.sql import functions
 from pgfan.sql.access import relation_name
-from pgfan.sql.calls import call_objections
-from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series
-from pgfan.sql.constructs import construct_objection
+from pgfan.sql.branches import (
+    BRANCHES_MAX,
+    Branch,
+    Branches,
+    Query,
+    branches_of,
+    is_union_all,
+)
+from pgfan.sql.calls import call_objections, once_objections
+from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series, unions
+from pgfan.sql.constructs import construct_objection, exists_queries, extent_objections
 from pgfan.sql.creation import creation_objection, creation_of
 from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.inline import inlined
 from pgfan.sql.keys import Column, KeyType, Level
+from pgfan.sql.levels import placed_nodes
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
 from pgfan.sql.shape import ADDING, Shape, may_be_split, shape_of
 from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns, target_objections
-from pgfan.sql.tree import Message, inner, kind_of, walk
+from pgfan.sql.tree import Message, children, kind_of, walk
 from pgfan.sql.views import expanded
 
 if TYPE_CHECKING:
@@ -40,7 +49,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """The statement may be split on any one of `candidates`.
+    """The statement may be split on any one of `candidates`, or into the branches of a union.
 
     `tree` is the statement as it is rewritten, WITH and views put in their places; for CREATE TABLE
     AS the INSERT into the table by its name as written. `reads` are the relations whose rows it
@@ -58,6 +67,8 @@ class Split:
     rejected: Mapping[Candidate, tuple[Reason, ...]] = field(default_factory=dict)
     shared_snapshot: bool = False
     """Whether chunks need one snapshot although `reads` is empty."""
+    unions: tuple[Branches, ...] = ()
+    """The UNION ALLs that the statement distributes over."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,6 @@ class Serial:
 
 Verdict: TypeAlias = Split | Serial
 
-_EXISTS_SUBLINK = 1
 _NOT_OF_THIS_KIND = Reason("not-insert-select", "statements of this kind are not split")
 
 
@@ -91,14 +101,12 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     if shape.kind == "insert":
         columns = target_columns(shape.insert, shape.select, facts)
     reasons = _unique((*_objections_everywhere(shape, facts, whole.refused), *columns.reasons))
-    found, rejected = _judge(shape, facts)
-    if reasons or not found:
-        if not rejected and not found:
-            rejected_reasons = _path_objections(shape, (shape.select,), facts)
-            rejected_reasons += _ungrouped(shape.select, facts)
-            reasons += rejected_reasons or (() if reasons else (_no_candidate(shape.select),))
-        elif rejected and not found:
-            reasons += min(rejected.values(), key=len)
+    found, rejected = _judge(shape, Query((), (shape.select,)), facts)
+    divided, undivided = _judge_unions(shape, facts)
+    if reasons or not (found or divided):
+        if not (found or divided):
+            why = _why_not(shape, rejected, undivided, facts)
+            reasons += why or (() if reasons else (_no_candidate(shape.select),))
         return Serial(_unique(reasons), rejected)
     return Split(
         tree=shape.tree,
@@ -109,6 +117,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
         frozen_defaults=columns.frozen,
         rejected=rejected,
         shared_snapshot=shape.kind == "delete",
+        unions=divided,
     )
 
 
@@ -117,6 +126,20 @@ def _is_unlogged(tree: Message, facts: CatalogFacts) -> bool:
     if creation is not None:
         return creation.unlogged
     return facts.relations[relation_name(tree.relation)].persistence == "u"
+
+
+def _why_not(
+    shape: Shape,
+    rejected: Mapping[Candidate, tuple[Reason, ...]],
+    undivided: tuple[Reason, ...],
+    facts: CatalogFacts,
+) -> tuple[Reason, ...]:
+    """What speaks against all that might drive the statement, if there is anything."""
+    if rejected:
+        return (*min(rejected.values(), key=len), *undivided)
+    if undivided:
+        return undivided
+    return _path_objections(shape, (shape.select,), facts) + _ungrouped(shape.select, facts)
 
 
 def _objections_everywhere(
@@ -141,13 +164,13 @@ def _objections_everywhere(
 
 
 def _judge(
-    shape: Shape, facts: CatalogFacts
+    shape: Shape, start: Query, facts: CatalogFacts
 ) -> tuple[tuple[Candidate, ...], dict[Candidate, tuple[Reason, ...]]]:
-    """The sound candidates, and the others with the reasons against them."""
+    """The sound candidates in `start`, and the others with the reasons against them."""
     found: list[Candidate] = []
     rejected: dict[Candidate, tuple[Reason, ...]] = {}
     by_path: dict[tuple[int, ...], tuple[Reason, ...]] = {}
-    for occurrence in occurrences(shape, facts):
+    for occurrence in occurrences(shape, facts, start):
         path = occurrence.path
         if path not in by_path:
             by_path[path] = _path_objections(shape, occurrence.selects, facts)
@@ -160,15 +183,50 @@ def _judge(
                 found.append(candidate)
             elif candidate.key != "column" or shape.kind == "update":
                 rejected[candidate] = against
-    series = target_series(shape, facts)
+    series = target_series(shape, start, facts)
     if series is not None:
-        against = _path_objections(shape, (shape.select,), facts)
-        against += _ungrouped(shape.select, facts)
+        against = _path_objections(shape, start.selects, facts)
+        against += _ungrouped(start.select, facts)
         if against:
             rejected[series] = _unique(against)
         else:
             found.append(series)
     return tuple(found), rejected
+
+
+def _judge_unions(
+    shape: Shape, facts: CatalogFacts
+) -> tuple[tuple[Branches, ...], tuple[Reason, ...]]:
+    """The UNION ALLs that the statement distributes over, and the reasons against the others."""
+    found: list[Branches] = []
+    reasons: list[Reason] = []
+    for union in unions(shape):
+        branches = branches_of(union)
+        if branches is None:
+            why = f"more than {BRANCHES_MAX} branches: every chunk would carry all of them"
+            reasons.append(Reason("set-operation", f"UNION ALL of {why}"))
+            continue
+        against = list(_path_objections(shape, union.selects, facts))
+        if any(_ungrouped(select, facts) for select in union.selects):
+            why = "what groups the rows of a UNION ALL needs all of its branches at once"
+            against.append(Reason("set-operation", why))
+        for branch in branches:
+            against += once_objections(branch.select, facts)
+        if against:
+            reasons += against
+        else:
+            found.append(tuple(_branch(shape, branch, facts) for branch in branches))
+    return tuple(found), _unique(reasons)
+
+
+def _branch(shape: Shape, query: Query, facts: CatalogFacts) -> Branch:
+    found, rejected = _judge(shape, query, facts)
+    if found:
+        return Branch(query.path, found, ())
+    if rejected:
+        return Branch(query.path, (), min(rejected.values(), key=len))
+    reasons = _path_objections(shape, query.selects, facts) + _ungrouped(query.select, facts)
+    return Branch(query.path, (), reasons or (_no_candidate(query.select),))
 
 
 def _objections_to_key(
@@ -192,7 +250,9 @@ def _objections_to_key(
     ordinals = (*occurrence.path, candidate.ordinal)
     for depth in reversed(range(len(levels))):
         yield from grouping_objections(levels[depth], carried)
-        if depth and carried:
+        if depth and ordinals[depth - 1] < 0:
+            carried = frozenset()  # other branches have rows with the same key
+        elif depth and carried:
             around = levels[depth - 1]
             carried = around.carrying(
                 carried_upwards(around.items[ordinals[depth - 1]], levels[depth], carried, facts),
@@ -210,16 +270,20 @@ def _path_objections(
     """Why the SELECTs around the driving relation are not evaluated row by row."""
     found: list[Reason] = []
     for select in selects:
-        if select.HasField("larg") or select.HasField("rarg"):
+        if select.HasField("larg") and not is_union_all(select):
             found.append(Reason("set-operation", "UNION, INTERSECT and EXCEPT look at all rows"))
         if select.HasField("into_clause"):
             found.append(Reason("into", "SELECT INTO makes a table"))
-    for node in walk(shape.select):
-        on_path = any(node is select for select in selects)
-        if kind_of(node) == "SelectStmt" and not on_path and _is_distinct_on(node):
-            found.append(
-                Reason("distinct", "DISTINCT ON in a subquery depends on the order of rows")
-            )
+    nodes = [placed.node for placed in placed_nodes(shape.insert, selects)]
+    divided = any(True for _ in unions(shape))
+    exists = exists_queries(nodes) if divided else []
+    for node in nodes:
+        is_select = kind_of(node) == "SelectStmt" and not any(node is one for one in selects)
+        if is_select and _is_distinct_on(node):
+            why = "DISTINCT ON in a subquery depends on the order of rows"
+            found.append(Reason("distinct", why))
+        if divided:
+            found += extent_objections(node, exists)
     found += call_objections(shape.insert, selects, facts)
     return _unique(found)
 
@@ -254,28 +318,25 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
 
 def _objections_below(shape: Shape) -> Iterator[Reason]:
     """What no level may have, and what a subquery that every chunk repeats may not."""
-    select = shape.select
-    exists = [
-        inner(node.subselect)
-        for node in walk(select)
-        if kind_of(node) == "SubLink" and node.sub_link_type == _EXISTS_SUBLINK
-    ]
-    for node in walk(select):
+    for node in walk(shape.select):
         match kind_of(node):
             case "WithClause":
                 yield Reason("cte", "WITH is not analysed yet")
             case "LockingClause":
                 yield Reason("locking", "FOR UPDATE and FOR SHARE lock rows for one transaction")
-            case "RangeTableSample":
-                yield Reason("tablesample", "TABLESAMPLE looks at the whole table")
             case "ParamRef":
                 yield Reason("parameter", f"there is no value for parameter ${node.number}")
-            case "SelectStmt":
-                limited = node.HasField("limit_count") or node.HasField("limit_offset")
-                if limited and not any(node is one for one in exists):
-                    yield Reason("limit", "LIMIT and OFFSET look at all rows")
             case _:
                 pass
+    exists = exists_queries(walk(shape.select))
+    apart = [union.select for union in unions(shape)]
+    stack = [shape.select]
+    while stack:
+        node = stack.pop()
+        yield from extent_objections(node, exists)
+        # A branch with a LIMIT may run once; what may not is found on the path to a branch.
+        arms = any(node is union for union in apart)
+        stack.extend(reversed([] if arms else list(children(node))))
 
 
 def _objections_to_relations(

@@ -54,7 +54,10 @@ class Placed:
 
 
 def placed_nodes(insert: Message, path: Sequence[Message]) -> Iterator[Placed]:
-    """Every node of `insert`; parents first. `path`: the SELECTs around the driving relation."""
+    """Every node of `insert`; parents first. `path`: the SELECTs around the driving relation.
+
+    Of a set operation on the path only the arm that is on it too: a chunk has the others empty.
+    """
     top = path[0]
     stack = [
         Placed(inner(node), top, "other")
@@ -72,6 +75,7 @@ def placed_nodes(insert: Message, path: Sequence[Message]) -> Iterator[Placed]:
             stack.extend(
                 Placed(inner(node), found.node, _PLACES.get(field, "other"))
                 for field, node in fields(found.node)
+                if field not in {"larg", "rarg"} or any(inner(node) is one for one in path)
             )
         else:
             stack.extend(Placed(child, found.node, "below") for child in children(found.node))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from postgast import pg_query_pb2 as pb
 
 from pgfan.quoting import qualified
+from pgfan.sql.branches import add_condition, output_count, simple_selects
 from pgfan.sql.freeze import freeze_time, looks_at_time
 from pgfan.sql.keys import Level
 from pgfan.sql.levels import placed_nodes
@@ -67,9 +68,9 @@ def restrict_series(
     frozen_at: str,
 ) -> Template:
     """The statement with its generate_series bounds as the holes, both inclusive."""
-    copy = _prepared(split, facts, frozen_at)
+    copy = prepared(split, facts, frozen_at)
     call = series_call(copy, candidate)
-    low, high = _markers(copy, 2)
+    low, high = unused_parameters(copy, 2)
     bounds = [parse_expression(_series_bound(marker, spec)) for marker in (low, high)]
     del call.args[:]
     call.args.extend([*bounds, parse_expression(spec.step)])
@@ -80,14 +81,14 @@ def restrict_blocks(
     split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
 ) -> Template:
     """The statement with `ctid >= LOW AND ctid < HIGH` on the driving heap."""
-    copy = _prepared(split, facts, frozen_at)
-    low, high = _markers(copy, 2)
+    copy = prepared(split, facts, frozen_at)
+    low, high = unused_parameters(copy, 2)
     column = qualified((*candidate.alias, "ctid"))
     condition = parse_expression(
         f"{column} OPERATOR(pg_catalog.>=) {low}::pg_catalog.tid"
         f" AND {column} OPERATOR(pg_catalog.<) {high}::pg_catalog.tid"
     )
-    _and(filtered(copy, candidate.path), "where_clause", condition)
+    add_condition(filtered(copy, candidate.path), "where_clause", condition)
     return _template(copy, low, high)
 
 
@@ -99,16 +100,21 @@ def restrict_column(
     PostgreSQL does not derive ranges over an equi-join: without the others, every chunk would read
     the joined relations from their first row.
     """
-    copy = _prepared(split, facts, frozen_at)
+    copy = prepared(split, facts, frozen_at)
     holder = filtered(copy, candidate.path)
     own = (candidate.ordinal, candidate.column or "")
     places = [(holder, "where_clause", qualified((*candidate.alias, own[1])))]
     if kind_of(holder) == "SelectStmt":
         places += _equated(holder, own, facts)
-    markers = _markers(copy, len(places))
+    markers = unused_parameters(copy, len(places))
     for marker, (message, clause, _) in zip(markers, places, strict=True):
-        _and(message, clause, parse_expression(marker))
+        add_condition(message, clause, parse_expression(marker))
     return _template(copy, *markers, columns=tuple(column for _, _, column in places))
+
+
+def restrict_nothing(split: Split, facts: CatalogFacts, frozen_at: str) -> Template:
+    """The whole statement, as a chunk of its own."""
+    return Template((render(prepared(split, facts, frozen_at)),))
 
 
 def _equated(select: Message, own: Column, facts: CatalogFacts) -> list[tuple[Message, str, str]]:
@@ -143,7 +149,8 @@ def series_call(tree: Message, candidate: Candidate) -> Message:
     )
 
 
-def _prepared(split: Split, facts: CatalogFacts, frozen_at: str) -> Message:
+def prepared(split: Split, facts: CatalogFacts, frozen_at: str) -> Message:
+    """A copy of the statement in which all chunks have one time; RewriteError where none can."""
     copy = copy_of(split.tree)
     select = select_of(copy)
     if split.frozen_defaults:
@@ -162,15 +169,20 @@ def _is_time_in_from(node: Message, facts: CatalogFacts) -> bool:
 
 def _write_out(insert: Message, select: Message, split: Split, facts: CatalogFacts) -> None:
     """Name the columns that have a default to freeze, and select the default."""
+    simple = list(simple_selects(select))
     if not insert.cols:
         name = (insert.relation.schemaname, insert.relation.relname)
         target = facts.relations[name if name[0] else name[1:]]
-        for given in target.columns[: len(select.target_list)]:
+        for given in target.columns[: output_count(simple[0])]:
             insert.cols.append(wrap("res_target", pb.ResTarget(name=given.name)))
     for column in split.frozen_defaults:
         insert.cols.append(wrap("res_target", pb.ResTarget(name=column.name)))
-        value = pb.ResTarget(val=parse_expression(column.default))
-        select.target_list.append(wrap("res_target", value))
+        value = parse_expression(column.default)
+        for each in simple:
+            if not each.values_lists:
+                each.target_list.append(wrap("res_target", pb.ResTarget(val=value)))
+            for row in each.values_lists:
+                row.list.items.append(value)
 
 
 def _series_bound(marker: str, spec: SeriesSpec) -> str:
@@ -182,22 +194,7 @@ def _series_bound(marker: str, spec: SeriesSpec) -> str:
     return moment if spec.type_name == "timestamp" else f"pg_catalog.timezone('UTC', {moment})"
 
 
-def _and(message: Message, clause: str, condition: Message) -> None:
-    """Add a condition to WHERE, or to the ON of a join."""
-    before = getattr(message, clause)
-    if not message.HasField(clause):
-        before.CopyFrom(condition)
-        return
-    both = pb.BoolExpr(boolop=pb.BoolExprType.Value("AND_EXPR"))
-    # The parser makes one list of a AND b AND c, so a list is what the tree must hold.
-    flat = before.WhichOneof("node") == "bool_expr" and before.bool_expr.boolop == both.boolop
-    both.args.extend(before.bool_expr.args if flat else [before])
-    added = condition.WhichOneof("node") == "bool_expr"
-    both.args.extend(condition.bool_expr.args if added else [condition])
-    before.CopyFrom(wrap("bool_expr", both))
-
-
-def _markers(tree: Message, count: int) -> tuple[str, ...]:
+def unused_parameters(tree: Message, count: int) -> tuple[str, ...]:
     """Parameters that occur nowhere in the statement's text, and none within another."""
     text = str(tree)
     number = 900_001
@@ -208,15 +205,20 @@ def _markers(tree: Message, count: int) -> tuple[str, ...]:
 
 def _template(tree: Message, *markers: str, columns: tuple[str, ...] = ()) -> Template:
     text = render(tree)
+    if columns:  # ON comes before WHERE
+        found = sorted(zip(markers, columns, strict=True), key=lambda pair: text.find(pair[0]))
+        markers, columns = zip(*found, strict=True)
+    return Template(cut_at(text, *markers), columns)
+
+
+def cut_at(text: str, *markers: str) -> tuple[str, ...]:
+    """The SQL around the markers, which must each stand there once, and in this order."""
     if any(text.count(marker) != 1 for marker in markers):
         raise RewriteError("a bound has no single place in the rewritten statement")
-    if columns:  # ON comes before WHERE
-        found = sorted(zip(markers, columns, strict=True), key=lambda pair: text.index(pair[0]))
-        markers, columns = zip(*found, strict=True)
     pieces: list[str] = []
     for marker in markers:
         before, text = text.split(marker) if marker in text else ("", text)
         pieces.append(before)
     if not all(pieces):
         raise RewriteError("the bounds change places in the rewritten statement")
-    return Template((*pieces, text), columns)
+    return (*pieces, text)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from postgast import pg_query_pb2 as pb
 
+from pgfan.sql.branches import step_into
 from pgfan.sql.creation import creation_of
 from pgfan.sql.sources import from_items, select_of
 from pgfan.sql.tree import Message, inner, kind_of, wrap
@@ -71,13 +72,16 @@ def shape_of(tree: Message, *, is_new: bool = False) -> Shape | None:
 def filtered(tree: Message, path: Sequence[int]) -> Message:
     """What has the WHERE clause for the driving relation: the statement, or a SELECT of it.
 
-    `path`: ordinals of the subqueries in FROM that lead to it.
+    `path`: ordinals of the subqueries in FROM that lead to it, and arms of UNION ALL.
     """
     if kind_of(tree) in {"UpdateStmt", "DeleteStmt"}:
         return tree
     select: Message = select_of(tree)
-    for ordinal in path:
-        item = next(item for item in from_items(select) if item.ordinal == ordinal)
+    for step in path:
+        if step < 0:
+            select = step_into(select, step)
+            continue
+        item = next(item for item in from_items(select) if item.ordinal == step)
         select = inner(item.node.subquery)
     return select
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import postgast
 
+from pgfan.sql import functions
 from pgfan.sql.access import relation_name
+from pgfan.sql.branches import output_count, simple_selects
 from pgfan.sql.calls import expression_objections
 from pgfan.sql.freeze import looks_at_time
 from pgfan.sql.parsing import NestedTooDeepError
@@ -104,8 +106,25 @@ def target_columns(insert: Message, select: Message, facts: CatalogFacts) -> Tar
             if omitted is None:
                 why = f"name the columns: the default of {column.name} looks at the time"
                 reasons.append(Reason("default-function", why))
+            elif _compares_rows(select) and _is_volatile(expression, facts):
+                why = f"the default of {column.name} would make rows that are equal differ"
+                reasons.append(Reason("default-function", why))
             frozen.append(DefaultColumn(column.name, column.default))
     return TargetColumns(tuple(frozen), tuple(reasons), tuple(defaults))
+
+
+def _compares_rows(select: Message) -> bool:
+    """Whether a column that is written into the SELECT may change which rows there are."""
+    return bool(
+        select.HasField("larg") or any(simple.distinct_clause for simple in simple_selects(select))
+    )
+
+
+def _is_volatile(expression: Message, facts: CatalogFacts) -> bool:
+    return any(
+        kind_of(node) == "FuncCall" and functions.is_volatile(node, facts)
+        for node in walk(expression)
+    )
 
 
 def _parsed(default: str) -> Message | None:
@@ -122,9 +141,13 @@ def _omitted(
     if insert.cols:
         named = {column.res_target.name for column in insert.cols}
         return tuple(column for column in target.columns if column.name not in named)
-    if any(kind_of(node) == "A_Star" for part in select.target_list for node in _own(part)):
-        return None
-    return target.columns[len(select.target_list) :]
+    for simple in simple_selects(select):
+        starred = any(
+            kind_of(node) == "A_Star" for part in simple.target_list for node in _own(part)
+        )
+        if not starred:  # all of them have as many columns
+            return target.columns[output_count(simple) :]
+    return None
 
 
 def _own(part: Message) -> Iterator[Message]:
