@@ -375,7 +375,7 @@ class Analyst:
             cut = plan(key="ctid", unit="blocks", total=1, bounds=Blocks())  # not yet measured
         else:
             cut = self._cut(chosen, facts, plan)
-        cost = self._chunk_cost(cut, Range(0, min(1, cut.total)))
+        cost = self._chunk_cost(cut, Range(0, 1)) if cut.total else 0.0
         return cost if isinstance(cost, Reason) else None
 
     def _too_dear(self, cut: SplitPlan, serial_cost: float) -> Reason | None:
