@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT_S = 5.0
 CANCELS_MAX = 2
+COMMAND_TAGS = {"update": "UPDATE", "delete": "DELETE", "merge": "MERGE"}
+"""What PostgreSQL answers to a statement of each kind, before the number of rows."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Runner:
     ) -> None:
         self._context = context
         self._scheduler = scheduler
+        self._labels = labels
         self._account = RunAccount(context.run_id, labels, context.progress, context.clock)
         self._answers: SimpleQueue[WorkerAnswer[tuple[Report, ...]] | None] = SimpleQueue()
         self._threads: WorkerThreads[tuple[Report, ...]] = WorkerThreads(self._answers)
@@ -179,7 +182,8 @@ class Runner:
             self._account.chunks_lost(number, lost)
             return self._scheduler.handle(messages.Reopened(number, lost.done))
         if running.prepared.plan.split is not None:
-            self._context.on_result(number, (Result(f"INSERT 0 {rows or 0}"),))
+            tag = COMMAND_TAGS.get(self._labels[number].kind, "INSERT 0")
+            self._context.on_result(number, (Result(f"{tag} {rows or 0}"),))
         self._account.close(number, "done")
         return self._scheduler.handle(messages.Finished(number))
 

@@ -35,7 +35,7 @@ from pgfan.sql.rewrite import (
     series_call,
 )
 from pgfan.sql.shape import may_be_split
-from pgfan.sql.tree import copy_of
+from pgfan.sql.tree import copy_of, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,6 +52,11 @@ RANGES = 1000
 """Ranges that a column's values are cut into at most; a chunk is some of them."""
 CHUNKS_COST_MAX = 1.5
 """How much dearer than one query all chunks may be: two workers still gain a quarter."""
+_WAITS = Reason(
+    "on-conflict",
+    "chunks with equal rows would wait for one another: no column that has to be unique receives "
+    "the split key itself",
+)
 _FROZEN_AT = (
     "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
     "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
@@ -183,7 +188,9 @@ class Analyst:
             sources=sources,
             shared_snapshot=split.shared_snapshot,
         )
-        reason = self._objection_to_chunks(chosen, facts, plan, cost)
+        by_value = chosen.column is not None or kind_of(split.tree) == "MergeStmt"
+        weighed = cost if by_value and self._options.split == "auto" else None
+        reason = self._objection_to_chunks(chosen, facts, plan, weighed)
         if reason is not None:
             rejected[chosen.candidate] = (reason,)
             return _serial(reason, unlogged=split.unlogged)
@@ -237,6 +244,8 @@ class Analyst:
         for candidate in split.candidates:
             if self._options.by not in {None, candidate.key, candidate.stored_as}:
                 rejected[candidate] = (Reason("not-best", f"--by {self._options.by}"),)
+            elif candidate.may_wait and self._options.split == "auto":
+                return _WAITS
             elif candidate.key == "column":
                 columns.append(candidate)
             elif candidate.key == "ctid":
@@ -288,11 +297,18 @@ class Analyst:
         return best if best is not None else reason
 
     def _objection_to_chunks(
-        self, chosen: _Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan], estimate: float
+        self,
+        chosen: _Chosen,
+        facts: CatalogFacts,
+        plan: Callable[..., SplitPlan],
+        compared_with: float | None,
     ) -> Reason | None:
-        """What EXPLAIN says against a chunk: the server may refuse what pgfan has made of it."""
-        if chosen.column is not None and self._options.split == "auto":
-            return self._too_dear(self._cut(chosen, facts, plan), estimate)
+        """What EXPLAIN says against a chunk: the server may refuse what pgfan has made of it.
+
+        `compared_with` is the cost of the one statement, None when costs do not matter.
+        """
+        if compared_with is not None:
+            return self._too_dear(self._cut(chosen, facts, plan), compared_with)
         if chosen.column is None and chosen.series is None:
             cut = plan(key="ctid", unit="blocks", total=1, bounds=Blocks())  # not yet measured
         else:
@@ -302,6 +318,8 @@ class Analyst:
 
     def _too_dear(self, cut: SplitPlan, serial_cost: float) -> Reason | None:
         """Whether the chunks together cost too much, such as a scan of the whole table each."""
+        if not cut.total:
+            return None
         eighth = max(1, cut.total // 8)
         lo = min(cut.total - eighth, eighth * 3)
         cost = self._chunk_cost(cut, Range(lo, lo + eighth))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pgfan.sql import functions
 from pgfan.sql.access import attribute_names, operator_names
+from pgfan.sql.conflict import conflict_items
 from pgfan.sql.levels import (
     Placed,
     belongs_to_own_level,
@@ -39,7 +40,7 @@ def call_objections(
 
     `path` are the SELECTs around the driving relation, the statement's own first.
     """
-    from_nodes = [node for node in walk(path[0]) if is_from_item(node)]
+    from_nodes = [node for node in walk(path[0]) if is_from_item(node)] + conflict_items(insert)
     nodes = list(placed_nodes(insert, path))
     context = _Context(facts, [query for found in nodes for query in _queries_per_row(found)])
     for found in nodes:

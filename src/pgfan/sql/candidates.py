@@ -41,6 +41,10 @@ class Candidate:
     column: str | None = None
     stored_as: str | None = None
     """The column's name in the catalogue."""
+    meets: str | None = None
+    """The column of a MERGE's target that may be cut into the same ranges."""
+    may_wait: bool = False
+    """Whether its chunks may wait for one another's rows (ON CONFLICT DO NOTHING)."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,10 @@ class Occurrence:
     selects: tuple[Message, ...]
     kind: str
     facts: CatalogFacts
+    meets: bool = False
 
     def candidates(self) -> Iterator[Candidate]:
-        """The keys that cut it; columns only where something is grouped, or rows change place."""
+        """The keys that cut it; columns only where rows belong together, or change place."""
         item, facts = self.item, self.facts
         if item.kind == "RangeFunction" and _is_series(item.node, facts):
             yield Candidate("series", item.ordinal, item.alias, path=self.path)
@@ -65,9 +70,8 @@ class Occurrence:
         heap = _is_heap(item, facts) and self.kind != "update"
         if heap:
             yield Candidate("ctid", item.ordinal, item.alias, name, self.path)
-        if (self.kind != "insert" and not heap) or any(
-            _has_groups(select) for select in self.selects
-        ):
+        in_place = self.kind in {"update", "delete"} and not heap
+        if in_place or self.meets or any(_has_groups(select) for select in self.selects):
             for seen, column in self._columns():
                 yield Candidate(
                     "column", item.ordinal, item.alias, name, self.path, seen, column.name
@@ -90,7 +94,7 @@ def occurrences(shape: Shape, facts: CatalogFacts) -> Iterator[Occurrence]:
         path, selects = stack.pop(0)
         items = list(from_items(selects[-1]))
         aliases = [item.alias for item in items]
-        for item in items[:1] if shape.kind != "insert" else items:
+        for item in items[:1] if shape.kind in {"update", "delete"} else items:
             if not item.preserved or aliases.count(item.alias) > 1:
                 continue
             if item.kind == "RangeSubselect" and not item.node.lateral:
@@ -98,7 +102,7 @@ def occurrences(shape: Shape, facts: CatalogFacts) -> Iterator[Occurrence]:
                 if not query.HasField("larg") and not query.values_lists:
                     stack.append(((*path, item.ordinal), (*selects, query)))
                 continue
-            yield Occurrence(item, path, selects, shape.kind, facts)
+            yield Occurrence(item, path, selects, shape.kind, facts, shape.meets)
 
 
 def target_series(shape: Shape, facts: CatalogFacts) -> Candidate | None:

@@ -19,10 +19,13 @@ from pgfan.sql import functions
 from pgfan.sql.access import relation_name
 from pgfan.sql.calls import call_objections
 from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series
+from pgfan.sql.conflict import conflict_objections
 from pgfan.sql.constructs import construct_objection
 from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.inline import inlined
 from pgfan.sql.keys import Column, KeyType, Level
+from pgfan.sql.meeting import meeting_of, meeting_of_series
+from pgfan.sql.merge import merge_columns, merge_objections
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
@@ -83,9 +86,12 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     shape = shape_of(whole.tree)
     if shape is None:
         raise AssertionError("WITH put in its place makes no other kind of statement")
-    columns = TargetColumns()
+    columns, tree = TargetColumns(), shape.tree
     if shape.kind == "insert":
         columns = target_columns(shape.insert, shape.select, facts)
+    elif shape.kind == "merge":
+        written_out = merge_columns(tree, facts)
+        columns, tree = written_out.columns, written_out.tree
     reasons = _unique((*_objections_everywhere(shape, facts, whole.refused), *columns.reasons))
     found, rejected = _judge(shape, facts)
     if reasons or not found:
@@ -97,7 +103,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
             reasons += min(rejected.values(), key=len)
         return Serial(_unique(reasons), rejected)
     return Split(
-        tree=shape.tree,
+        tree=tree,
         candidates=found,
         reads=_reads(shape),
         hazards=_hazards(shape, columns.defaults),
@@ -117,7 +123,7 @@ def _objections_everywhere(
     for node in walk(shape.insert):
         if node is not shape.insert:
             yield from construct_objection(node)
-    yield from target_objections(shape.insert.relation, facts, shape.kind)
+    yield from target_objections(shape.insert.relation, facts, shape.events)
     yield from _objections_to_relations(shape, facts, views)
     if facts.unsafe_casts:
         yield Reason(
@@ -144,18 +150,25 @@ def _judge(
             against = _unique(
                 (*by_path[path], *_objections_to_key(occurrence, candidate, levels, shape, facts))
             )
-            if not against:
-                found.append(candidate)
-            elif candidate.key != "column" or shape.kind == "update":
+            meeting = meeting_of(occurrence, candidate, levels, shape, facts)
+            if not against and not isinstance(meeting, Reason):
+                found.append(meeting)
+                continue
+            if isinstance(meeting, Reason):
+                against = _unique((*against, meeting))
+            if candidate.key != "column" or shape.kind == "update" or shape.meets:
                 rejected[candidate] = against
     series = target_series(shape, facts)
     if series is not None:
         against = _path_objections(shape, (shape.select,), facts)
         against += _ungrouped(shape.select, facts)
-        if against:
+        meeting = meeting_of_series(series, shape, facts)
+        if isinstance(meeting, Reason):
+            rejected[series] = _unique((*against, meeting))
+        elif against:
             rejected[series] = _unique(against)
         else:
-            found.append(series)
+            found.append(meeting)
     return tuple(found), rejected
 
 
@@ -224,16 +237,17 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
     tree = shape.tree
     if tree.HasField("with_clause"):
         yield Reason("cte", "WITH is not analysed yet")
-    if shape.kind == "insert" and tree.HasField("on_conflict_clause"):
-        yield Reason("on-conflict", "ON CONFLICT may see rows of other chunks")
     if tree.HasField("returning_clause"):
         yield Reason("returning", "RETURNING gives one result, not one for each chunk")
     if shape.kind == "insert":
-        return
+        yield from conflict_objections(tree, facts)
+    elif shape.kind == "merge":
+        yield from merge_objections(tree)
     target = facts.relations.get(relation_name(tree.relation))
-    if target is not None and target.cascades:
+    changes = shape.events & {"update", "delete"}
+    if target is not None and target.cascades and changes:
         yield Reason("foreign-key-action", "a foreign key of another table acts on each change")
-    if target is not None and shape.kind == "update":
+    if target is not None and "update" in changes:
         unique = target.unique_columns & shape.assigned
         if unique or ("*" in target.unique_columns):
             what = ", ".join(sorted(unique)) or "columns of an index over expressions"
@@ -270,6 +284,7 @@ def _objections_to_relations(
     shape: Shape, facts: CatalogFacts, views: Mapping[Name, Reason]
 ) -> Iterator[Reason]:
     target = facts.relations.get(relation_name(shape.insert.relation))
+    joined = shape.joined_target
     for node in walk(shape.select):
         if kind_of(node) != "RangeVar":
             continue
@@ -279,7 +294,7 @@ def _objections_to_relations(
             yield Reason("relation-unknown", f"relation {name} is not in the catalogue")
             continue
         reads = target is not None and target.family & relation.family
-        if reads and shape.kind == "insert":
+        if reads and shape.kind in {"insert", "merge"} and node is not joined:
             yield Reason("reads-target", f"{name} is read and written by the same statement")
         if relation.kind == "v":
             yield views.get(relation_name(node), Reason("view", f"{name} is a view"))

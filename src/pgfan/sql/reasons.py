@@ -34,6 +34,7 @@ ReasonCode: TypeAlias = Literal[
     "key-not-indexed",
     "limit",
     "locking",
+    "merge",
     "no-driving-relation",
     "not-best",
     "not-insert-select",

@@ -1,4 +1,4 @@
-"""INSERT, UPDATE and DELETE seen alike: a target, and a SELECT that reads what the statement reads.
+"""Statements seen alike: a target, and a SELECT that reads what the statement reads.
 
 The rules of `pgfan.sql.distribute` are about what a query does with each row of its driving
 relation. An UPDATE reads the rows of its target, joined with FROM and filtered by WHERE, and
@@ -13,21 +13,23 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from postgast import pg_query_pb2 as pb
 
+from pgfan.sql import conflict, merge
 from pgfan.sql.sources import from_items, select_of
 from pgfan.sql.tree import Message, inner, kind_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Kind: TypeAlias = Literal["insert", "update", "delete"]
+Kind: TypeAlias = Literal["insert", "update", "delete", "merge"]
 
 
 @dataclass(frozen=True)
 class Shape:
     """`tree` is the statement, `insert` and its `select` what the rules look at.
 
-    In an UPDATE or a DELETE the first item of FROM is the target, and no other drives it;
-    `assigned` are the columns that an UPDATE changes.
+    In an UPDATE or a DELETE the first item of FROM is the target, and no other drives it. `events`
+    are what happens to rows of the target, `assigned` the columns that an update changes. `meets`:
+    whether rows of several chunks might meet on one row of the target.
     """
 
     kind: Kind
@@ -35,12 +37,19 @@ class Shape:
     insert: Message
     select: Message
     assigned: frozenset[str] = frozenset()
+    events: frozenset[merge.Event] = frozenset()
+    meets: bool = False
+
+    @property
+    def joined_target(self) -> Message | None:
+        """The target of a MERGE as an item of FROM."""
+        return self.select.from_clause[0].join_expr.rarg.range_var if self.kind == "merge" else None
 
 
 def may_be_split(tree: Message) -> bool:
     """Whether `shape_of` has an answer."""
     kind = kind_of(tree)
-    return kind in {"UpdateStmt", "DeleteStmt"} or (
+    return kind in {"UpdateStmt", "DeleteStmt", "MergeStmt"} or (
         kind == "InsertStmt" and select_of(tree) is not None
     )
 
@@ -50,17 +59,34 @@ def shape_of(tree: Message) -> Shape | None:
     match kind_of(tree):
         case "InsertStmt":
             select = select_of(tree)
-            return None if select is None else Shape("insert", tree, tree, select)
+            return None if select is None else _of_insert(tree, select)
         case "UpdateStmt":
             values = [entry.res_target for entry in tree.target_list]
             insert = _as_insert(tree, tree.from_clause, values)
             names = frozenset(value.name for value in values)
-            return Shape("update", tree, insert, insert.select_stmt.select_stmt, names)
+            select = insert.select_stmt.select_stmt
+            return Shape("update", tree, insert, select, names, frozenset({"update"}))
         case "DeleteStmt":
             insert = _as_insert(tree, tree.using_clause, ())
-            return Shape("delete", tree, insert, insert.select_stmt.select_stmt)
+            select = insert.select_stmt.select_stmt
+            return Shape("delete", tree, insert, select, events=frozenset({"delete"}))
+        case "MergeStmt":
+            changed = merge.with_subquery(tree)
+            insert = merge.as_insert(changed)
+            select = insert.select_stmt.select_stmt
+            assigned, events = merge.assigned(changed), merge.events(changed)
+            return Shape("merge", changed, insert, select, assigned, events, meets=True)
         case _:
             return None
+
+
+def _of_insert(tree: Message, select: Message) -> Shape:
+    if not conflict.has_conflicts(tree):
+        return Shape("insert", tree, tree, select, events=frozenset({"insert"}))
+    events: frozenset[merge.Event] = frozenset({"insert"})
+    if conflict.updates(tree):
+        events |= {"update"}
+    return Shape("insert", tree, tree, select, conflict.assigned(tree), events, meets=True)
 
 
 def filtered(tree: Message, path: Sequence[int]) -> Message:
@@ -71,6 +97,8 @@ def filtered(tree: Message, path: Sequence[int]) -> Message:
     if kind_of(tree) in {"UpdateStmt", "DeleteStmt"}:
         return tree
     select: Message = select_of(tree)
+    if kind_of(tree) == "MergeStmt":  # its source is item 0 of FROM, as the rules see it
+        select, path = inner(inner(tree.source_relation).subquery), path[1:]
     for ordinal in path:
         item = next(item for item in from_items(select) if item.ordinal == ordinal)
         select = inner(item.node.subquery)
