@@ -71,8 +71,9 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
                         NOT i.indisexclusion AND o.opcdefault AND m.amname = 'btree'
                         AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace
                         AND u.coll = k.attcollation, false))
-                    FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[],
-                            i.indclass::pg_catalog.oid[], i.indcollation::pg_catalog.oid[])
+                    FROM ROWS FROM (pg_catalog.unnest(i.indkey::pg_catalog.int2[]),
+                            pg_catalog.unnest(i.indclass::pg_catalog.oid[]),
+                            pg_catalog.unnest(i.indcollation::pg_catalog.oid[]))
                         WITH ORDINALITY AS u (attnum, class, coll, number)
                     LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid
                         AND k.attnum = u.attnum AND u.attnum > 0

@@ -189,7 +189,8 @@ def meeting_column(
                 continue
             against = _objection(merge, level, one, target, column)
             if against is None:
-                return MeetingColumn(name, None if one.is_series else name)
+                alike = not one.is_series and column.type == one.key.type
+                return MeetingColumn(name, name if alike else None)
             reason = against
     return reason
 
@@ -207,8 +208,7 @@ def _equated(merge: Message, level: Level, one: Determinant, facts: CatalogFacts
             if own is None or own[0] != TARGET or other not in one.columns:
                 continue
             kind = level.key_type(own)
-            whole = one.is_series and kind is not None and kind.type in INTEGERS
-            if kind == key or whole:
+            if kind == key or (kind is not None and {kind.type, key.type} <= INTEGERS):
                 yield own[1]
 
 
