@@ -224,6 +224,7 @@ def test_rights_on_some_columns_only(dsn: str) -> None:
         dsn,
         "DROP ROLE IF EXISTS merger",
         "CREATE ROLE merger",
+        "GRANT USAGE ON SCHEMA public TO merger",
         f"GRANT ALL ON {SPLIT} TO merger",
         "GRANT SELECT (id) ON s TO merger",
     )
