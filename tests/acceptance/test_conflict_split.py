@@ -25,8 +25,10 @@ FILL = "INSERT INTO {target} SELECT g, -g, '2001-01-01', 'u' || g FROM generate_
 SOURCES = (
     "CREATE TABLE s (id int PRIMARY KEY, k int, v int, pad text)",
     # Out of order, so that equal k are in many blocks.
-    "INSERT INTO s SELECT g * 7919 % 1000, g * 7919 % 50, g, repeat('x', 200) "
-    "FROM generate_series(1, 999) g",
+    (
+        "INSERT INTO s SELECT g * 7919 % 1000, g * 7919 % 50, g, repeat('x', 200) "
+        "FROM generate_series(1, 999) g"
+    ),
     "CREATE INDEX ON s (k)",
     "ANALYZE s",
 )
@@ -36,23 +38,31 @@ UPSERT = "ON CONFLICT (id) DO UPDATE SET v = {target}.v + EXCLUDED.v"
 SAME = {
     "unique source": (f"INSERT INTO {{target}} SELECT id, v FROM s {UPSERT}", "ctid"),
     "joined with others": (
-        f"INSERT INTO {{target}} SELECT s.id, max(o.v) FROM s JOIN s o USING (k) GROUP BY s.id "
-        f"{UPSERT}",
+        (
+            f"INSERT INTO {{target}} SELECT s.id, max(o.v) FROM s JOIN s o USING (k) GROUP BY s.id "
+            f"{UPSERT}"
+        ),
         "id",
     ),
     "groups": (
-        "INSERT INTO {target} AS z SELECT k, count(*) FROM s GROUP BY k ON CONFLICT (id) "
-        "DO UPDATE SET v = z.v * 2 + EXCLUDED.v WHERE z.v <> EXCLUDED.v",
+        (
+            "INSERT INTO {target} AS z SELECT k, count(*) FROM s GROUP BY k ON CONFLICT (id) "
+            "DO UPDATE SET v = z.v * 2 + EXCLUDED.v WHERE z.v <> EXCLUDED.v"
+        ),
         "k",
     ),
     "a constraint by name": (
-        "INSERT INTO {target} SELECT id, v FROM s ON CONFLICT ON CONSTRAINT {target}_pkey "
-        "DO UPDATE SET v = 7",
+        (
+            "INSERT INTO {target} SELECT id, v FROM s ON CONFLICT ON CONSTRAINT {target}_pkey "
+            "DO UPDATE SET v = 7"
+        ),
         "ctid",
     ),
     "columns in another order": (
-        "INSERT INTO {target} (v, u, id) SELECT v, 'new' || id, id FROM s WHERE k > 9 "
-        "ON CONFLICT (id) DO UPDATE SET v = EXCLUDED.v",
+        (
+            "INSERT INTO {target} (v, u, id) SELECT v, 'new' || id, id FROM s WHERE k > 9 "
+            "ON CONFLICT (id) DO UPDATE SET v = EXCLUDED.v"
+        ),
         "ctid",
     ),
     "series": (
@@ -72,13 +82,17 @@ SAME = {
         "k",
     ),
     "nothing, without relations": (
-        "INSERT INTO {target} (id, v) SELECT g % 40, 1 FROM generate_series(1, 1500) g "
-        "ON CONFLICT DO NOTHING",
+        (
+            "INSERT INTO {target} (id, v) SELECT g % 40, 1 FROM generate_series(1, 1500) g "
+            "ON CONFLICT DO NOTHING"
+        ),
         "series",
     ),
     "now()": (
-        "INSERT INTO {target} (id) SELECT id FROM s ON CONFLICT (id) DO UPDATE "
-        "SET v = EXTRACT(year FROM now()) - EXTRACT(year FROM CURRENT_DATE)",
+        (
+            "INSERT INTO {target} (id) SELECT id FROM s ON CONFLICT (id) DO UPDATE "
+            "SET v = EXTRACT(year FROM now()) - EXTRACT(year FROM CURRENT_DATE)"
+        ),
         "ctid",
     ),
 }

@@ -20,8 +20,10 @@ COLUMNS = "id int PRIMARY KEY, v int, t text, at timestamptz DEFAULT now()"
 FILL = "INSERT INTO {target} SELECT g, -g, 'old', '2001-01-01' FROM generate_series(1, 900, 3) g"
 SOURCES = (
     "CREATE TABLE s (id int PRIMARY KEY, k int, v int, pad text)",
-    "INSERT INTO s SELECT g * 7919 % 1000, g * 7919 % 50, g, repeat('x', 200) "
-    "FROM generate_series(1, 999) g",
+    (
+        "INSERT INTO s SELECT g * 7919 % 1000, g * 7919 % 50, g, repeat('x', 200) "
+        "FROM generate_series(1, 999) g"
+    ),
     "CREATE INDEX ON s (k)",
     "ANALYZE s",
 )
@@ -33,10 +35,12 @@ SAME = {
     "update and insert": (f"{BY_ID} WHEN MATCHED THEN UPDATE SET v = t.v + s.v {NEW}", "id"),
     "delete": (f"{BY_ID} WHEN MATCHED AND s.k < 25 THEN DELETE", "id"),
     "all three": (
-        f"{BY_ID} AND t.v < -9 WHEN MATCHED AND s.k = 7 THEN DELETE "
-        f"WHEN MATCHED AND s.k = 8 THEN DO NOTHING WHEN MATCHED THEN UPDATE SET v = 0, t = s.pad "
-        "WHEN NOT MATCHED AND s.k > 3 AND s.id % 3 <> 1 THEN "
-        "INSERT (v, t, id, at) VALUES (s.v, 'new', s.id, NULL)",
+        (
+            f"{BY_ID} AND t.v < -9 WHEN MATCHED AND s.k = 7 THEN DELETE "
+            f"WHEN MATCHED AND s.k = 8 THEN DO NOTHING WHEN MATCHED THEN UPDATE SET v = 0, t = s.pad "
+            "WHEN NOT MATCHED AND s.k > 3 AND s.id % 3 <> 1 THEN "
+            "INSERT (v, t, id, at) VALUES (s.v, 'new', s.id, NULL)"
+        ),
         "id",
     ),
     "insert only": (f"{BY_ID} {NEW}", "id"),
@@ -45,25 +49,33 @@ SAME = {
         "id",
     ),
     "a source with an alias": (
-        "MERGE INTO {target} AS t USING public.s AS z (a, b) ON z.a = t.id "
-        "WHEN MATCHED THEN UPDATE SET v = b",
+        (
+            "MERGE INTO {target} AS t USING public.s AS z (a, b) ON z.a = t.id "
+            "WHEN MATCHED THEN UPDATE SET v = b"
+        ),
         "id",
     ),
     "groups": (
-        "MERGE INTO {target} t USING (SELECT k, sum(v) AS v FROM s GROUP BY k) q ON q.k = t.id "
-        "WHEN MATCHED THEN UPDATE SET v = q.v "
-        "WHEN NOT MATCHED THEN INSERT (id, v, at) VALUES (q.k, q.v, NULL)",
+        (
+            "MERGE INTO {target} t USING (SELECT k, sum(v) AS v FROM s GROUP BY k) q ON q.k = t.id "
+            "WHEN MATCHED THEN UPDATE SET v = q.v "
+            "WHEN NOT MATCHED THEN INSERT (id, v, at) VALUES (q.k, q.v, NULL)"
+        ),
         "k",
     ),
     "WITH": (
-        "WITH q AS (SELECT id, v FROM s WHERE k < 40) MERGE INTO {target} t USING q "
-        "ON q.id = t.id WHEN MATCHED THEN DELETE",
+        (
+            "WITH q AS (SELECT id, v FROM s WHERE k < 40) MERGE INTO {target} t USING q "
+            "ON q.id = t.id WHEN MATCHED THEN DELETE"
+        ),
         "id",
     ),
     "series": (
-        "MERGE INTO {target} t USING generate_series(1, 1500) AS g ON t.id = g "
-        "WHEN MATCHED THEN UPDATE SET v = g "
-        "WHEN NOT MATCHED THEN INSERT (id, v, at) VALUES (g, g, NULL)",
+        (
+            "MERGE INTO {target} t USING generate_series(1, 1500) AS g ON t.id = g "
+            "WHEN MATCHED THEN UPDATE SET v = g "
+            "WHEN NOT MATCHED THEN INSERT (id, v, at) VALUES (g, g, NULL)"
+        ),
         "series",
     ),
     "a subquery in an action": (
@@ -71,8 +83,10 @@ SAME = {
         "id",
     ),
     "now()": (
-        f"{BY_ID} WHEN MATCHED THEN UPDATE SET v = EXTRACT(year FROM now()) * 0 "
-        "WHEN NOT MATCHED AND now() IS NULL THEN INSERT (id) VALUES (s.id)",
+        (
+            f"{BY_ID} WHEN MATCHED THEN UPDATE SET v = EXTRACT(year FROM now()) * 0 "
+            "WHEN NOT MATCHED AND now() IS NULL THEN INSERT (id) VALUES (s.id)"
+        ),
         "id",
     ),
     "an unqualified name": (
@@ -116,8 +130,10 @@ TARGETS = {
         FILL.replace("SELECT g,", "SELECT NULLIF(g % 90, 1),"),
     ),
     "generated and identity columns": (
-        "id int UNIQUE, v int, t text, at timestamptz, n int GENERATED ALWAYS AS (v * 2) STORED, "
-        "CHECK (v < 5000)",
+        (
+            "id int UNIQUE, v int, t text, at timestamptz, n int GENERATED ALWAYS AS (v * 2) STORED, "
+            "CHECK (v < 5000)"
+        ),
         FILL,
     ),
 }

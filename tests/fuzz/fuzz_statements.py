@@ -165,7 +165,8 @@ class _Writer:
         first = self._dice.pick([column for column in item.columns if column.kind == "int"])
         rest = [expression(self._dice, scope, kind) for kind in types[1:]]
         names = [f"c{number}" for number in range(len(types))]
-        listed = [f"{e.sql} AS {name}" for e, name in zip([first, *rest], names, strict=True)]
+        values = [first.sql, *(one.sql for one in rest)]
+        listed = [f"{value} AS {name}" for value, name in zip(values, names, strict=True)]
         columns = [Column(f"q.{names[0]}", "int", first.origins)]
         columns += [Column(f"q.{n}", kind) for n, kind in zip(names[1:], types[1:], strict=True)]
         return Query("", f"SELECT {', '.join(listed)} FROM {item.sql}", columns, item.drives)

@@ -66,8 +66,9 @@ class Occurrence:
         if item.kind != "RangeVar":
             return
         name = relation_name(item.node)
-        # A changed row may land in blocks that another chunk has yet to read.
-        heap = _is_heap(item, facts) and self.kind != "update"
+        # A changed row may land in blocks that another chunk has yet to read; and blocks of a
+        # MERGE's source have no rows of the target for themselves.
+        heap = _is_heap(item, facts) and self.kind not in {"update", "merge"}
         if heap:
             yield Candidate("ctid", item.ordinal, item.alias, name, self.path)
         in_place = self.kind in {"update", "delete"} and not heap

@@ -100,7 +100,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
             rejected_reasons += _ungrouped(shape.select, facts)
             reasons += rejected_reasons or (() if reasons else (_no_candidate(shape.select),))
         elif rejected and not found:
-            reasons += min(rejected.values(), key=len)
+            reasons += min(rejected.values(), key=_vagueness)
         return Serial(_unique(reasons), rejected)
     return Split(
         tree=tree,
@@ -223,6 +223,11 @@ def _path_objections(
             )
     found += call_objections(shape.insert, selects, facts)
     return _unique(found)
+
+
+def _vagueness(reasons: tuple[Reason, ...]) -> tuple[int, bool]:
+    """Of a MERGE's columns, one that ON equates to the target's tells more than all others."""
+    return len(reasons), any(reason.code == "merge-key" for reason in reasons)
 
 
 def _is_distinct_on(select: Message) -> bool:

@@ -33,8 +33,6 @@ def meeting_of(
         return _of_insert(
             candidate, determinants(occurrence, candidate, levels, facts), shape, facts
         )
-    if candidate.key == "ctid":  # each chunk would read the whole target, or look up every row
-        return Reason("merge", "blocks of the source have no rows of the target for themselves")
     found = determinants(occurrence, candidate, levels, facts)
     column = meeting_column(shape.tree, levels[0], found, facts)
     return column if isinstance(column, Reason) else replace(candidate, meets=column.ranged)

@@ -177,7 +177,7 @@ def meeting_column(
     `level` is the SELECT of `as_insert`.
     """
     reason = Reason(
-        "merge",
+        "merge-key",
         "rows of several chunks may meet: ON does not equate the split key to a column of the "
         "target",
     )

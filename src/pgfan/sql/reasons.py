@@ -35,6 +35,7 @@ ReasonCode: TypeAlias = Literal[
     "limit",
     "locking",
     "merge",
+    "merge-key",
     "no-driving-relation",
     "not-best",
     "not-insert-select",
