@@ -37,7 +37,8 @@ SAME = {
     "all three": (
         (
             f"{BY_ID} AND t.v < -9 WHEN MATCHED AND s.k = 7 THEN DELETE "
-            f"WHEN MATCHED AND s.k = 8 THEN DO NOTHING WHEN MATCHED THEN UPDATE SET v = 0, t = s.pad "
+            "WHEN MATCHED AND s.k = 8 THEN DO NOTHING "
+            "WHEN MATCHED THEN UPDATE SET v = 0, t = s.pad "
             "WHEN NOT MATCHED AND s.k > 3 AND s.id % 3 <> 1 THEN "
             "INSERT (v, t, id, at) VALUES (s.v, 'new', s.id, NULL)"
         ),
@@ -131,7 +132,8 @@ TARGETS = {
     ),
     "generated and identity columns": (
         (
-            "id int UNIQUE, v int, t text, at timestamptz, n int GENERATED ALWAYS AS (v * 2) STORED, "
+            "id int UNIQUE, v int, t text, at timestamptz, "
+            "n int GENERATED ALWAYS AS (v * 2) STORED, "
             "CHECK (v < 5000)"
         ),
         FILL,

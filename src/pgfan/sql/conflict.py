@@ -19,7 +19,7 @@ from postgast import pg_query_pb2 as pb
 from pgfan.sql.access import relation_name
 from pgfan.sql.determinants import is_stored_apart
 from pgfan.sql.reasons import Reason
-from pgfan.sql.tree import Message, inner, kind_of, walk
+from pgfan.sql.tree import Message, inner, kind_of, walk, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,6 +111,28 @@ def arbiters(insert: Message, target: RelationFacts) -> tuple[UniqueIndex, ...] 
         return None
     wanted = {one.name for one in elements}
     return tuple(index for index in own if index.whole and set(index.columns) == wanted) or None
+
+
+def name_columns(insert: Message, target: RelationFacts) -> None:
+    """Write ON CONSTRAINT as the columns of its index, in place: a copy has it under another name.
+
+    A constraint that is not meant by its columns (an exclusion constraint) stays.
+    """
+    infer = insert.on_conflict_clause.infer
+    meant = [one for one in target.unique_indexes if one.own and one.constraint == infer.conname]
+    if infer.conname and len(meant) == 1 and meant[0].whole:
+        infer.conname = ""
+        for column in meant[0].columns:
+            infer.index_elems.append(
+                wrap(
+                    "index_elem",
+                    pb.IndexElem(
+                        name=column,
+                        ordering="SORTBY_DEFAULT",
+                        nulls_ordering="SORTBY_NULLS_DEFAULT",
+                    ),
+                )
+            )
 
 
 def conflict_items(insert: Message) -> list[Message]:
