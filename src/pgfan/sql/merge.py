@@ -6,7 +6,7 @@ that a chunk may see what another has done: under a later snapshot, as after a c
 ON equates a column of the target to a value that no two ranges have (`pgfan.sql.determinants`),
 rows are inserted with that value in the column, and nothing assigns the column: then each range of
 the source has the rows of the target for itself. See "MERGE" in PostgreSQL's manual, and
-docs/decisions/0011.
+docs/decisions/0010.
 
 For the rules a MERGE is an INSERT of all expressions in its actions, from the source LEFT JOIN the
 target. That INSERT is never run.
