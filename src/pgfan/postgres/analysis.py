@@ -22,6 +22,7 @@ from pgfan.postgres.native import native_statements
 from pgfan.postgres.series import MeasuredSeries, measure_series
 from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
+from pgfan.sql.conflict import WAITS
 from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.freeze import freeze_time
@@ -52,11 +53,6 @@ RANGES = 1000
 """Ranges that a column's values are cut into at most; a chunk is some of them."""
 CHUNKS_COST_MAX = 1.5
 """How much dearer than one query all chunks may be: two workers still gain a quarter."""
-_WAITS = Reason(
-    "on-conflict",
-    "chunks with equal rows would wait for one another: no column that has to be unique receives "
-    "the split key itself",
-)
 _FROZEN_AT = (
     "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
     "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
@@ -245,7 +241,7 @@ class Analyst:
             if self._options.by not in {None, candidate.key, candidate.stored_as}:
                 rejected[candidate] = (Reason("not-best", f"--by {self._options.by}"),)
             elif candidate.may_wait and self._options.split == "auto":
-                return _WAITS
+                return WAITS
             elif candidate.key == "column":
                 columns.append(candidate)
             elif candidate.key == "ctid":
@@ -303,10 +299,7 @@ class Analyst:
         plan: Callable[..., SplitPlan],
         compared_with: float | None,
     ) -> Reason | None:
-        """What EXPLAIN says against a chunk: the server may refuse what pgfan has made of it.
-
-        `compared_with` is the cost of the one statement, None when costs do not matter.
-        """
+        """What EXPLAIN says against a chunk; its cost too, when there is one to compare it with."""
         if compared_with is not None:
             return self._too_dear(self._cut(chosen, facts, plan), compared_with)
         if chosen.column is None and chosen.series is None:
@@ -401,6 +394,5 @@ def _serial_reasons(verdict: Serial | Split) -> tuple[Reason, ...]:
 
 
 def _target_unlogged(statement: Statement, facts: CatalogFacts) -> bool:
-    relation = statement.tree.relation
-    name = (relation.schemaname, relation.relname) if relation.schemaname else (relation.relname,)
+    name = relation_name(statement.tree.relation)
     return name in facts.relations and facts.relations[name].persistence == "u"

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from pgfan.sql.determinants import Determinant
     from pgfan.sql.facts import CatalogFacts, RelationFacts, UniqueIndex
 
+WAITS = Reason(
+    "on-conflict",
+    "chunks with equal rows would wait for one another: no column that has to be unique receives "
+    "the split key itself",
+)
+"""Why a statement that may be split so is not, unless asked to be."""
 _DO_UPDATE = pb.OnConflictAction.Value("ONCONFLICT_UPDATE")
 _USER_VALUE = pb.OverridingKind.Value("OVERRIDING_USER_VALUE")
 
