@@ -42,6 +42,7 @@ def test_the_same_rows_are_changed(dsn: str, change: str) -> None:
     outcome = both_ways(dsn, case, chunk_rows=50)
     assert outcome.last.verdict == "split", outcome.last.reasons
     assert outcome.last.chunks > 1
+    assert outcome.tags[-1] == f"{change.split(maxsplit=1)[0]} {outcome.last.rows}"
 
 
 def test_all_rows_get_one_time(dsn: str) -> None:

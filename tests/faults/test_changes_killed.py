@@ -1,4 +1,4 @@
-"""SIGKILL while rows are changed in place or grouped: none is changed twice, none is left out."""
+"""SIGKILL while rows are changed in place, merged or grouped: none is changed twice or left out."""
 
 from __future__ import annotations
 
@@ -42,6 +42,31 @@ CASES = {
         "SELECT i, n FROM t",
         f"SELECT g, 1 FROM generate_series(1, {ROWS}) g",
     ),
+    "on conflict do update": (
+        (
+            f"INSERT INTO u SELECT i, 1 FROM s WHERE {WAIT} "
+            "ON CONFLICT (i) DO UPDATE SET n = u.n + EXCLUDED.n"
+        ),
+        f"SELECT FROM u WHERE i = {ROWS} FOR UPDATE",
+        "SELECT i, n FROM u",
+        f"SELECT g, 1 + (g % 2 = 0)::int * 10 FROM generate_series(1, {ROWS}) g",
+    ),
+    "on conflict do nothing": (
+        f"INSERT INTO u SELECT i, 1 FROM s WHERE {WAIT} ON CONFLICT DO NOTHING",
+        f"DELETE FROM u WHERE i = {ROWS}",
+        "SELECT i, n FROM u",
+        f"SELECT g, 1 + (g % 2 = 0)::int * 9 FROM generate_series(1, {ROWS}) g",
+    ),
+    "merge": (
+        (
+            f"MERGE INTO u USING (SELECT i, k FROM s WHERE {WAIT}) q ON u.i = q.i "
+            "WHEN MATCHED AND q.k = 4 THEN DELETE WHEN MATCHED THEN UPDATE SET n = u.n + 1 "
+            "WHEN NOT MATCHED THEN INSERT (i, n) VALUES (q.i, 1)"
+        ),
+        f"SELECT FROM u WHERE i = {ROWS} FOR UPDATE",
+        "SELECT i, n FROM u",
+        f"SELECT g, 1 + (g % 2 = 0)::int * 10 FROM generate_series(1, {ROWS}) g WHERE g % 50 <> 4",
+    ),
 }
 
 
@@ -54,7 +79,9 @@ def test_killed_again_and_again(
         "CREATE TABLE s (i int PRIMARY KEY, k int, n int)",
         f"INSERT INTO s SELECT g, g % 50, 0 FROM generate_series(1, {ROWS}) g",
         "CREATE TABLE t (i int PRIMARY KEY, n bigint)",
-        "ANALYZE s",
+        "CREATE TABLE u (i int PRIMARY KEY, n bigint)",
+        f"INSERT INTO u SELECT g, 10 FROM generate_series(2, {ROWS}, 2) g",
+        "ANALYZE s, u",
         FLUSH,
     )
     chance = random.Random(script)  # noqa: S311  # the same moments each time

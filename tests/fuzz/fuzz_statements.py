@@ -130,11 +130,18 @@ class _Writer:
         index = f"CREATE UNIQUE INDEX ON {GOAL} ({key})"
         types = [kind for _, kind in goal.columns]
         clashing = dice.chance(30)
-        query = self._builder.query(types, DEPTH, shape="plain" if clashing else None, top=clashing)
+        by_column = dice.chance(40)
+        if by_column:
+            query = self._from_table(types)
+        else:
+            shape = "plain" if clashing else None
+            query = self._builder.query(types, DEPTH, shape=shape, top=clashing)
         if not clashing:
             query = self._one_row_per_key(query)
         action = "DO NOTHING"
-        drives = query.drives
+        # Rows that meet must be of one chunk, unless they are passed over and no snapshot is read.
+        drives = by_key(query.drives, [query.columns[0].origins])
+        free = not self._site.reads.relations and "ORDER BY" not in query.sql
         compared: Compared = "counts" if clashing else "rows"
         if rest and dice.chance(50):
             name = rest[0][0]
@@ -142,12 +149,27 @@ class _Writer:
             differs = f" WHERE {GOAL}.{name} IS DISTINCT FROM EXCLUDED.{name}"
             where = differs if dice.chance(20) else ""
             action = f"({key}) DO UPDATE SET {name} = {value}{where}"
-            drives = by_key(drives, [query.columns[0].origins])
+            free = False
         elif dice.chance(50):
             action = f"({key}) DO NOTHING"
+        if free:
+            drives = query.drives
         listed = ", ".join(name for name, _ in goal.columns)
         text = _insert_text(dice, f"{GOAL} ({listed})", query) + f" ON CONFLICT {action}"
         return _Written(text, GOAL, drives, compared, (index,))
+
+    def _from_table(self, types: Sequence[str]) -> Query:
+        """Rows of one table, the first column one of its own."""
+        item = table_item(self._site, self._dice.pick(self._schema.tables))
+        scope = self._builder.scope(item.columns, (), DEPTH)
+        first = self._dice.pick([column for column in item.columns if column.kind == "int"])
+        rest = [expression(self._dice, scope, kind) for kind in types[1:]]
+        names = [f"c{number}" for number in range(len(types))]
+        values = [first.sql, *(one.sql for one in rest)]
+        listed = [f"{value} AS {name}" for value, name in zip(values, names, strict=True)]
+        columns = [Column(f"q.{names[0]}", "int", first.origins)]
+        columns += [Column(f"q.{n}", kind) for n, kind in zip(names[1:], types[1:], strict=True)]
+        return Query("", f"SELECT {', '.join(listed)} FROM {item.sql}", columns, item.drives)
 
     def _one_row_per_key(self, query: Query) -> Query:
         """The query, with its rows made one for each value of the first column."""
@@ -224,13 +246,16 @@ class _Writer:
     def _merge(self) -> _Written:
         """The source has one row for each key, so that no row is changed twice."""
         dice, goal = self._dice, self._schema.goal
+        matched = dice.chance(75)
         keyed = [table for table in self._schema.tables if KEY in table.unique]
         if keyed and dice.chance(50):
             item = table_item(self._site, dice.pick(keyed), "s")
             key = item.columns[0]
             origin, columns, drives = item.sql, item.columns, item.drives
         else:
-            query = self._one_row_per_key(self._builder.query(None, DEPTH - 1))
+            query = self._builder.query(None, DEPTH - 1)
+            if matched or dice.chance(40):  # rows that match nothing may be equal
+                query = self._one_row_per_key(query)
             names = ", ".join(column.name for column in query.columns)
             columns = [replace(column, sql=f"s.{column.name}") for column in query.columns]
             origin, key, drives = f"({query.sql}) AS s({names})", columns[0], query.drives
@@ -238,7 +263,8 @@ class _Writer:
         targets = [Column(f"g.{name}", kind) for name, kind in goal.columns]
         both = self._builder.scope([*targets, *columns], (), 0)
         actions = []
-        if matched := dice.chance(75):
+        drives = by_key(drives, [key.origins])
+        if matched:
             only = f" AND {condition(dice, both)}" if dice.chance(30) else ""
             rest = goal.columns[1:]
             change = "DELETE"
@@ -247,13 +273,16 @@ class _Writer:
                 change = f"UPDATE SET {name} = {expression(dice, both, kind).sql}"
             actions.append(f"WHEN MATCHED{only} THEN {change}")
         if not matched or dice.chance(70):
-            values = ", ".join(expression(dice, source_scope, kind).sql for _, kind in goal.columns)
+            outputs = [expression(dice, source_scope, kind).sql for _, kind in goal.columns]
+            if dice.chance(80):
+                outputs[0] = key.sql
+            if outputs[0] != key.sql:
+                drives = ()  # a later chunk might meet the row
+            values = ", ".join(outputs)
             names = ", ".join(name for name, _ in goal.columns)
             only = f" AND {condition(dice, source_scope)}" if dice.chance(20) else ""
             actions.append(f"WHEN NOT MATCHED{only} THEN INSERT ({names}) VALUES ({values})")
         text = f"MERGE INTO {GOAL} AS g USING {origin} ON g.{goal.columns[0][0]} = {key.sql} "
-        if matched:
-            drives = by_key(drives, [key.origins])
         return _Written(text + " ".join(actions), GOAL, drives)
 
 

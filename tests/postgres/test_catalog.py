@@ -47,6 +47,15 @@ CREATE DOMAIN dom AS integer CONSTRAINT dom_check CHECK (looks(VALUE));
 CREATE TABLE in_domain (id dom);
 CREATE DOMAIN moment AS timestamptz DEFAULT now();
 CREATE TABLE with_moment (id integer, at moment);
+CREATE TABLE keyed (a integer CONSTRAINT keyed_a PRIMARY KEY, b text, c numeric(10, 2) NOT NULL,
+    d integer UNIQUE, e integer NOT NULL, CONSTRAINT keyed_e UNIQUE (e) DEFERRABLE,
+    CONSTRAINT keyed_bc UNIQUE (b, c) INCLUDE (d), EXCLUDE USING btree (c WITH =));
+CREATE UNIQUE INDEX keyed_lower ON keyed (lower(b), a);
+CREATE UNIQUE INDEX keyed_partial ON keyed (d) WHERE d > 3;
+CREATE UNIQUE INDEX keyed_pattern ON keyed (b text_pattern_ops, a);
+CREATE UNIQUE INDEX keyed_collated ON keyed (b COLLATE "C");
+CREATE TABLE keyed_parts (a integer PRIMARY KEY, b integer) PARTITION BY RANGE (a);
+CREATE TABLE keyed_part PARTITION OF keyed_parts (b UNIQUE) DEFAULT;
 """
 
 
@@ -120,6 +129,37 @@ def test_columns_and_their_defaults(session: PostgresSession) -> None:
     assert [column.default for column in columns[:2]] == [None, "now()"]
     assert [column.generated for column in columns] == [False, False, True]
     assert relation(session, "with_moment").columns[1].default == "now()"
+
+
+def test_unique_indexes(session: PostgresSession) -> None:
+    keyed = relation(session, "keyed")
+    found = [
+        (index.columns, set(index.plain), index.whole, index.constraint)
+        for index in keyed.unique_indexes
+    ]
+    assert found == [
+        (("a",), {"a"}, True, "keyed_a"),
+        (("d",), {"d"}, True, "keyed_d_key"),
+        (("e",), {"e"}, False, "keyed_e"),
+        (("b", "c"), {"b", "c"}, True, "keyed_bc"),
+        (("c",), set(), False, "keyed_c_excl"),
+        (("", "a"), {"a"}, False, ""),
+        (("d",), {"d"}, False, ""),
+        (("b", "a"), {"a"}, True, ""),
+        (("b",), set(), True, ""),
+    ]
+    assert all(index.own for index in keyed.unique_indexes)
+    assert [column.name for column in keyed.columns if column.unique] == ["a"]
+    assert [column.typmod for column in keyed.columns] == [-1, -1, 655366, -1, -1]
+
+
+def test_unique_indexes_of_partitions(session: PostgresSession) -> None:
+    parts = relation(session, "keyed_parts").unique_indexes
+    assert sorted((index.columns, index.own) for index in parts) == [
+        (("a",), False),
+        (("a",), True),
+        (("b",), False),
+    ]
 
 
 def test_functions_of_every_schema_in_the_path(session: PostgresSession) -> None:

@@ -96,7 +96,7 @@ FROM_CASES = [
     ("SELECT x, $1 FROM b", "! parameter"),
     ("SELECT x FROM b ORDER BY y, x DESC NULLS LAST", "ctid b"),
     ("SELECT x FROM b ORDER BY x USING <", "ctid b"),
-    ("SELECT x FROM b ON CONFLICT DO NOTHING", "! on-conflict"),
+    ("SELECT x FROM b ON CONFLICT (id) DO NOTHING", "! on-conflict"),
     ("SELECT x FROM b ON CONFLICT (id) DO UPDATE SET x = EXCLUDED.x", "! on-conflict"),
     ("SELECT x FROM b RETURNING *", "! returning"),
     ("SELECT x FROM b RETURNING WITH (OLD AS o) o.id", "! returning"),
@@ -182,7 +182,7 @@ def test_the_driving_relations_of_an_insert(query: str, expected: str) -> None:
     "statement",
     [
         "SELECT * FROM b",
-        "MERGE INTO t USING b ON t.id = b.x WHEN MATCHED THEN DELETE",
+        "CREATE MATERIALIZED VIEW n AS SELECT * FROM b",
         "COPY t FROM '/f'",
         "EXPLAIN INSERT INTO t SELECT * FROM b",
         "WITH i AS (INSERT INTO t SELECT * FROM b RETURNING id) SELECT * FROM i",

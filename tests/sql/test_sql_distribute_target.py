@@ -77,7 +77,7 @@ def test_tables_written_and_read(statement: str, expected: str) -> None:
 
 ALL_AT_ONCE = (
     "WITH k AS (SELECT 1) INSERT INTO triggered SELECT DISTINCT count(*) FROM v "
-    "LIMIT 1 ON CONFLICT DO NOTHING RETURNING x"
+    "LIMIT 1 ON CONFLICT (x) DO NOTHING RETURNING x"
 )
 
 

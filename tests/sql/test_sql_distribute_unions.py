@@ -103,7 +103,7 @@ CASES = [
     ("SELECT x FROM b UNION ALL (WITH s AS (SELECT 1) SELECT * FROM s)", "! cte relation-unknown"),
     ("SELECT x FROM b UNION ALL SELECT 'now'::timestamp", "! special-datetime"),
     ("SELECT x FROM b UNION ALL SELECT $1", "! parameter"),
-    ("SELECT x FROM b UNION ALL SELECT x FROM c ON CONFLICT DO NOTHING", "! on-conflict"),
+    ("SELECT x FROM b UNION ALL SELECT x FROM c ON CONFLICT DO NOTHING", "! set-operation"),
     ("SELECT x FROM b UNION ALL SELECT x FROM c RETURNING id", "! returning"),
     # In FROM: what stands above must be sound for rows of any branch.
     ("SELECT s.x FROM (SELECT x FROM b UNION ALL SELECT x FROM c) s", "(ctid b | ctid c)"),

@@ -229,6 +229,13 @@ CHANGES = [
     "DELETE FROM goal USING src WHERE src.i = goal.i AND src.t = 'x3'",
     "INSERT INTO goal SELECT i + 100000, count(*) FROM src GROUP BY i",
     "WITH w AS (SELECT DISTINCT i FROM src) INSERT INTO goal SELECT i + 100000 FROM w",
+    "INSERT INTO goal SELECT i, 1 FROM src ON CONFLICT (i) DO UPDATE SET n = goal.n + EXCLUDED.k",
+    "INSERT INTO goal SELECT i FROM src ON CONFLICT ON CONSTRAINT goal_pkey DO UPDATE SET n = 7",
+    "INSERT INTO goal SELECT i, i FROM src ON CONFLICT DO NOTHING",
+    "INSERT INTO goal SELECT g FROM generate_series(1, 3000) g ON CONFLICT (i) DO NOTHING",
+    """MERGE INTO goal USING src ON goal.i = src.i WHEN MATCHED AND src.t = 'x3' THEN DELETE
+    WHEN MATCHED THEN UPDATE SET n = goal.n + 1
+    WHEN NOT MATCHED THEN INSERT (i, k) VALUES (src.i, 5)""",
 ]
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT_S = 5.0
 CANCELS_MAX = 2
+"""What PostgreSQL answers to a statement of each kind, before the number of rows."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Runner:
     ) -> None:
         self._context = context
         self._scheduler = scheduler
+        self._labels = labels
         self._account = RunAccount(context.run_id, labels, context.progress, context.clock)
         self._answers: SimpleQueue[WorkerAnswer[tuple[Report, ...]] | None] = SimpleQueue()
         self._threads: WorkerThreads[tuple[Report, ...]] = WorkerThreads(self._answers)

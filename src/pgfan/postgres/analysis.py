@@ -24,8 +24,9 @@ from pgfan.postgres.series import MeasuredSeries, measure_series
 from pgfan.postgres.target import SMALL_COST, cost_if_worth, find_target
 from pgfan.postgres.worth import fewer_than, is_indexed, rows_of, source_names, worse
 from pgfan.quoting import qualified
-from pgfan.sql.access import references
+from pgfan.sql.access import references, relation_name
 from pgfan.sql.assemble import assemble
+from pgfan.sql.conflict import WAITS
 from pgfan.sql.creation import aimed_at, creation_of
 from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
@@ -51,7 +52,12 @@ RANGES = 1000
 """Ranges that a column's values are cut into at most; a chunk is some of them."""
 CHUNKS_COST_MAX = 1.5
 """How much dearer than one query all chunks may be: two workers still gain a quarter."""
-_TAGS = {"InsertStmt": "INSERT 0", "UpdateStmt": "UPDATE", "DeleteStmt": "DELETE"}
+_TAGS = {
+    "InsertStmt": "INSERT 0",
+    "UpdateStmt": "UPDATE",
+    "DeleteStmt": "DELETE",
+    "MergeStmt": "MERGE",
+}
 _FROZEN_AT = (
     "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
     "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
@@ -251,7 +257,9 @@ class Analyst:
         template = around(template_of(split, chosen, work.facts, work.frozen_at))
         plan = partial(work.plan, pieces=template.pieces, columns=template.columns)
         cut = partial(self._cut, chosen, work.facts, plan)
-        reason = self._objection_to_chunks(chosen, work.facts, plan, cost)
+        by_value = chosen.column is not None or kind_of(split.tree) == "MergeStmt"
+        weighed = cost if by_value and self._options.split == "auto" else None
+        reason = self._objection_to_chunks(chosen, work.facts, plan, weighed)
         if reason is not None:
             work.rejected[chosen.candidate] = (reason,)
             return reason
@@ -315,6 +323,8 @@ class Analyst:
         for candidate in split.candidates:
             if self._options.by not in {None, candidate.key, candidate.stored_as}:
                 rejected[candidate] = (Reason("not-best", f"--by {self._options.by}"),)
+            elif candidate.may_wait and self._options.split == "auto":
+                return WAITS
             elif candidate.key == "column":
                 columns.append(candidate)
             elif candidate.key == "ctid":
@@ -366,11 +376,15 @@ class Analyst:
         return best if best is not None else reason
 
     def _objection_to_chunks(
-        self, chosen: Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan], estimate: float
+        self,
+        chosen: Chosen,
+        facts: CatalogFacts,
+        plan: Callable[..., SplitPlan],
+        compared_with: float | None,
     ) -> Reason | None:
-        """What EXPLAIN says against a chunk: the server may refuse what pgfan has made of it."""
-        if chosen.column is not None and self._options.split == "auto":
-            return self._too_dear(self._cut(chosen, facts, plan), estimate)
+        """What EXPLAIN says against a chunk; its cost too, when there is one to compare it with."""
+        if compared_with is not None:
+            return self._too_dear(self._cut(chosen, facts, plan), compared_with)
         if chosen.column is None and chosen.series is None:
             cut = plan(key="ctid", unit="blocks", total=1, bounds=Blocks())  # not yet measured
         else:
@@ -380,6 +394,8 @@ class Analyst:
 
     def _too_dear(self, cut: SplitPlan, serial_cost: float) -> Reason | None:
         """Whether the chunks together cost too much, such as a scan of the whole table each."""
+        if not cut.total:
+            return None
         eighth = max(1, cut.total // 8)
         lo = min(cut.total - eighth, eighth * 3)
         cost = self._chunk_cost(cut, Range(lo, lo + eighth))
@@ -419,6 +435,5 @@ def _target_unlogged(statement: Statement, facts: CatalogFacts) -> bool:
     creation = creation_of(statement.tree)
     if creation is not None:
         return creation.unlogged
-    relation = statement.tree.relation
-    name = (relation.schemaname, relation.relname) if relation.schemaname else (relation.relname,)
+    name = relation_name(statement.tree.relation)
     return name in facts.relations and facts.relations[name].persistence == "u"

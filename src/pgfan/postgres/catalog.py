@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from pgfan.postgres.views import read_views
 from pgfan.quoting import array, literal, qualified
 from pgfan.sql.access import References, expression_references
-from pgfan.sql.facts import CatalogFacts, ColumnFacts, FunctionFacts, RelationFacts
+from pgfan.sql.facts import (
+    CatalogFacts,
+    ColumnFacts,
+    FunctionFacts,
+    RelationFacts,
+    UniqueIndex,
+)
 from pgfan.sql.views import definition_references
 
 if TYPE_CHECKING:
@@ -60,6 +66,29 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
             LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid
                 AND k.attnum = ANY (i.indkey::pg_catalog.int2[])
             WHERE down.root = c.oid AND (i.indisunique OR i.indisexclusion)) AS unique_columns,
+        ARRAY(SELECT pg_catalog.json_build_array(
+                ARRAY(SELECT pg_catalog.json_build_array(COALESCE(k.attname, ''), COALESCE(
+                        NOT i.indisexclusion AND o.opcdefault AND m.amname = 'btree'
+                        AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace
+                        AND u.coll = k.attcollation, false))
+                    FROM ROWS FROM (pg_catalog.unnest(i.indkey::pg_catalog.int2[]),
+                            pg_catalog.unnest(i.indclass::pg_catalog.oid[]),
+                            pg_catalog.unnest(i.indcollation::pg_catalog.oid[]))
+                        WITH ORDINALITY AS u (attnum, class, coll, number)
+                    LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid
+                        AND k.attnum = u.attnum AND u.attnum > 0
+                    LEFT JOIN pg_catalog.pg_opclass o ON o.oid = u.class
+                    LEFT JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
+                    WHERE u.number <= i.indnkeyatts ORDER BY u.number),
+                i.indrelid = c.oid,
+                i.indisunique AND i.indimmediate AND i.indisvalid
+                    AND i.indpred IS NULL AND i.indexprs IS NULL,
+                COALESCE((SELECT k.conname FROM pg_catalog.pg_constraint k
+                    WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid
+                        AND k.contype IN ('p', 'u', 'x')), ''))
+            FROM down JOIN pg_catalog.pg_index i ON i.indrelid = down.oid
+            WHERE down.root = c.oid AND (i.indisunique OR i.indisexclusion)
+            ORDER BY i.indexrelid) AS unique_indexes,
         EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f'
             AND f.confrelid IN (SELECT oid FROM down WHERE root = c.oid
                 UNION SELECT oid FROM up WHERE root = c.oid)
@@ -100,6 +129,13 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
                     JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod AND m.amname = 'btree'
                     WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
                         AND (i.indkey::pg_catalog.int2[])[0] = k.attnum AND o.opcdefault
+                        AND (i.indcollation::pg_catalog.oid[])[0] = k.attcollation),
+                k.atttypmod,
+                k.attnotnull AND EXISTS (SELECT FROM pg_catalog.pg_index i
+                    JOIN pg_catalog.pg_opclass o ON o.oid = (i.indclass::pg_catalog.oid[])[0]
+                    WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+                        AND i.indpred IS NULL AND i.indnkeyatts = 1 AND o.opcdefault
+                        AND (i.indkey::pg_catalog.int2[])[0] = k.attnum
                         AND (i.indcollation::pg_catalog.oid[])[0] = k.attcollation))
             FROM pg_catalog.pg_attribute k JOIN pg_catalog.pg_type y ON y.oid = k.atttypid
             LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = k.attrelid AND d.adnum = k.attnum
@@ -204,6 +240,16 @@ def _relation(value: dict[str, Any]) -> RelationFacts:
         update_triggers=_triggers(value, "u"),
         delete_triggers=_triggers(value, "d"),
         unique_columns=frozenset(value["unique_columns"]),
+        unique_indexes=tuple(
+            UniqueIndex(
+                tuple(name for name, _ in columns),
+                frozenset(name for name, is_plain in columns if is_plain),
+                own,
+                whole,
+                constraint,
+            )
+            for columns, own, whole, constraint in value["unique_indexes"]
+        ),
         cascades=value["cascades"],
         unsafe_checks=tuple(sorted(value["unsafe_checks"])),
         references_itself=value["references_itself"],

@@ -15,6 +15,7 @@ from pgfan.postgres import copies
 from pgfan.postgres.catalog import read_facts
 from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
+from pgfan.sql.conflict import name_columns
 from pgfan.sql.freeze import freeze_time
 from pgfan.sql.render import render
 from pgfan.sql.repeatable import Unrepeatable, unrepeatable
@@ -26,6 +27,7 @@ from pgfan.sql.retarget import (
     retarget,
     sequence_texts,
 )
+from pgfan.sql.tree import kind_of
 from pgfan.sql.views import expanded
 
 if TYPE_CHECKING:
@@ -129,6 +131,8 @@ def make_sides(
         if target is not None:
             copies.make_copy(session, target, copy, sequences, (frozen_at, trial.facts))
         changed = retarget(tree, Retarget(trial.names, full, copy, sequences))
+        if target is not None and kind_of(changed) == "InsertStmt":
+            name_columns(changed, target.facts)
         freeze_time(changed, frozen_at, trial.facts)
         sides.append((copy, render(changed)))
     if target is not None and trial.with_rows:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pgfan.sql import functions
 from pgfan.sql.access import attribute_names, operator_names
+from pgfan.sql.conflict import conflict_items
 from pgfan.sql.levels import (
     Placed,
     belongs_to_own_level,
@@ -41,6 +42,7 @@ def call_objections(
     """
     nodes = list(placed_nodes(insert, path))
     from_nodes = [found.node for found in nodes if is_from_item(found.node)]
+    from_nodes += conflict_items(insert)
     context = _Context(facts, [query for found in nodes for query in _queries_per_row(found)])
     for found in nodes:
         match kind_of(found.node):

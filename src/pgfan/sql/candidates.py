@@ -16,7 +16,7 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.branches import Query, is_union_all
 from pgfan.sql.keys import column_names
 from pgfan.sql.levels import placed_nodes
-from pgfan.sql.shape import ADDING
+from pgfan.sql.shape import IN_PLACE
 from pgfan.sql.sources import FromItem, from_items
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
@@ -45,6 +45,10 @@ class Candidate:
     column: str | None = None
     stored_as: str | None = None
     """The column's name in the catalogue."""
+    meets: str | None = None
+    """The column of a MERGE's target that may be cut into the same ranges."""
+    may_wait: bool = False
+    """Whether its chunks may wait for one another's rows (ON CONFLICT DO NOTHING)."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +60,23 @@ class Occurrence:
     selects: tuple[Message, ...]
     kind: Kind
     facts: CatalogFacts
+    meets: bool = False
 
     def candidates(self) -> Iterator[Candidate]:
-        """The keys that cut it; columns only where something is grouped, or rows change place."""
+        """The keys that cut it; columns only where rows belong together, or change place."""
         item, facts = self.item, self.facts
         if item.kind == "RangeFunction" and _is_series(item.node, facts):
             yield Candidate("series", item.ordinal, item.alias, path=self.path)
         if item.kind != "RangeVar":
             return
         name = relation_name(item.node)
-        # A changed row may land in blocks that another chunk has yet to read.
-        heap = _is_heap(item, facts) and self.kind != "update"
+        # A changed row may land in blocks that another chunk has yet to read; and blocks of a
+        # MERGE's source have no rows of the target for themselves.
+        heap = _is_heap(item, facts) and self.kind not in {"update", "merge"}
         if heap:
             yield Candidate("ctid", item.ordinal, item.alias, name, self.path)
-        if (self.kind not in ADDING and not heap) or any(
-            _has_groups(select) for select in self.selects
-        ):
+        in_place = self.kind in IN_PLACE and not heap
+        if in_place or self.meets or any(_has_groups(select) for select in self.selects):
             for seen, column in self._columns():
                 yield Candidate(
                     "column", item.ordinal, item.alias, name, self.path, seen, column.name
@@ -92,7 +97,7 @@ def occurrences(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[Occ
     for query in _queries(shape, start):
         for item in _counted(shape, query):
             if item.kind != "RangeSubselect" or item.node.lateral:
-                yield Occurrence(item, query.path, query.selects, shape.kind, facts)
+                yield Occurrence(item, query.path, query.selects, shape.kind, facts, shape.meets)
 
 
 def unions(shape: Shape) -> Iterator[Query]:
@@ -118,7 +123,7 @@ def _queries(shape: Shape, start: Query) -> Iterator[Query]:
 def _counted(shape: Shape, query: Query) -> Iterator[FromItem]:
     items = list(from_items(query.select))
     aliases = [item.alias for item in items]
-    for item in items[:1] if shape.kind not in ADDING else items:
+    for item in items[:1] if shape.kind in IN_PLACE else items:
         if item.preserved and aliases.count(item.alias) == 1:
             yield item
 

@@ -27,12 +27,15 @@ from pgfan.sql.branches import (
 )
 from pgfan.sql.calls import call_objections, once_objections
 from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series, unions
+from pgfan.sql.conflict import conflict_objections
 from pgfan.sql.constructs import construct_objection, exists_queries, extent_objections
 from pgfan.sql.creation import creation_objection, creation_of
 from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.inline import inlined
 from pgfan.sql.keys import Column, KeyType, Level
 from pgfan.sql.levels import placed_nodes
+from pgfan.sql.meeting import meeting_of, meeting_of_series
+from pgfan.sql.merge import merge_columns, merge_objections
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
@@ -97,9 +100,12 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     shape = shape_of(whole.tree, is_new=creation is not None)
     if shape is None:
         raise AssertionError("a statement that may be split has a shape")
-    columns = TargetColumns()
+    columns, rewritten = TargetColumns(), shape.tree
     if shape.kind == "insert":
         columns = target_columns(shape.insert, shape.select, facts)
+    elif shape.kind == "merge":
+        written_out = merge_columns(rewritten, facts)
+        columns, rewritten = written_out.columns, written_out.tree
     reasons = _unique((*_objections_everywhere(shape, facts, whole.refused), *columns.reasons))
     found, rejected = _judge(shape, Query((), (shape.select,)), facts)
     divided, undivided = _judge_unions(shape, facts)
@@ -109,7 +115,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
             reasons += why or (() if reasons else (_no_candidate(shape.select),))
         return Serial(_unique(reasons), rejected)
     return Split(
-        tree=shape.tree,
+        tree=rewritten,
         candidates=found,
         reads=_reads(shape),
         hazards=_hazards(shape, columns.defaults),
@@ -136,7 +142,7 @@ def _why_not(
 ) -> tuple[Reason, ...]:
     """What speaks against all that might drive the statement, if there is anything."""
     if rejected:
-        return (*min(rejected.values(), key=len), *undivided)
+        return (*min(rejected.values(), key=_vagueness), *undivided)
     if undivided:
         return undivided
     return _path_objections(shape, (shape.select,), facts) + _ungrouped(shape.select, facts)
@@ -152,7 +158,7 @@ def _objections_everywhere(
         if node is not shape.insert:
             yield from construct_objection(node)
     if shape.kind != "create":  # what the name means now is not what will be written
-        yield from target_objections(shape.insert.relation, facts, shape.kind)
+        yield from target_objections(shape.insert.relation, facts, shape.events)
     yield from _objections_to_relations(shape, facts, views)
     if facts.unsafe_casts:
         yield Reason(
@@ -179,18 +185,25 @@ def _judge(
             against = _unique(
                 (*by_path[path], *_objections_to_key(occurrence, candidate, levels, shape, facts))
             )
-            if not against:
-                found.append(candidate)
-            elif candidate.key != "column" or shape.kind == "update":
+            meeting = meeting_of(occurrence, candidate, levels, shape, facts)
+            if not against and not isinstance(meeting, Reason):
+                found.append(meeting)
+                continue
+            if isinstance(meeting, Reason):
+                against = _unique((*against, meeting))
+            if candidate.key != "column" or shape.kind == "update" or shape.meets:
                 rejected[candidate] = against
     series = target_series(shape, start, facts)
     if series is not None:
         against = _path_objections(shape, start.selects, facts)
         against += _ungrouped(start.select, facts)
-        if against:
+        meeting = meeting_of_series(series, shape, facts)
+        if isinstance(meeting, Reason):
+            rejected[series] = _unique((*against, meeting))
+        elif against:
             rejected[series] = _unique(against)
         else:
-            found.append(series)
+            found.append(meeting)
     return tuple(found), rejected
 
 
@@ -201,6 +214,10 @@ def _judge_unions(
     found: list[Branches] = []
     reasons: list[Reason] = []
     for union in unions(shape):
+        if shape.meets:
+            why = "rows of several branches may meet on one row of the target"
+            reasons.append(Reason("set-operation", why))
+            continue
         branches = branches_of(union)
         if branches is None:
             why = f"more than {BRANCHES_MAX} branches: every chunk would carry all of them"
@@ -288,6 +305,11 @@ def _path_objections(
     return _unique(found)
 
 
+def _vagueness(reasons: tuple[Reason, ...]) -> tuple[int, bool]:
+    """Of a MERGE's columns, one that ON equates to the target's tells more than all others."""
+    return len(reasons), any(reason.code == "merge-key" for reason in reasons)
+
+
 def _is_distinct_on(select: Message) -> bool:
     return any(node.WhichOneof("node") for node in select.distinct_clause)
 
@@ -300,16 +322,17 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
     tree = shape.tree
     if tree.HasField("with_clause"):
         yield Reason("cte", "WITH is not analysed yet")
-    if shape.kind == "insert" and tree.HasField("on_conflict_clause"):
-        yield Reason("on-conflict", "ON CONFLICT may see rows of other chunks")
     if tree.HasField("returning_clause"):
         yield Reason("returning", "RETURNING gives one result, not one for each chunk")
-    if shape.kind in ADDING:
-        return
+    if shape.kind == "insert":
+        yield from conflict_objections(tree, facts)
+    elif shape.kind == "merge":
+        yield from merge_objections(tree)
     target = facts.relations.get(relation_name(tree.relation))
-    if target is not None and target.cascades:
+    changes = shape.events & {"update", "delete"}
+    if target is not None and target.cascades and changes:
         yield Reason("foreign-key-action", "a foreign key of another table acts on each change")
-    if target is not None and shape.kind == "update":
+    if target is not None and "update" in changes:
         unique = target.unique_columns & shape.assigned
         if unique or ("*" in target.unique_columns):
             what = ", ".join(sorted(unique)) or "columns of an index over expressions"
@@ -343,6 +366,7 @@ def _objections_to_relations(
     shape: Shape, facts: CatalogFacts, views: Mapping[Name, Reason]
 ) -> Iterator[Reason]:
     target = facts.relations.get(relation_name(shape.insert.relation))
+    joined = shape.joined_target
     for node in walk(shape.select):
         if kind_of(node) != "RangeVar":
             continue
@@ -352,7 +376,7 @@ def _objections_to_relations(
             yield Reason("relation-unknown", f"relation {name} is not in the catalogue")
             continue
         reads = target is not None and target.family & relation.family
-        if reads and shape.kind == "insert":
+        if reads and shape.kind in {"insert", "merge"} and node is not joined:
             yield Reason("reads-target", f"{name} is read and written by the same statement")
         if relation.kind == "v":
             yield views.get(relation_name(node), Reason("view", f"{name} is a view"))

@@ -33,6 +33,25 @@ class ColumnFacts:
     """Whether ranges cut it: it has pg_catalog's own btree order and a deterministic collation."""
     indexed: bool = False
     """Whether it is the first column of a valid btree index over all rows, in that order."""
+    typmod: int = -1
+    """pg_attribute.atttypmod: the length or precision that stored values are brought to."""
+    unique: bool = False
+    """Whether it is NOT NULL and a unique index holds it alone, so that each row has its own."""
+
+
+@dataclass(frozen=True)
+class UniqueIndex:
+    """A unique index or an exclusion constraint, of a relation or of one of its partitions."""
+
+    columns: tuple[str, ...]
+    """Its key columns; "" for an expression."""
+    plain: frozenset[str] = frozenset()
+    """Those of `columns` that it compares as pg_catalog's `=` does, under their own collation."""
+    own: bool = True
+    """Whether it belongs to the relation itself, not to a partition or a child."""
+    whole: bool = True
+    """Whether ON CONFLICT (columns) means it: valid, immediate, over all rows, no expressions."""
+    constraint: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +94,7 @@ class RelationFacts:
     delete_triggers: tuple[str, ...] = ()
     unique_columns: frozenset[str] = frozenset()
     """Columns in unique indexes and exclusion constraints; "*" when one has an expression."""
+    unique_indexes: tuple[UniqueIndex, ...] = ()
     cascades: bool = False
     """Whether a foreign key of another relation changes that one when this one changes."""
     unsafe_checks: tuple[str, ...] = ()

@@ -51,7 +51,8 @@ def inlined(tree: Message) -> Message:
 
 def _holder(tree: Message) -> Message | None:
     """The message that has the WITH clause: the statement or query, or the SELECT of an INSERT."""
-    if kind_of(tree) not in {"InsertStmt", "UpdateStmt", "DeleteStmt", "SelectStmt"}:
+    holders = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "SelectStmt"}
+    if kind_of(tree) not in holders:
         return None
     if tree.HasField("with_clause"):
         return tree

@@ -140,10 +140,10 @@ class Level:
     # Equalities ---------------------------------------------------------------------------------
 
     def _equalities(self) -> Iterator[tuple[Column, Column]]:
-        conditions = list(_conjuncts(self.select.where_clause))
+        conditions = list(conjuncts(self.select.where_clause))
         for join in self._joins:
             if join.jointype == JOIN_INNER:
-                conditions += _conjuncts(join.quals)
+                conditions += conjuncts(join.quals)
                 yield from self._using(join)
         for condition in conditions:
             pair = self._equated(condition)
@@ -170,7 +170,7 @@ class Level:
             if join.jointype not in {JOIN_LEFT, JOIN_RIGHT}:
                 continue
             nullable = self._below(inner(join.rarg if join.jointype == JOIN_LEFT else join.larg))
-            for pair in map(self._equated, _conjuncts(join.quals)):
+            for pair in map(self._equated, conjuncts(join.quals)):
                 for own, other in (pair, pair[::-1]) if pair is not None else ():
                     is_match = own in carried and other[0] in nullable
                     if is_match and self.key_type(other) == key:
@@ -235,7 +235,7 @@ def column_names(node: Message, facts: CatalogFacts) -> tuple[str, ...] | None:
     return (*renamed, *own[len(renamed) :])
 
 
-def _conjuncts(condition: Message) -> list[Message]:
+def conjuncts(condition: Message) -> list[Message]:
     """The parts of a condition that AND holds together."""
     stack, found = [inner(condition)], []
     while stack:

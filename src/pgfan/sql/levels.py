@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 
-Place: TypeAlias = Literal["target", "where", "sort", "other", "below"]
-"""In a SELECT on the path: its target list or HAVING, its WHERE, its ORDER BY, elsewhere; or in a
-query that is not on the path, which every chunk evaluates whole."""
+Place: TypeAlias = Literal["target", "where", "sort", "conflict", "other", "below"]
+"""In a SELECT on the path: its target list or HAVING, its WHERE, its ORDER BY; in ON CONFLICT;
+elsewhere; or in a query that is not on the path, which every chunk evaluates whole."""
 
 _PLACES: dict[str, Place] = {
     "target_list": "target",
@@ -50,7 +50,7 @@ class Placed:
     @property
     def is_per_row(self) -> bool:
         """Whether it is evaluated for each row, or group of rows, of the driving relation."""
-        return self.place in {"target", "where"}
+        return self.place in {"target", "where", "conflict"}
 
 
 def placed_nodes(insert: Message, path: Sequence[Message]) -> Iterator[Placed]:
@@ -60,7 +60,7 @@ def placed_nodes(insert: Message, path: Sequence[Message]) -> Iterator[Placed]:
     """
     top = path[0]
     stack = [
-        Placed(inner(node), top, "other")
+        Placed(inner(node), top, "conflict" if field == "on_conflict_clause" else "other")
         for field, node in fields(insert)
         if field != "select_stmt"
     ]

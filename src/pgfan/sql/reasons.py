@@ -35,6 +35,8 @@ ReasonCode: TypeAlias = Literal[
     "key-not-indexed",
     "limit",
     "locking",
+    "merge",
+    "merge-key",
     "no-driving-relation",
     "not-best",
     "not-insert-select",

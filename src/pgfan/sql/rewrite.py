@@ -106,6 +106,10 @@ def restrict_column(
     places = [(holder, "where_clause", qualified((*candidate.alias, own[1])))]
     if kind_of(holder) == "SelectStmt":
         places += _equated(holder, own, facts)
+    if candidate.meets is not None:
+        relation = copy.relation  # a range of the source is one of the target as well
+        name = relation.alias.aliasname or relation.relname
+        places.append((copy, "join_condition", qualified((name, candidate.meets))))
     markers = unused_parameters(copy, len(places))
     for marker, (message, clause, _) in zip(markers, places, strict=True):
         add_condition(message, clause, parse_expression(marker))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from postgast import pg_query_pb2 as pb
 
+from pgfan.sql import conflict, merge
 from pgfan.sql.branches import step_into
 from pgfan.sql.creation import creation_of
 from pgfan.sql.sources import from_items, select_of
@@ -22,17 +23,19 @@ from pgfan.sql.tree import Message, inner, kind_of, wrap
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Kind: TypeAlias = Literal["insert", "update", "delete", "create"]
+Kind: TypeAlias = Literal["insert", "update", "delete", "create", "merge"]
 ADDING: frozenset[Kind] = frozenset({"insert", "create"})
-"""What only adds rows, so that any relation in FROM may drive it."""
+IN_PLACE: frozenset[Kind] = frozenset({"update", "delete"})
+"""What is driven by its target; all else by any relation in FROM."""
 
 
 @dataclass(frozen=True)
 class Shape:
     """`tree` is what is rewritten, `insert` and its `select` what the rules look at.
 
-    In an UPDATE or a DELETE the first item of FROM is the target, and no other drives it;
-    `assigned` are the columns that an UPDATE changes.
+    In an UPDATE or a DELETE the first item of FROM is the target, and no other drives it. `events`
+    are what happens to rows of the target, `assigned` the columns that an update changes. `meets`:
+    whether rows of several chunks might meet on one row of the target.
     """
 
     kind: Kind
@@ -40,6 +43,13 @@ class Shape:
     insert: Message
     select: Message
     assigned: frozenset[str] = frozenset()
+    events: frozenset[merge.Event] = frozenset()
+    meets: bool = False
+
+    @property
+    def joined_target(self) -> Message | None:
+        """The target of a MERGE as an item of FROM."""
+        return self.select.from_clause[0].join_expr.rarg.range_var if self.kind == "merge" else None
 
 
 def may_be_split(tree: Message) -> bool:
@@ -47,7 +57,9 @@ def may_be_split(tree: Message) -> bool:
     kind = kind_of(tree)
     if kind == "InsertStmt":
         return select_of(tree) is not None
-    return kind in {"UpdateStmt", "DeleteStmt"} or creation_of(tree) is not None
+    if kind in {"UpdateStmt", "DeleteStmt", "MergeStmt"}:
+        return True
+    return creation_of(tree) is not None
 
 
 def shape_of(tree: Message, *, is_new: bool = False) -> Shape | None:
@@ -55,18 +67,36 @@ def shape_of(tree: Message, *, is_new: bool = False) -> Shape | None:
     match kind_of(tree):
         case "InsertStmt":
             select = select_of(tree)
-            kind: Kind = "create" if is_new else "insert"
-            return None if select is None else Shape(kind, tree, tree, select)
+            if select is not None and is_new:
+                return Shape("create", tree, tree, select, events=frozenset({"insert"}))
+            return None if select is None else _of_insert(tree, select)
         case "UpdateStmt":
             values = [entry.res_target for entry in tree.target_list]
             insert = _as_insert(tree, tree.from_clause, values)
             names = frozenset(value.name for value in values)
-            return Shape("update", tree, insert, insert.select_stmt.select_stmt, names)
+            select = insert.select_stmt.select_stmt
+            return Shape("update", tree, insert, select, names, frozenset({"update"}))
         case "DeleteStmt":
             insert = _as_insert(tree, tree.using_clause, ())
-            return Shape("delete", tree, insert, insert.select_stmt.select_stmt)
+            select = insert.select_stmt.select_stmt
+            return Shape("delete", tree, insert, select, events=frozenset({"delete"}))
+        case "MergeStmt":
+            changed = merge.with_subquery(tree)
+            insert = merge.as_insert(changed)
+            select = insert.select_stmt.select_stmt
+            assigned, events = merge.assigned(changed), merge.events(changed)
+            return Shape("merge", changed, insert, select, assigned, events, meets=True)
         case _:
             return None
+
+
+def _of_insert(tree: Message, select: Message) -> Shape:
+    if not conflict.has_conflicts(tree):
+        return Shape("insert", tree, tree, select, events=frozenset({"insert"}))
+    events: frozenset[merge.Event] = frozenset({"insert"})
+    if conflict.updates(tree):
+        events |= {"update"}
+    return Shape("insert", tree, tree, select, conflict.assigned(tree), events, meets=True)
 
 
 def filtered(tree: Message, path: Sequence[int]) -> Message:
@@ -77,6 +107,8 @@ def filtered(tree: Message, path: Sequence[int]) -> Message:
     if kind_of(tree) in {"UpdateStmt", "DeleteStmt"}:
         return tree
     select: Message = select_of(tree)
+    if kind_of(tree) == "MergeStmt":  # its source is item 0 of FROM, as the rules see it
+        select, path = inner(inner(tree.source_relation).subquery), path[1:]
     for step in path:
         if step < 0:
             select = step_into(select, step)

@@ -22,10 +22,9 @@ from pgfan.sql.reasons import Reason
 from pgfan.sql.tree import Message, kind_of, parse_expression, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pgfan.sql.facts import CatalogFacts, ColumnFacts, RelationFacts
-    from pgfan.sql.shape import Kind
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,13 @@ class TargetColumns:
     """The expressions of the columns that are, or may be, left out."""
 
 
-def target_objections(relation: Message, facts: CatalogFacts, kind: Kind) -> Iterator[Reason]:
-    """Why rows written to `relation` by several transactions may not be the same rows."""
+def target_objections(
+    relation: Message, facts: CatalogFacts, events: Iterable[str]
+) -> Iterator[Reason]:
+    """Why rows written to `relation` by several transactions may not be the same rows.
+
+    `events` are those of "insert", "update" and "delete" that happen to its rows.
+    """
     name = ".".join(relation_name(relation))
     target = facts.relations.get(relation_name(relation))
     if target is None or target.kind == "?" or relation.catalogname:
@@ -59,17 +63,18 @@ def target_objections(relation: Message, facts: CatalogFacts, kind: Kind) -> Ite
         yield Reason("temporary-table", f"{name} is temporary: other connections cannot see it")
     if target.persistence == "x":
         yield Reason("unlogged-partitions", f"some partitions of {name} are unlogged, some are not")
-    yield from _side_effects(name, target, kind)
+    yield from _side_effects(name, target, events)
 
 
-def _side_effects(name: str, target: RelationFacts, kind: Kind) -> Iterator[Reason]:
+def _side_effects(name: str, target: RelationFacts, events: Iterable[str]) -> Iterator[Reason]:
     triggers = {
         "insert": target.triggers,
         "update": target.update_triggers,
         "delete": target.delete_triggers,
-    }[kind]
-    if triggers:
-        yield Reason("trigger", f"{name} has the trigger {triggers[0]}")
+    }
+    fired = sorted({trigger for event in events for trigger in triggers[event]})
+    if fired:
+        yield Reason("trigger", f"{name} has the trigger {fired[0]}")
     if target.has_rules:
         yield Reason("rule", f"{name} has a rule")
     if target.unsafe_checks:
