@@ -192,12 +192,23 @@ READS = [
         {("b",), ("public", "c"), ("d",)},
     ),
     ("INSERT INTO t SELECT generate_series(1, 9), (SELECT max(x) FROM c)", {("c",)}),
+    # The target of a change is read only where it is named again.
+    ("UPDATE t SET x = 1", set()),
+    ("UPDATE t SET x = b.x FROM b WHERE b.y = t.y", {("b",)}),
+    ("UPDATE t SET x = 1 WHERE y IN (SELECT y FROM t)", {("t",)}),
+    ("DELETE FROM t WHERE x = (SELECT max(k.x) FROM t AS k)", {("t",)}),
 ]
 
 
 @pytest.mark.parametrize(("statement", "reads"), READS)
 def test_the_relations_that_need_one_snapshot(statement: str, reads: set[tuple[str, ...]]) -> None:
     assert set(split_of(statement).reads) == reads
+
+
+def test_a_delete_by_blocks_needs_a_snapshot_though_it_reads_nothing() -> None:
+    assert split_of("DELETE FROM t").shared_snapshot
+    assert not split_of("UPDATE t SET x = 1").shared_snapshot
+    assert not split_of("INSERT INTO t SELECT x FROM b").shared_snapshot
 
 
 @pytest.mark.parametrize(("target", "unlogged"), [("t", False), ("u", True), ("part", False)])
