@@ -50,15 +50,15 @@ class Mutated:
 
 def mutate(mutant: Mutant) -> Mutated:
     """The module that `mutant` changes; raises StaleMutantError."""
-    places = [
-        (path, at) for path in _modules() for at in range(len(_places(_parsed(path), mutant)))
-    ]
+    places: list[tuple[Path, ast.Module, _Place]] = []
+    for path, text in _modules().items():
+        if mutant.where in text:
+            tree = ast.parse(text)
+            places += [(path, tree, place) for place in _places(tree, mutant)]
     if len(places) != 1:
         found = "more than once" if places else "no more"
         raise StaleMutantError(f"{mutant.name}: {mutant.where} holds `{mutant.old}` {found}")
-    path, _ = places[0]
-    tree = ast.parse(path.read_text("utf-8"))
-    (place,) = _places(tree, mutant)
+    path, tree, place = places[0]
     place.put(ast.parse(mutant.new).body)
     return Mutated(path.relative_to(SOURCE), ast.unparse(ast.fix_missing_locations(tree)))
 
@@ -83,13 +83,10 @@ class _Place:
             getattr(self.holder, self.field)[self.index] = expression
 
 
-def _modules() -> list[Path]:
-    return sorted(path for folder in FOLDERS for path in (SOURCE / folder).glob("*.py"))
-
-
 @cache
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"))
+def _modules() -> dict[Path, str]:
+    paths = [path for folder in FOLDERS for path in (SOURCE / folder).glob("*.py")]
+    return {path: path.read_text("utf-8") for path in sorted(paths)}
 
 
 def _places(tree: ast.Module, mutant: Mutant) -> list[_Place]:
