@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ Outcome: TypeAlias = Literal["tables", "fuzzer", "survived", "not run"]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--only", default="", help="mutants whose name contains this")
+    parser.add_argument("--only", default="", help="mutants whose name matches this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--examples", type=int, default=2000, help="of the fuzzer; 0: without it")
     parser.add_argument("--seed", type=int, default=3)
@@ -40,7 +41,7 @@ def main() -> int:
     if _run(None, _tables()) != 0:
         print("the tests fail without any mutant", file=sys.stderr)
         return 2
-    chosen = [mutant for _, mutant in MUTANTS if arguments.only in mutant.name]
+    chosen = [mutant for _, mutant in MUTANTS if re.search(arguments.only, mutant.name)]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         outcomes: dict[Mutant, Outcome] = {}
         for mutant, outcome in zip(chosen, pool.map(_by_tables, chosen), strict=True):

@@ -120,6 +120,13 @@ GROUP_CASES = [
     ("SELECT c.x, count(*) FROM b LEFT JOIN c ON b.x = c.x GROUP BY c.x", "! group-by"),
     ("SELECT c.x, count(*) FROM b RIGHT JOIN c ON b.x = c.x GROUP BY c.x", "column x c"),
     ("SELECT b.x, count(*) FROM b FULL JOIN c ON b.x = c.x GROUP BY b.x", "! group-by"),
+    # ON of an outer join keeps the rows of the preserved side for which it is false.
+    ("SELECT b.n, count(*) FROM b LEFT JOIN c ON b.x = b.n GROUP BY b.n", "column n b"),
+    ("SELECT d.z FROM (b CROSS JOIN d) LEFT JOIN c ON b.x = d.z GROUP BY d.z", "column z d"),
+    (
+        "SELECT d.z FROM b JOIN (c LEFT JOIN d ON c.x = d.z) ON b.x = d.z GROUP BY d.z",
+        "! group-by",
+    ),
     ("SELECT x, count(*) FROM b LEFT JOIN c USING (x) GROUP BY x", "! group-by"),
     (
         "SELECT b.x, count(*) FROM b JOIN (c LEFT JOIN d ON c.x = d.z) ON b.x = d.z GROUP BY b.x",
@@ -255,6 +262,8 @@ WITH_CASES = [
     ("WITH RECURSIVE s AS (SELECT 1 AS x) SELECT x FROM s", "! cte relation-unknown"),
     ("WITH b AS (SELECT x FROM b) SELECT x FROM b", "! cte"),
     ("WITH c AS (SELECT x FROM b), b AS (SELECT x FROM d) SELECT c.x FROM c, b", "! cte"),
+    ("WITH c AS (SELECT x FROM b), b AS (SELECT x FROM d) SELECT c.x FROM c", "! cte"),
+    ("WITH b AS (SELECT x FROM b) SELECT x FROM c", "! cte"),
     (
         "WITH s AS (SELECT x FROM (WITH r AS (TABLE b) TABLE r) z) SELECT x FROM s",
         "! cte relation-unknown",

@@ -75,6 +75,23 @@ def test_tables_written_and_read(statement: str, expected: str) -> None:
     assert in_words(verdict_of(statement)) == expected
 
 
+@pytest.mark.parametrize(
+    ("event", "refused"),
+    [
+        ("triggers", "INSERT INTO t SELECT x FROM b"),
+        ("update_triggers", "UPDATE t SET x = 1"),
+        ("delete_triggers", "DELETE FROM t"),
+    ],
+)
+def test_a_trigger_matters_for_its_own_event(event: str, refused: str) -> None:
+    facts = catalogue()
+    target = replace(facts.relations["t",], **{event: ("audit",)})
+    facts = replace(facts, relations={**facts.relations, ("t",): target})
+    for sql in ("INSERT INTO t SELECT x FROM b", "UPDATE t SET x = 1", "DELETE FROM t"):
+        verdict = in_words(verdict_of(sql, facts))
+        assert (verdict == "! trigger") is (sql == refused), verdict
+
+
 ALL_AT_ONCE = (
     "WITH k AS (SELECT 1) INSERT INTO triggered SELECT DISTINCT count(*) FROM v "
     "LIMIT 1 ON CONFLICT DO NOTHING RETURNING x"
