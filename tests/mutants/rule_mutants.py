@@ -10,14 +10,14 @@ from mutation import Mutant
 
 RULES: dict[str, list[Mutant]] = {
     "the same relation is named more than once": [
-        Mutant("WITH read twice is inlined twice", "inlined", "len(readers) > 1", "False"),
+        Mutant("WITH read twice is inlined twice", "inlined", "len(found) > 1", "False"),
         Mutant(
             "a name in WITH means the query before it is defined",
             "inlined",
-            "any(True for earlier in queries[: at + 1] for _ in _readers(earlier, query.ctename))",
+            "any(inside <= at for inside, _ in found)",
             "False",
         ),
-        Mutant("two items of one name drive", "occurrences", "aliases.count(item.alias) > 1", "0"),
+        Mutant("two items of one name drive", "occurrences", "aliases[item.alias] > 1", "False"),
     ],
     "the statement reads the relation that it writes": [
         Mutant("an INSERT may read its target", "_objections_to_relations", "reads", "False"),
@@ -123,10 +123,17 @@ RULES: dict[str, list[Mutant]] = {
         ),
     ],
     "GROUP BY, DISTINCT and windows": [
-        Mutant("GROUP BY of any column", "_group_is_sound", "", "return True"),
+        Mutant("ROLLUP has no empty set", "_in_every_set", "node.kind == _SETS", "True"),
+        Mutant("a column is not NULL outside of its set", "kept_by_groups", "", "return carried"),
+        Mutant(
+            "GROUP BY of any column",
+            "_group_is_sound",
+            "",
+            "return True",
+        ),
         Mutant(
             "GROUP BY a name: the output's first",
-            "_group_is_sound",
+            "_in_every_set",
             "_grouped(level, node, input_first=True)",
             "_grouped(level, node, input_first=False)",
         ),
@@ -140,7 +147,7 @@ RULES: dict[str, list[Mutant]] = {
         Mutant(
             "DISTINCT of any columns",
             "_distinct_is_sound",
-            "outputs is not None and any(...)",
+            "any(column in carried for _, column in level.outputs or ())",
             "True",
         ),
         Mutant(
@@ -152,18 +159,24 @@ RULES: dict[str, list[Mutant]] = {
         Mutant(
             "PARTITION BY of any column",
             "_window_is_sound",
-            "any(level.resolve(inner(node)) in carried for node in window.partition_clause)",
+            "any(_holds(level, inner(node), carried) for node in window.partition_clause)",
             "len(window.partition_clause) > 0",
         ),
         Mutant(
             "one sound window is enough",
             "grouping_objections",
             "sound &= ...",
-            "sound = sound or _window_is_sound(level, window, window.refname, carried)",
+            "sound |= _window_is_sound(level, window, window.refname, kept)",
+        ),
+        Mutant(
+            "a window knows nothing of the one that it builds on",
+            "_window_is_sound",
+            "len(meant) != 1",
+            "True",
         ),
         Mutant(
             "a window in ORDER BY is not one",
-            "_windows_used",
+            "windows_used",
             "(*select.target_list, *select.sort_clause)",
             "select.target_list",
         ),
@@ -187,18 +200,28 @@ RULES: dict[str, list[Mutant]] = {
         Mutant(
             "every output of a subquery carries the key",
             "carried_upwards",
-            "carries and known.count(name) == 1",
+            "column in kept and known.count(name) == 1",
             "True",
         ),
         Mutant("columns of other types are equal", "carrying", "self.key_type(other) == key", "1"),
         Mutant(
             "any operator equates",
-            "_equalities",
-            'names(condition.name) not in {("=",), ("pg_catalog", "=")}',
+            "_equated",
+            'names(condition.name) in {("=",), ("pg_catalog", "=")}',
+            "True",
+        ),
+        Mutant(
+            "IS DISTINCT FROM equates",
+            "_equated",
+            "condition.kind != _AEXPR_OP",
             "False",
         ),
-        Mutant("IS DISTINCT FROM equates", "_equalities", "condition.kind != _AEXPR_OP", "False"),
-        Mutant("somebody's own = equates", "_equalities", "self._facts.operators.get((...,))", "0"),
+        Mutant(
+            "somebody's own = equates",
+            "_equated",
+            "self._facts.operators.get((...,))",
+            "False",
+        ),
         Mutant("OR holds like AND", "_conjuncts", "node.boolop == _AND", "True"),
     ],
     "aggregates without GROUP BY": [
@@ -374,7 +397,7 @@ RULES: dict[str, list[Mutant]] = {
         ),
     ],
     "views, partitions, foreign tables": [
-        Mutant("a view is a table", "_objections_to_source", 'yield Reason("view", ...)', "pass"),
+        Mutant("a view is a table", "_objections_to_relations", "yield views.get(...)", "pass"),
         Mutant("a parent's blocks are all", "_is_heap", "not relation.has_children", "True"),
         Mutant("ONLY is not seen", "_is_heap", "not item.node.inh", "False"),
         Mutant("any access method has blocks", "_is_heap", "relation.heap", "True"),
@@ -439,11 +462,16 @@ RULES: dict[str, list[Mutant]] = {
             "parse_expression(...)",
             'parse_expression(f"{column} OPERATOR(pg_catalog.>=) {low}::pg_catalog.tid")',
         ),
-        Mutant("WHERE is replaced", "_and_where", 'select.HasField("where_clause")', "False"),
+        Mutant(
+            "WHERE is replaced",
+            "_and",
+            "not message.HasField(clause)",
+            "True",
+        ),
         Mutant(
             "a OR b becomes a AND b",
-            "_and_where",
-            "where.bool_expr.boolop == both.boolop",
+            "_and",
+            "before.bool_expr.boolop == both.boolop",
             "True",
         ),
         Mutant(

@@ -78,14 +78,19 @@ def test_tables_written_and_read(statement: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("event", "refused"),
     [
-        ("triggers", "INSERT INTO t SELECT x FROM b"),
-        ("update_triggers", "UPDATE t SET x = 1"),
-        ("delete_triggers", "DELETE FROM t"),
+        ("insert", "INSERT INTO t SELECT x FROM b"),
+        ("update", "UPDATE t SET x = 1"),
+        ("delete", "DELETE FROM t"),
     ],
 )
 def test_a_trigger_matters_for_its_own_event(event: str, refused: str) -> None:
     facts = catalogue()
-    target = replace(facts.relations["t",], **{event: ("audit",)})
+    target = replace(
+        facts.relations["t",],
+        triggers=("audit",) * (event == "insert"),
+        update_triggers=("audit",) * (event == "update"),
+        delete_triggers=("audit",) * (event == "delete"),
+    )
     facts = replace(facts, relations={**facts.relations, ("t",): target})
     for sql in ("INSERT INTO t SELECT x FROM b", "UPDATE t SET x = 1", "DELETE FROM t"):
         verdict = in_words(verdict_of(sql, facts))

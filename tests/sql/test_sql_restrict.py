@@ -52,8 +52,8 @@ COLUMNS = [
     ),
     (
         "INSERT INTO t SELECT b.x FROM b LEFT JOIN c ON b.x = c.x GROUP BY b.x",
-        "INSERT INTO t SELECT b.x FROM b LEFT JOIN c ON b.x = c.x WHERE [0] GROUP BY b.x",
-        ['"b"."x"'],
+        "INSERT INTO t SELECT b.x FROM b LEFT JOIN c ON b.x = c.x AND [0] WHERE [1] GROUP BY b.x",
+        ['"c"."x"', '"b"."x"'],
     ),
     # Where the driving relation stands.
     (

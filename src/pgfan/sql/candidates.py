@@ -7,21 +7,22 @@ of an outer join). Whether a key is sound is decided in `pgfan.sql.distribute`.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pgfan.sql import functions
 from pgfan.sql.access import relation_name
-from pgfan.sql.keys import column_names
+from pgfan.sql.keys import DEPTH_MAX, Level
 from pgfan.sql.levels import placed_nodes
-from pgfan.sql.sources import FromItem, from_items
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pgfan.sql.facts import CatalogFacts, ColumnFacts, Name
     from pgfan.sql.shape import Shape
+    from pgfan.sql.sources import FromItem
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """One item of FROM, with the SELECTs around it, the statement's own first."""
+    """One item of FROM, with the SELECTs around it, the statement's own first.
+
+    `is_grouped`: whether rows are looked at together in any of them.
+    """
 
     item: FromItem
     path: tuple[int, ...]
-    selects: tuple[Message, ...]
+    levels: tuple[Level, ...]
+    is_grouped: bool
     kind: str
     facts: CatalogFacts
 
@@ -65,9 +70,7 @@ class Occurrence:
         heap = _is_heap(item, facts) and self.kind != "update"
         if heap:
             yield Candidate("ctid", item.ordinal, item.alias, name, self.path)
-        if (self.kind != "insert" and not heap) or any(
-            _has_groups(select) for select in self.selects
-        ):
+        if (self.kind != "insert" and not heap) or self.is_grouped:
             for seen, column in self._columns():
                 yield Candidate(
                     "column", item.ordinal, item.alias, name, self.path, seen, column.name
@@ -75,7 +78,7 @@ class Occurrence:
 
     def _columns(self) -> Iterator[tuple[str, ColumnFacts]]:
         relation = self.facts.relations.get(relation_name(self.item.node))
-        known = column_names(self.item.node, self.facts)
+        known = self.levels[-1].names[self.item.ordinal]
         if relation is None or known is None or relation.kind not in {"r", "p", "m"}:
             return
         for seen, column in zip(known, relation.columns, strict=False):
@@ -85,20 +88,25 @@ class Occurrence:
 
 def occurrences(shape: Shape, facts: CatalogFacts) -> Iterator[Occurrence]:
     """Every item of FROM, at any depth, all of whose rows count."""
-    stack: list[tuple[tuple[int, ...], tuple[Message, ...]]] = [((), (shape.select,))]
+    top = Level(shape.select, facts)
+    stack: list[tuple[tuple[int, ...], tuple[Level, ...], bool]] = [
+        ((), (top,), _has_groups(shape.select, shape.select_nodes))
+    ]
     while stack:
-        path, selects = stack.pop(0)
-        items = list(from_items(selects[-1]))
-        aliases = [item.alias for item in items]
+        path, levels, is_grouped = stack.pop(0)
+        items = levels[-1].items
+        aliases = Counter(item.alias for item in items)
         for item in items[:1] if shape.kind != "insert" else items:
-            if not item.preserved or aliases.count(item.alias) > 1:
+            if not item.preserved or aliases[item.alias] > 1:
                 continue
             if item.kind == "RangeSubselect" and not item.node.lateral:
                 query = inner(item.node.subquery)
-                if not query.HasField("larg") and not query.values_lists:
-                    stack.append(((*path, item.ordinal), (*selects, query)))
+                if not query.HasField("larg") and not query.values_lists and len(path) < DEPTH_MAX:
+                    below = (*levels, levels[-1].below(item.ordinal))
+                    groups = is_grouped or _has_groups(query, walk(query))
+                    stack.append(((*path, item.ordinal), below, groups))
                 continue
-            yield Occurrence(item, path, selects, shape.kind, facts)
+            yield Occurrence(item, path, levels, is_grouped, shape.kind, facts)
 
 
 def target_series(shape: Shape, facts: CatalogFacts) -> Candidate | None:
@@ -173,11 +181,11 @@ def _is_target_series(shape: Shape, facts: CatalogFacts) -> bool:
     )
 
 
-def _has_groups(select: Message) -> bool:
-    """Whether rows of this SELECT are looked at together."""
+def _has_groups(select: Message, nodes: Iterable[Message]) -> bool:
+    """Whether rows of this SELECT are looked at together; `nodes` are all below it."""
     return bool(
         select.group_clause
         or select.distinct_clause
         or select.window_clause
-        or any(kind_of(node) == "FuncCall" and node.HasField("over") for node in walk(select))
+        or any(kind_of(node) == "FuncCall" and node.HasField("over") for node in nodes)
     )

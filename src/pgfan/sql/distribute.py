@@ -13,6 +13,7 @@ every chunk the same rows: nothing volatile, nothing that depends on the order o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.sql import functions
@@ -69,6 +70,7 @@ class Serial:
 Verdict: TypeAlias = Split | Serial
 
 _EXISTS_SUBLINK = 1
+_TOO_DEEP = Reason("deparse", "the statement is nested too deeply to be rewritten")
 
 
 def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
@@ -78,11 +80,13 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     if not may_be_split(tree):
         return Serial((Reason("not-insert-select", "statements of this kind are not split"),))
     if is_deeper(tree, LEVELS_MAX):
-        return Serial((Reason("deparse", "the statement is nested too deeply to be rewritten"),))
+        return Serial((_TOO_DEEP,))
     whole = expanded(inlined(tree), facts)
     shape = shape_of(whole.tree)
     if shape is None:
         raise AssertionError("WITH put in its place makes no other kind of statement")
+    if is_deeper(shape.tree, LEVELS_MAX):
+        return Serial((_TOO_DEEP,))
     columns = TargetColumns()
     if shape.kind == "insert":
         columns = target_columns(shape.insert, shape.select, facts)
@@ -114,9 +118,8 @@ def _objections_everywhere(
     """What speaks against a split whatever the driving relation is."""
     yield from _objections_to_statement(shape, facts)
     yield from _objections_below(shape)
-    for node in walk(shape.insert):
-        if node is not shape.insert:
-            yield from construct_objection(node)
+    for node in shape.nodes:
+        yield from construct_objection(node)
     yield from target_objections(shape.insert.relation, facts, shape.kind)
     yield from _objections_to_relations(shape, facts, views)
     if facts.unsafe_casts:
@@ -125,7 +128,8 @@ def _objections_everywhere(
             f"the cast {facts.unsafe_casts[0]} calls a function that may look "
             "at other rows, and casts are applied unseen",
         )
-    yield from functions.special_datetimes(shape.tree)
+    nodes = shape.nodes if shape.tree is shape.insert else walk(shape.tree)
+    yield from functions.special_datetimes(nodes)
 
 
 def _judge(
@@ -138,12 +142,10 @@ def _judge(
     for occurrence in occurrences(shape, facts):
         path = occurrence.path
         if path not in by_path:
-            by_path[path] = _path_objections(shape, occurrence.selects, facts)
-        levels = [Level(select, facts) for select in occurrence.selects]
+            selects = tuple(level.select for level in occurrence.levels)
+            by_path[path] = _path_objections(shape, selects, facts)
         for candidate in occurrence.candidates():
-            against = _unique(
-                (*by_path[path], *_objections_to_key(occurrence, candidate, levels, shape, facts))
-            )
+            against = _unique((*by_path[path], *_objections_to_key(occurrence, candidate, shape)))
             if not against:
                 found.append(candidate)
             elif candidate.key != "column" or shape.kind == "update":
@@ -162,11 +164,10 @@ def _judge(
 def _objections_to_key(
     occurrence: Occurrence,
     candidate: Candidate,
-    levels: list[Level],
     shape: Shape,
-    facts: CatalogFacts,
 ) -> Iterator[Reason]:
     """Why rows of several ranges of this very key may belong together."""
+    levels = occurrence.levels
     carried, key = frozenset[Column](), KeyType("", "")
     if candidate.key == "series":
         value = levels[-1].only_column(candidate.ordinal)
@@ -183,7 +184,7 @@ def _objections_to_key(
         if depth and carried:
             around = levels[depth - 1]
             carried = around.carrying(
-                carried_upwards(around.items[ordinals[depth - 1]], levels[depth], carried, facts),
+                carried_upwards(around, ordinals[depth - 1], carried),
                 key,
             )
 
@@ -202,13 +203,14 @@ def _path_objections(
             found.append(Reason("set-operation", "UNION, INTERSECT and EXCEPT look at all rows"))
         if select.HasField("into_clause"):
             found.append(Reason("into", "SELECT INTO makes a table"))
-    for node in walk(shape.select):
-        on_path = any(node is select for select in selects)
-        if kind_of(node) == "SelectStmt" and not on_path and _is_distinct_on(node):
+    for node in shape.select_nodes:
+        if kind_of(node) != "SelectStmt" or any(node is select for select in selects):
+            continue
+        if _is_distinct_on(node):
             found.append(
                 Reason("distinct", "DISTINCT ON in a subquery depends on the order of rows")
             )
-    found += call_objections(shape.insert, selects, facts)
+    found += call_objections(shape, selects, facts)
     return _unique(found)
 
 
@@ -242,13 +244,12 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
 
 def _objections_below(shape: Shape) -> Iterator[Reason]:
     """What no level may have, and what a subquery that every chunk repeats may not."""
-    select = shape.select
     exists = [
         inner(node.subselect)
-        for node in walk(select)
+        for node in shape.select_nodes
         if kind_of(node) == "SubLink" and node.sub_link_type == _EXISTS_SUBLINK
     ]
-    for node in walk(select):
+    for node in shape.select_nodes:
         match kind_of(node):
             case "WithClause":
                 yield Reason("cte", "WITH is not analysed yet")
@@ -270,7 +271,7 @@ def _objections_to_relations(
     shape: Shape, facts: CatalogFacts, views: Mapping[Name, Reason]
 ) -> Iterator[Reason]:
     target = facts.relations.get(relation_name(shape.insert.relation))
-    for node in walk(shape.select):
+    for node in shape.select_nodes:
         if kind_of(node) != "RangeVar":
             continue
         name = ".".join(relation_name(node))
@@ -311,7 +312,7 @@ def _no_candidate(select: Message) -> Reason:
 
 def _reads(shape: Shape) -> tuple[Name, ...]:
     """What is read, but for the rows of its target that an UPDATE or a DELETE changes itself."""
-    found = [relation_name(node) for node in walk(shape.select) if kind_of(node) == "RangeVar"]
+    found = [relation_name(node) for node in shape.select_nodes if kind_of(node) == "RangeVar"]
     if shape.kind != "insert":
         found.remove(relation_name(shape.insert.relation))
     return tuple(sorted(set(found)))
@@ -323,8 +324,7 @@ def _hazards(shape: Shape, defaults: Iterable[Message]) -> tuple[Hazard, ...]:
         hazards.append("physical-order")
     if any(
         kind_of(node) == "FuncCall" and functions.base_name(node) == "nextval"
-        for tree in (shape.insert, *defaults)
-        for node in walk(tree)
+        for node in chain(shape.nodes, *map(walk, defaults))
     ):
         hazards.append("sequence-order")
     return tuple(hazards)

@@ -21,6 +21,7 @@ from pgfan.sql.shape import filtered
 from pgfan.sql.sources import from_items, select_of
 from pgfan.sql.tree import (
     Message,
+    add_copies,
     copy_of,
     inner,
     kind_of,
@@ -72,7 +73,7 @@ def restrict_series(
     low, high = _markers(copy, 2)
     bounds = [parse_expression(_series_bound(marker, spec)) for marker in (low, high)]
     del call.args[:]
-    call.args.extend([*bounds, parse_expression(spec.step)])
+    add_copies(call.args, [*bounds, parse_expression(spec.step)])
     return _template(copy, low, high)
 
 
@@ -169,8 +170,7 @@ def _write_out(insert: Message, select: Message, split: Split, facts: CatalogFac
             insert.cols.append(wrap("res_target", pb.ResTarget(name=given.name)))
     for column in split.frozen_defaults:
         insert.cols.append(wrap("res_target", pb.ResTarget(name=column.name)))
-        value = pb.ResTarget(val=parse_expression(column.default))
-        select.target_list.append(wrap("res_target", value))
+        select.target_list.add().res_target.val.CopyFrom(parse_expression(column.default))
 
 
 def _series_bound(marker: str, spec: SeriesSpec) -> str:
@@ -191,9 +191,9 @@ def _and(message: Message, clause: str, condition: Message) -> None:
     both = pb.BoolExpr(boolop=pb.BoolExprType.Value("AND_EXPR"))
     # The parser makes one list of a AND b AND c, so a list is what the tree must hold.
     flat = before.WhichOneof("node") == "bool_expr" and before.bool_expr.boolop == both.boolop
-    both.args.extend(before.bool_expr.args if flat else [before])
+    add_copies(both.args, before.bool_expr.args if flat else [before])
     added = condition.WhichOneof("node") == "bool_expr"
-    both.args.extend(condition.bool_expr.args if added else [condition])
+    add_copies(both.args, condition.bool_expr.args if added else [condition])
     before.CopyFrom(wrap("bool_expr", both))
 
 

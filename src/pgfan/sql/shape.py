@@ -9,12 +9,13 @@ values. That INSERT is never run: what is rewritten is the statement itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.sources import from_items, select_of
-from pgfan.sql.tree import Message, inner, kind_of, wrap
+from pgfan.sql.tree import Message, add_copies, children, inner, kind_of, walk, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,17 @@ class Shape:
     insert: Message
     select: Message
     assigned: frozenset[str] = frozenset()
+
+    @cached_property
+    def select_nodes(self) -> tuple[Message, ...]:
+        """The SELECT and all nodes below it, parents first: most rules look at all of them."""
+        return tuple(walk(self.select))
+
+    @cached_property
+    def nodes(self) -> tuple[Message, ...]:
+        """All nodes below `insert`."""
+        others = (child for child in children(self.insert) if child is not self.select)
+        return (*(node for child in others for node in walk(child)), *self.select_nodes)
 
 
 def may_be_split(tree: Message) -> bool:
@@ -79,10 +91,10 @@ def filtered(tree: Message, path: Sequence[int]) -> Message:
 
 def _as_insert(tree: Message, others: Sequence[Message], values: Sequence[Message]) -> Message:
     select = pb.SelectStmt(limit_option="LIMIT_OPTION_DEFAULT", op="SETOP_NONE")
-    select.from_clause.append(wrap("range_var", tree.relation))
-    select.from_clause.extend(others)
+    select.from_clause.add().range_var.CopyFrom(tree.relation)
+    add_copies(select.from_clause, others)
     for value in values:
-        select.target_list.append(wrap("res_target", pb.ResTarget(val=value.val)))
+        select.target_list.add().res_target.val.CopyFrom(value.val)
     if tree.HasField("where_clause"):
         select.where_clause.CopyFrom(tree.where_clause)
     insert = pb.InsertStmt(override="OVERRIDING_NOT_SET")
