@@ -4,6 +4,8 @@
 # make format  mend what the linter can mend
 # make bench   the comparisons
 # make fuzz    random statements, split and not, compared; EXAMPLES=, SEED=, FUZZ=--all to go on
+# make mutants  each rule of the analysis broken on purpose: do the tests notice?
+# make mutants-all  the same for small random breakages of all of sql/; SAMPLE=, SEED= to choose them
 # make kill    SIGKILL at 20 random moments, and the rows counted
 # make tpch    the TPC-H queries serial and split at scale 0.1, and their verdicts; SCALE=1 for more
 # make tpch-docs  write the verdicts into docs/tpch.md
@@ -16,13 +18,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ROWS ?= 20000000
 EXAMPLES ?= 2000
+SAMPLE ?= 1500
 SCALE ?= 0.1
 export PYTHONWARNINGS ?= ignore:XDG_RUNTIME_DIR is not set
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers links format bench fuzz kill tpch tpch-docs clean
+.PHONY: help install demo test check lint types layers links format bench fuzz mutants mutants-all kill tpch tpch-docs clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -90,6 +93,12 @@ format: $(STAMP)
 
 fuzz: $(STAMP)
 	$(BIN)/python tests/fuzz/fuzz.py --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED)) $(FUZZ)
+
+mutants: $(STAMP)
+	$(BIN)/python tests/mutants/make_mutants.py $(if $(SEED),--seed $(SEED)) --examples $(EXAMPLES)
+
+mutants-all: $(STAMP)
+	$(BIN)/python tests/mutants/sample_mutants.py --sample $(SAMPLE) $(if $(SEED),--seed $(SEED))
 
 kill: $(STAMP)
 	$(BIN)/python bench/kill.py

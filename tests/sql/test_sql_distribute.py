@@ -157,6 +157,7 @@ SERIES_CASES = [
     ("SELECT generate_series(1, 3), generate_series(1, 9)", "! no-driving-relation"),
     ("SELECT generate_series(1, generate_series(1, 3))", "! no-driving-relation"),
     ("SELECT generate_series(1, 3), unnest(ARRAY[1, 2])", "! no-driving-relation"),
+    ("SELECT unnest(ARRAY[1, 2]), generate_series(1, 3)", "! no-driving-relation"),
     ("SELECT generate_series(1, 3), app.pieces('a')", "! no-driving-relation"),
     ("SELECT generate_series(1, 9) ORDER BY generate_series(1, 9)", "! no-driving-relation"),
     ("SELECT generate_series(1, 9) ORDER BY unnest(ARRAY[1, 2])", "! no-driving-relation"),

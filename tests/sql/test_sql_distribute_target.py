@@ -75,6 +75,28 @@ def test_tables_written_and_read(statement: str, expected: str) -> None:
     assert in_words(verdict_of(statement)) == expected
 
 
+@pytest.mark.parametrize(
+    ("event", "refused"),
+    [
+        ("insert", "INSERT INTO t SELECT x FROM b"),
+        ("update", "UPDATE t SET x = 1"),
+        ("delete", "DELETE FROM t"),
+    ],
+)
+def test_a_trigger_matters_for_its_own_event(event: str, refused: str) -> None:
+    facts = catalogue()
+    target = replace(
+        facts.relations["t",],
+        triggers=("audit",) * (event == "insert"),
+        update_triggers=("audit",) * (event == "update"),
+        delete_triggers=("audit",) * (event == "delete"),
+    )
+    facts = replace(facts, relations={**facts.relations, ("t",): target})
+    for sql in ("INSERT INTO t SELECT x FROM b", "UPDATE t SET x = 1", "DELETE FROM t"):
+        verdict = in_words(verdict_of(sql, facts))
+        assert (verdict == "! trigger") is (sql == refused), verdict
+
+
 ALL_AT_ONCE = (
     "WITH k AS (SELECT 1) INSERT INTO triggered SELECT DISTINCT count(*) FROM v "
     "LIMIT 1 ON CONFLICT (x) DO NOTHING RETURNING x"
@@ -192,12 +214,23 @@ READS = [
         {("b",), ("public", "c"), ("d",)},
     ),
     ("INSERT INTO t SELECT generate_series(1, 9), (SELECT max(x) FROM c)", {("c",)}),
+    # The target of a change is read only where it is named again.
+    ("UPDATE t SET x = 1", set()),
+    ("UPDATE t SET x = b.x FROM b WHERE b.y = t.y", {("b",)}),
+    ("UPDATE t SET x = 1 WHERE y IN (SELECT y FROM t)", {("t",)}),
+    ("DELETE FROM t WHERE x = (SELECT max(k.x) FROM t AS k)", {("t",)}),
 ]
 
 
 @pytest.mark.parametrize(("statement", "reads"), READS)
 def test_the_relations_that_need_one_snapshot(statement: str, reads: set[tuple[str, ...]]) -> None:
     assert set(split_of(statement).reads) == reads
+
+
+def test_a_delete_by_blocks_needs_a_snapshot_though_it_reads_nothing() -> None:
+    assert split_of("DELETE FROM t").shared_snapshot
+    assert not split_of("UPDATE t SET x = 1").shared_snapshot
+    assert not split_of("INSERT INTO t SELECT x FROM b").shared_snapshot
 
 
 @pytest.mark.parametrize(("target", "unlogged"), [("t", False), ("u", True), ("part", False)])

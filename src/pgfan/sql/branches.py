@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from postgast import pg_query_pb2 as pb
 
-from pgfan.sql.tree import Message, kind_of, parse_expression, wrap
+from pgfan.sql.tree import Message, add_copies, kind_of, parse_expression, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,9 +119,9 @@ def add_condition(message: Message, clause: str, condition: Message) -> None:
     both = pb.BoolExpr(boolop=pb.BoolExprType.Value("AND_EXPR"))
     # The parser makes one list of a AND b AND c, so a list is what the tree must hold.
     flat = before.WhichOneof("node") == "bool_expr" and before.bool_expr.boolop == both.boolop
-    both.args.extend(before.bool_expr.args if flat else [before])
+    add_copies(both.args, before.bool_expr.args if flat else [before])
     added = condition.WhichOneof("node") == "bool_expr"
-    both.args.extend(condition.bool_expr.args if added else [condition])
+    add_copies(both.args, condition.bool_expr.args if added else [condition])
     before.CopyFrom(wrap("bool_expr", both))
 
 

@@ -29,20 +29,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pgfan.sql.facts import CatalogFacts
+    from pgfan.sql.shape import Shape
 
 _ARRAY_SUBLINK = 7  # SubLinkType in nodes/primnodes.h, as libpg_query numbers it
 
 
-def call_objections(
-    insert: Message, path: Sequence[Message], facts: CatalogFacts
-) -> Iterator[Reason]:
-    """Why the functions that `insert` calls do not give the same rows when it is split.
+def call_objections(shape: Shape, path: Sequence[Message], facts: CatalogFacts) -> Iterator[Reason]:
+    """Why the functions that a statement calls do not give the same rows when it is split.
 
     `path` are the SELECTs around the driving relation, the statement's own first.
     """
-    nodes = list(placed_nodes(insert, path))
+    nodes = list(placed_nodes(shape.insert, path))
     from_nodes = [found.node for found in nodes if is_from_item(found.node)]
-    from_nodes += conflict_items(insert)
+    from_nodes += conflict_items(shape.insert)
     context = _Context(facts, [query for found in nodes for query in _queries_per_row(found)])
     for found in nodes:
         match kind_of(found.node):
@@ -57,7 +56,7 @@ def call_objections(
 
 def expression_objections(expression: Message, facts: CatalogFacts) -> Iterator[Reason]:
     """The same for an expression of one row that stands alone: a column's default."""
-    yield from functions.special_datetimes(expression)
+    yield from functions.special_datetimes(walk(expression))
     for node in walk(expression):
         match kind_of(node):
             case "FuncCall":

@@ -7,24 +7,24 @@ of an outer join). Whether a key is sound is decided in `pgfan.sql.distribute`.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pgfan.sql import functions
 from pgfan.sql.access import relation_name
 from pgfan.sql.branches import Query, is_union_all
-from pgfan.sql.keys import column_names
+from pgfan.sql.keys import DEPTH_MAX, Level
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.shape import IN_PLACE
-from pgfan.sql.sources import FromItem, from_items
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pgfan.sql.facts import CatalogFacts, ColumnFacts, Name
     from pgfan.sql.shape import Kind, Shape
+    from pgfan.sql.sources import FromItem
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """One item of FROM, with the SELECTs around it, the statement's own first."""
+    """One item of FROM, with the SELECTs around it, the statement's own first.
+
+    `is_grouped`: whether rows are looked at together in any of them.
+    """
 
     item: FromItem
     path: tuple[int, ...]
-    selects: tuple[Message, ...]
+    levels: tuple[Level, ...]
+    is_grouped: bool
     kind: Kind
     facts: CatalogFacts
     meets: bool = False
@@ -76,7 +80,7 @@ class Occurrence:
         if heap:
             yield Candidate("ctid", item.ordinal, item.alias, name, self.path)
         in_place = self.kind in IN_PLACE and not heap
-        if in_place or self.meets or any(_has_groups(select) for select in self.selects):
+        if in_place or self.meets or self.is_grouped:
             for seen, column in self._columns():
                 yield Candidate(
                     "column", item.ordinal, item.alias, name, self.path, seen, column.name
@@ -84,7 +88,7 @@ class Occurrence:
 
     def _columns(self) -> Iterator[tuple[str, ColumnFacts]]:
         relation = self.facts.relations.get(relation_name(self.item.node))
-        known = column_names(self.item.node, self.facts)
+        known = self.levels[-1].names[self.item.ordinal]
         if relation is None or known is None or relation.kind not in {"r", "p", "m"}:
             return
         for seen, column in zip(known, relation.columns, strict=False):
@@ -92,39 +96,57 @@ class Occurrence:
                 yield seen, column
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A query on the way down, and what is known of it and of those around it."""
+
+    query: Query
+    levels: tuple[Level, ...]
+    is_grouped: bool
+
+
 def occurrences(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[Occurrence]:
     """Every item of FROM of `start`, at any depth, all of whose rows count."""
-    for query in _queries(shape, start):
-        for item in _counted(shape, query):
+    for place in _places(shape, facts, start):
+        path, levels, is_grouped = place.query.path, place.levels, place.is_grouped
+        for item in _counted(shape, levels[-1]):
             if item.kind != "RangeSubselect" or item.node.lateral:
-                yield Occurrence(item, query.path, query.selects, shape.kind, facts, shape.meets)
+                yield Occurrence(item, path, levels, is_grouped, shape.kind, facts, shape.meets)
 
 
-def unions(shape: Shape) -> Iterator[Query]:
+def unions(shape: Shape, facts: CatalogFacts) -> Iterator[Query]:
     """Every UNION ALL all of whose rows count, but not those in the branches of another."""
-    for query in _queries(shape, Query((), (shape.select,))):
-        if is_union_all(query.select):
-            yield query
+    if not any(kind_of(node) == "SelectStmt" and is_union_all(node) for node in shape.select_nodes):
+        return
+    for place in _places(shape, facts, Query((), (shape.select,))):
+        if is_union_all(place.query.select):
+            yield place.query
 
 
-def _queries(shape: Shape, start: Query) -> Iterator[Query]:
+def _places(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[_Place]:
     """`start` and the subqueries in FROM, at any depth, all of whose rows count."""
-    queries = deque([start])
-    while queries:
-        query = queries.popleft()
-        yield query
-        for item in _counted(shape, query):
+    levels = tuple(Level(select, facts) for select in start.selects)
+    is_grouped = any(_has_groups(select, walk(select)) for select in start.selects)
+    places = deque([_Place(start, levels, is_grouped)])
+    while places:
+        place = places.popleft()
+        yield place
+        query, level = place.query, place.levels[-1]
+        if len(place.levels) > DEPTH_MAX:
+            continue
+        for item in _counted(shape, level):
             if item.kind == "RangeSubselect" and not item.node.lateral:
-                below = inner(item.node.subquery)
-                if not below.values_lists:
-                    queries.append(Query((*query.path, item.ordinal), (*query.selects, below)))
+                below = level.below(item.ordinal)
+                if not below.select.values_lists:
+                    inside = Query((*query.path, item.ordinal), (*query.selects, below.select))
+                    grouped = place.is_grouped or _has_groups(below.select, walk(below.select))
+                    places.append(_Place(inside, (*place.levels, below), grouped))
 
 
-def _counted(shape: Shape, query: Query) -> Iterator[FromItem]:
-    items = list(from_items(query.select))
-    aliases = [item.alias for item in items]
-    for item in items[:1] if shape.kind in IN_PLACE else items:
-        if item.preserved and aliases.count(item.alias) == 1:
+def _counted(shape: Shape, level: Level) -> Iterator[FromItem]:
+    aliases = Counter(item.alias for item in level.items)
+    for item in level.items[:1] if shape.kind in IN_PLACE else level.items:
+        if item.preserved and aliases[item.alias] == 1:
             yield item
 
 
@@ -201,13 +223,13 @@ def _is_target_series(insert: Message, select: Message, facts: CatalogFacts) -> 
     )
 
 
-def _has_groups(select: Message) -> bool:
-    """Whether rows of this SELECT are looked at together."""
+def _has_groups(select: Message, nodes: Iterable[Message]) -> bool:
+    """Whether rows of this SELECT are looked at together; `nodes` are all below it."""
     if select.HasField("larg"):  # the arms are no level of it
         return False
     return bool(
         select.group_clause
         or select.distinct_clause
         or select.window_clause
-        or any(kind_of(node) == "FuncCall" and node.HasField("over") for node in walk(select))
+        or any(kind_of(node) == "FuncCall" and node.HasField("over") for node in nodes)
     )

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from pgfan.sql.access import relation_name
 from pgfan.sql.facts import ColumnFacts
-from pgfan.sql.groups import carried_upwards
-from pgfan.sql.keys import Column, KeyType, Level, column_names
+from pgfan.sql.groups import carried_upwards, kept_by_groups
+from pgfan.sql.keys import Column, KeyType, Level
 from pgfan.sql.tree import Message, inner, kind_of, names
 
 if TYPE_CHECKING:
@@ -47,15 +47,15 @@ def determinants(
     """Those of a candidate in FROM; `levels` are the SELECTs around it, the statement's first."""
     found = []
     ordinals = (*occurrence.path, candidate.ordinal)
-    for name, key in _starts(occurrence, candidate, facts):
+    for name, key in _starts(occurrence, candidate, levels[-1], facts):
         kind = KeyType(key.type, key.collation)
         carried = levels[-1].carrying([(candidate.ordinal, name)], kind)
         for depth in reversed(range(1, len(levels))):
             around = levels[depth - 1]
-            item = around.items[ordinals[depth - 1]]
-            carried = around.carrying(carried_upwards(item, levels[depth], carried, facts), kind)
-        outputs = levels[0].outputs(carried) or []
-        positions = frozenset(at for at, (_, carries) in enumerate(outputs) if carries)
+            carried = around.carrying(carried_upwards(around, ordinals[depth - 1], carried), kind)
+        kept = kept_by_groups(levels[0], carried)
+        outputs = levels[0].outputs or []
+        positions = frozenset(at for at, (_, column) in enumerate(outputs) if column in kept)
         found.append(Determinant(key, carried, positions, candidate.key == "series"))
     return tuple(found)
 
@@ -87,11 +87,11 @@ def is_stored_apart(key: ColumnFacts, target: ColumnFacts) -> bool:
 
 
 def _starts(
-    occurrence: Occurrence, candidate: Candidate, facts: CatalogFacts
+    occurrence: Occurrence, candidate: Candidate, level: Level, facts: CatalogFacts
 ) -> Iterator[tuple[str, ColumnFacts]]:
     """The columns of the driving relation itself, under the names that they have there."""
     node = occurrence.item.node
-    known = column_names(node, facts) or ()
+    known = level.names[candidate.ordinal] or ()
     if candidate.key == "series":
         kind = _series_type(inner(node.functions[0].list.items[0]))
         if kind is not None and len(known) == 1:

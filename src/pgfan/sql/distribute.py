@@ -13,6 +13,7 @@ every chunk the same rows: nothing volatile, nothing that depends on the order o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.sql import functions
@@ -85,6 +86,7 @@ class Serial:
 Verdict: TypeAlias = Split | Serial
 
 _NOT_OF_THIS_KIND = Reason("not-insert-select", "statements of this kind are not split")
+_TOO_DEEP = Reason("deparse", "the statement is nested too deeply to be rewritten")
 
 
 def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
@@ -94,12 +96,14 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     if not may_be_split(tree):
         return Serial((creation_objection(tree) or _NOT_OF_THIS_KIND,))
     if is_deeper(tree, LEVELS_MAX):
-        return Serial((Reason("deparse", "the statement is nested too deeply to be rewritten"),))
+        return Serial((_TOO_DEEP,))
     creation = creation_of(tree)
     whole = expanded(inlined(tree if creation is None else creation.insert()), facts)
     shape = shape_of(whole.tree, is_new=creation is not None)
     if shape is None:
         raise AssertionError("a statement that may be split has a shape")
+    if is_deeper(shape.tree, LEVELS_MAX):
+        return Serial((_TOO_DEEP,))
     columns, rewritten = TargetColumns(), shape.tree
     if shape.kind == "insert":
         columns = target_columns(shape.insert, shape.select, facts)
@@ -153,10 +157,9 @@ def _objections_everywhere(
 ) -> Iterator[Reason]:
     """What speaks against a split whatever the driving relation is."""
     yield from _objections_to_statement(shape, facts)
-    yield from _objections_below(shape)
-    for node in walk(shape.insert):
-        if node is not shape.insert:
-            yield from construct_objection(node)
+    yield from _objections_below(shape, facts)
+    for node in shape.nodes:
+        yield from construct_objection(node)
     if shape.kind != "create":  # what the name means now is not what will be written
         yield from target_objections(shape.insert.relation, facts, shape.events)
     yield from _objections_to_relations(shape, facts, views)
@@ -166,7 +169,8 @@ def _objections_everywhere(
             f"the cast {facts.unsafe_casts[0]} calls a function that may look "
             "at other rows, and casts are applied unseen",
         )
-    yield from functions.special_datetimes(shape.tree)
+    nodes = shape.nodes if shape.tree is shape.insert else walk(shape.tree)
+    yield from functions.special_datetimes(nodes)
 
 
 def _judge(
@@ -179,13 +183,11 @@ def _judge(
     for occurrence in occurrences(shape, facts, start):
         path = occurrence.path
         if path not in by_path:
-            by_path[path] = _path_objections(shape, occurrence.selects, facts)
-        levels = [Level(select, facts) for select in occurrence.selects]
+            selects = tuple(level.select for level in occurrence.levels)
+            by_path[path] = _path_objections(shape, selects, facts)
         for candidate in occurrence.candidates():
-            against = _unique(
-                (*by_path[path], *_objections_to_key(occurrence, candidate, levels, shape, facts))
-            )
-            meeting = meeting_of(occurrence, candidate, levels, shape, facts)
+            against = _unique((*by_path[path], *_objections_to_key(occurrence, candidate, shape)))
+            meeting = meeting_of(occurrence, candidate, occurrence.levels, shape, facts)
             if not against and not isinstance(meeting, Reason):
                 found.append(meeting)
                 continue
@@ -213,7 +215,7 @@ def _judge_unions(
     """The UNION ALLs that the statement distributes over, and the reasons against the others."""
     found: list[Branches] = []
     reasons: list[Reason] = []
-    for union in unions(shape):
+    for union in unions(shape, facts):
         if shape.meets:
             why = "rows of several branches may meet on one row of the target"
             reasons.append(Reason("set-operation", why))
@@ -249,11 +251,10 @@ def _branch(shape: Shape, query: Query, facts: CatalogFacts) -> Branch:
 def _objections_to_key(
     occurrence: Occurrence,
     candidate: Candidate,
-    levels: list[Level],
     shape: Shape,
-    facts: CatalogFacts,
 ) -> Iterator[Reason]:
     """Why rows of several ranges of this very key may belong together."""
+    levels = occurrence.levels
     carried, key = frozenset[Column](), KeyType("", "")
     if candidate.key == "series":
         value = levels[-1].only_column(candidate.ordinal)
@@ -272,7 +273,7 @@ def _objections_to_key(
         elif depth and carried:
             around = levels[depth - 1]
             carried = around.carrying(
-                carried_upwards(around.items[ordinals[depth - 1]], levels[depth], carried, facts),
+                carried_upwards(around, ordinals[depth - 1], carried),
                 key,
             )
 
@@ -292,7 +293,7 @@ def _path_objections(
         if select.HasField("into_clause"):
             found.append(Reason("into", "SELECT INTO makes a table"))
     nodes = [placed.node for placed in placed_nodes(shape.insert, selects)]
-    divided = any(True for _ in unions(shape))
+    divided = any(True for _ in unions(shape, facts))
     exists = exists_queries(nodes) if divided else []
     for node in nodes:
         is_select = kind_of(node) == "SelectStmt" and not any(node is one for one in selects)
@@ -301,7 +302,7 @@ def _path_objections(
             found.append(Reason("distinct", why))
         if divided:
             found += extent_objections(node, exists)
-    found += call_objections(shape.insert, selects, facts)
+    found += call_objections(shape, selects, facts)
     return _unique(found)
 
 
@@ -339,9 +340,9 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
             yield Reason("assigned-unique", f"{what}: unique over all rows, and assigned")
 
 
-def _objections_below(shape: Shape) -> Iterator[Reason]:
+def _objections_below(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
     """What no level may have, and what a subquery that every chunk repeats may not."""
-    for node in walk(shape.select):
+    for node in shape.select_nodes:
         match kind_of(node):
             case "WithClause":
                 yield Reason("cte", "WITH is not analysed yet")
@@ -352,7 +353,7 @@ def _objections_below(shape: Shape) -> Iterator[Reason]:
             case _:
                 pass
     exists = exists_queries(walk(shape.select))
-    apart = [union.select for union in unions(shape)]
+    apart = [union.select for union in unions(shape, facts)]
     stack = [shape.select]
     while stack:
         node = stack.pop()
@@ -367,7 +368,7 @@ def _objections_to_relations(
 ) -> Iterator[Reason]:
     target = facts.relations.get(relation_name(shape.insert.relation))
     joined = shape.joined_target
-    for node in walk(shape.select):
+    for node in shape.select_nodes:
         if kind_of(node) != "RangeVar":
             continue
         name = ".".join(relation_name(node))
@@ -408,7 +409,7 @@ def _no_candidate(select: Message) -> Reason:
 
 def _reads(shape: Shape) -> tuple[Name, ...]:
     """What is read, but for the rows of its target that an UPDATE or a DELETE changes itself."""
-    found = [relation_name(node) for node in walk(shape.select) if kind_of(node) == "RangeVar"]
+    found = [relation_name(node) for node in shape.select_nodes if kind_of(node) == "RangeVar"]
     if shape.kind not in ADDING:
         found.remove(relation_name(shape.insert.relation))
     return tuple(sorted(set(found)))
@@ -420,8 +421,7 @@ def _hazards(shape: Shape, defaults: Iterable[Message]) -> tuple[Hazard, ...]:
         hazards.append("physical-order")
     if any(
         kind_of(node) == "FuncCall" and functions.base_name(node) == "nextval"
-        for tree in (shape.insert, *defaults)
-        for node in walk(tree)
+        for node in chain(shape.nodes, *map(walk, defaults))
     ):
         hazards.append("sequence-order")
     return tuple(hazards)

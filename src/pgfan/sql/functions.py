@@ -15,7 +15,7 @@ from pgfan.sql.reasons import Reason
 from pgfan.sql.tree import Message, kind_of, names, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pgfan.sql.facts import CatalogFacts, FunctionFacts
 
@@ -178,12 +178,12 @@ def _builtin_objection(name: str, args: int, found: tuple[FunctionFacts, ...]) -
     return None
 
 
-def special_datetimes(tree: Message) -> Iterator[Reason]:
+def special_datetimes(nodes: Iterable[Message]) -> Iterator[Reason]:
     """String constants such as 'now' or 'today', which mean the time of each chunk.
 
     Wherever they stand: 'now' is also the time in '{now}'::timestamptz[] and in a row or a range.
     """
-    for node in walk(tree):
+    for node in nodes:
         if kind_of(node) == "TypeCast" and _is_built_text(node.arg):
             yield Reason("special-datetime", "a cast of text put together may give such a time")
         if kind_of(node) != "A_Const" or node.WhichOneof("val") != "sval":

@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
 
-from pgfan.sql.keys import Column, Level, column_names, is_star
+from pgfan.sql.keys import Column, Level, is_star
 from pgfan.sql.reasons import Reason
-from pgfan.sql.tree import Message, children, inner, kind_of, names
+from pgfan.sql.tree import Message, inner, kind_of, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from pgfan.sql.facts import CatalogFacts
-    from pgfan.sql.sources import FromItem
 
 _IMPLICIT_ROW = pb.CoercionForm.Value("COERCE_IMPLICIT_CAST")
 """GROUP BY (x, y) lists x and y; GROUP BY ROW(x, y) is one value."""
@@ -40,9 +37,11 @@ def grouping_objections(level: Level, carried: frozenset[Column]) -> Iterator[Re
         )
     if select.HasField("having_clause") and not select.group_clause:
         yield Reason("aggregate", "HAVING without GROUP BY looks at all rows")
-    defined = [inner(window) for window in select.window_clause]
-    sound = all(_window_is_sound(level, window, window.refname, kept) for window in defined)
-    for window in _windows_used(select):
+    sound = all(
+        _window_is_sound(level, window, window.refname, kept)
+        for window in map(inner, select.window_clause)
+    )
+    for window in level.windows_used:
         sound &= _window_is_sound(level, window, window.refname or window.name, kept)
     if not sound:
         yield Reason(
@@ -87,8 +86,7 @@ def _distinct_is_sound(level: Level, carried: frozenset[Column]) -> bool:
     expressions = [inner(n) for n in level.select.distinct_clause if n.WhichOneof("node")]
     if expressions:
         return any(_grouped(level, node, input_first=False) in carried for node in expressions)
-    outputs = level.outputs(carried)
-    return outputs is not None and any(carries for _, carries in outputs)
+    return any(column in carried for _, column in level.outputs or ())
 
 
 def _grouped(level: Level, node: Message, *, input_first: bool) -> Column | None:
@@ -116,26 +114,18 @@ def _grouped(level: Level, node: Message, *, input_first: bool) -> Column | None
     return level.resolve(meant[0]) if len(meant) == 1 else (None if meant else column)
 
 
-def _windows_used(select: Message) -> Iterator[Message]:
-    """The OVER clauses of this SELECT, not those of its subqueries."""
-    stack = [inner(node) for node in (*select.target_list, *select.sort_clause)]
-    while stack:
-        node = stack.pop()
-        if kind_of(node) == "SelectStmt":
-            continue
-        if kind_of(node) == "FuncCall" and node.HasField("over"):
-            yield node.over
-        stack.extend(children(node))
-
-
 def _window_is_sound(
     level: Level, window: Message, refers_to: str, carried: frozenset[Column]
 ) -> bool:
-    if any(_holds(level, inner(node), carried) for node in window.partition_clause):
-        return True
     defined = [inner(node) for node in level.select.window_clause]
-    meant = [each for each in defined if refers_to and each.name == refers_to]
-    return len(meant) == 1 and _window_is_sound(level, meant[0], meant[0].refname, carried)
+    while not any(_holds(level, inner(node), carried) for node in window.partition_clause):
+        meant = [at for at, each in enumerate(defined) if refers_to and each.name == refers_to]
+        if len(meant) != 1:
+            return False
+        window = defined[meant[0]]
+        # A window builds on one that is defined before it.
+        refers_to, defined = window.refname, defined[: meant[0]]
+    return True
 
 
 def _holds(level: Level, node: Message, carried: frozenset[Column]) -> bool:
@@ -145,16 +135,14 @@ def _holds(level: Level, node: Message, carried: frozenset[Column]) -> bool:
     return level.resolve(node) in carried
 
 
-def carried_upwards(
-    item: FromItem, query: Level, carried: frozenset[Column], facts: CatalogFacts
-) -> frozenset[Column]:
-    """The columns of the subquery `item` that carry the key, as the query around it sees them."""
-    outputs = query.outputs(kept_by_groups(query, carried))
-    known = column_names(item.node, facts)
-    if outputs is None or known is None:
+def carried_upwards(around: Level, ordinal: int, carried: frozenset[Column]) -> frozenset[Column]:
+    """The columns of a subquery of `around` that carry the key, as seen from there."""
+    query, known = around.below(ordinal), around.names[ordinal]
+    kept = kept_by_groups(query, carried)
+    if query.outputs is None or known is None:
         return frozenset()
     return frozenset(
-        (item.ordinal, name)
-        for name, (_, carries) in zip(known, outputs, strict=True)
-        if carries and known.count(name) == 1
+        (ordinal, name)
+        for name, (_, column) in zip(known, query.outputs, strict=True)
+        if column in kept and known.count(name) == 1
     )

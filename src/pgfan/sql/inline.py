@@ -14,12 +14,16 @@ from postgast import pg_query_pb2 as pb
 from pgfan.sql.tree import Message, copy_of, inner, kind_of, slots, walk, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
+
+
+QUERIES_MAX = 200
+"""Each may stand in the next, and is copied with all that stand in it."""
 
 
 def inlined(tree: Message) -> Message:
     """The statement, or query, without its WITH; `tree` itself when that may not be the same."""
-    if sum(kind_of(node) == "WithClause" for node in walk(tree)) != 1:
+    if _holder(tree) is None or sum(kind_of(node) == "WithClause" for node in walk(tree)) != 1:
         return tree
     copy = copy_of(tree)
     holder = _holder(copy)
@@ -32,19 +36,17 @@ def inlined(tree: Message) -> Message:
         and not (query.HasField("search_clause") or query.HasField("cycle_clause"))
         for query in queries
     )
-    if not plain or len(set(titles)) != len(titles):
+    if not plain or len(set(titles)) != len(titles) or len(queries) > QUERIES_MAX:
         return tree
-    # Each may be read by those after it; the name means a table in those before it, and in itself.
+    readers = _readers(copy, queries)
     for at, query in enumerate(queries):
-        if any(True for earlier in queries[: at + 1] for _ in _readers(earlier, query.ctename)):
+        found = readers.get(query.ctename, [])
+        # Those after it may read it; the name means a table in those before it, and in itself.
+        if len(found) > 1 or any(inside <= at for inside, _ in found):
             return tree
-    for query in reversed(queries):
-        readers = list(_readers(copy, query.ctename))
-        if len(readers) > 1:
-            return tree
-        for node in readers:
+    for query in queries:
+        for _, node in readers.get(query.ctename, []):
             node.CopyFrom(_as_subquery(node.range_var, query))
-        del holder.with_clause.ctes[-1]  # or what it reads would be read twice
     holder.ClearField("with_clause")
     return copy
 
@@ -60,18 +62,27 @@ def _holder(tree: Message) -> Message | None:
     return select if select is not None and select.HasField("with_clause") else None
 
 
-def _readers(message: Message, name: str) -> Iterator[Message]:
-    """The Nodes that hold an unqualified RangeVar of this name."""
-    for node in slots(message):
-        if node.WhichOneof("node") == "range_var":
-            relation = node.range_var
-            if relation.relname == name and not relation.schemaname:
-                yield node
+def _readers(tree: Message, queries: Sequence[Message]) -> dict[str, list[tuple[int, Message]]]:
+    """The Nodes that hold an unqualified RangeVar, by its name.
+
+    Each with the index of the query in WITH that it stands in; behind the last when in none.
+    """
+    found: dict[str, list[tuple[int, Message]]] = {}
+    inside: set[int] = set()
+    for at, part in enumerate((*queries, tree)):
+        for node in slots(part):
+            if node.WhichOneof("node") != "range_var" or id(node) in inside:
+                continue
+            if not node.range_var.schemaname:
+                inside.add(id(node))  # found again below the whole tree
+                found.setdefault(node.range_var.relname, []).append((at, node))
+    return found
 
 
 def _as_subquery(relation: Message, query: Message) -> Message:
     renamed = list(relation.alias.colnames) if relation.HasField("alias") else []
-    subquery = pb.RangeSubselect(subquery=query.ctequery)
+    subquery = pb.RangeSubselect()
+    subquery.subquery.CopyFrom(query.ctequery)
     subquery.alias.aliasname = relation.alias.aliasname or query.ctename
     subquery.alias.colnames.extend([*renamed, *list(query.aliascolnames)[len(renamed) :]])
     return wrap("range_subselect", subquery)

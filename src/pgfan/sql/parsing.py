@@ -25,6 +25,8 @@ SHORT_CHARS_MAX = 16_384
 """A level takes two characters or more and less than 500 bytes of stack; threads have 8 MB."""
 STACK_BYTES = 256 << 20
 """Touched only as far as it is used: enough for 600,000 levels."""
+_LEVEL_BYTES_MIN = 2
+"""A message in another takes a tag and a length."""
 _SWITCHING = threading.Lock()
 """protobuf's limit is one for the process: put back when nobody reads a tree."""
 
@@ -46,6 +48,8 @@ def parse(text: str) -> Tree:
 
 def is_deeper(tree: Tree, levels_max: int) -> bool:
     """Whether `tree` has more than `levels_max` levels of messages."""
+    if tree.ByteSize() <= levels_max * _LEVEL_BYTES_MIN:
+        return False
     level = [tree]
     for _ in range(levels_max):
         level = [

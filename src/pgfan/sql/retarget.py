@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgfan.sql.access import relation_name
 from pgfan.sql.render import RenderError
-from pgfan.sql.tree import Message, copy_of, fields, inner, kind_of, names, walk
+from pgfan.sql.tree import Message, add_copies, copy_of, fields, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -155,7 +155,7 @@ def _with_queries_of(insert: Message, query: Message) -> Message:
     if insert.HasField("with_clause"):
         own = list(query.with_clause.ctes)
         del query.with_clause.ctes[:]
-        query.with_clause.ctes.extend([*insert.with_clause.ctes, *own])
+        add_copies(query.with_clause.ctes, [*insert.with_clause.ctes, *own])
         query.with_clause.recursive |= insert.with_clause.recursive
     return query
 

@@ -22,6 +22,7 @@ from pgfan.sql.shape import filtered
 from pgfan.sql.sources import from_items, select_of
 from pgfan.sql.tree import (
     Message,
+    add_copies,
     copy_of,
     inner,
     kind_of,
@@ -73,7 +74,7 @@ def restrict_series(
     low, high = unused_parameters(copy, 2)
     bounds = [parse_expression(_series_bound(marker, spec)) for marker in (low, high)]
     del call.args[:]
-    call.args.extend([*bounds, parse_expression(spec.step)])
+    add_copies(call.args, [*bounds, parse_expression(spec.step)])
     return _template(copy, low, high)
 
 
@@ -184,9 +185,9 @@ def _write_out(insert: Message, select: Message, split: Split, facts: CatalogFac
         value = parse_expression(column.default)
         for each in simple:
             if not each.values_lists:
-                each.target_list.append(wrap("res_target", pb.ResTarget(val=value)))
+                each.target_list.add().res_target.val.CopyFrom(value)
             for row in each.values_lists:
-                row.list.items.append(value)
+                row.list.items.add().CopyFrom(value)
 
 
 def _series_bound(marker: str, spec: SeriesSpec) -> str:

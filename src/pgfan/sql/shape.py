@@ -10,6 +10,7 @@ is run, into a table that is made before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from postgast import pg_query_pb2 as pb
@@ -18,7 +19,7 @@ from pgfan.sql import conflict, merge
 from pgfan.sql.branches import step_into
 from pgfan.sql.creation import creation_of
 from pgfan.sql.sources import from_items, select_of
-from pgfan.sql.tree import Message, inner, kind_of, wrap
+from pgfan.sql.tree import Message, add_copies, children, inner, kind_of, walk, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,17 @@ class Shape:
     def joined_target(self) -> Message | None:
         """The target of a MERGE as an item of FROM."""
         return self.select.from_clause[0].join_expr.rarg.range_var if self.kind == "merge" else None
+
+    @cached_property
+    def select_nodes(self) -> tuple[Message, ...]:
+        """The SELECT and all nodes below it, parents first: most rules look at all of them."""
+        return tuple(walk(self.select))
+
+    @cached_property
+    def nodes(self) -> tuple[Message, ...]:
+        """All nodes below `insert`."""
+        others = (child for child in children(self.insert) if child is not self.select)
+        return (*(node for child in others for node in walk(child)), *self.select_nodes)
 
 
 def may_be_split(tree: Message) -> bool:
@@ -120,10 +132,10 @@ def filtered(tree: Message, path: Sequence[int]) -> Message:
 
 def _as_insert(tree: Message, others: Sequence[Message], values: Sequence[Message]) -> Message:
     select = pb.SelectStmt(limit_option="LIMIT_OPTION_DEFAULT", op="SETOP_NONE")
-    select.from_clause.append(wrap("range_var", tree.relation))
-    select.from_clause.extend(others)
+    select.from_clause.add().range_var.CopyFrom(tree.relation)
+    add_copies(select.from_clause, others)
     for value in values:
-        select.target_list.append(wrap("res_target", pb.ResTarget(val=value.val)))
+        select.target_list.add().res_target.val.CopyFrom(value.val)
     if tree.HasField("where_clause"):
         select.where_clause.CopyFrom(tree.where_clause)
     insert = pb.InsertStmt(override="OVERRIDING_NOT_SET")

@@ -6,7 +6,7 @@ oneof; the walk hands out the inner message and where it hangs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import postgast
 from postgast import pg_query_pb2 as pb
@@ -14,7 +14,7 @@ from postgast import pg_query_pb2 as pb
 from pgfan.sql.parsing import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Message: TypeAlias = Any
 """A protobuf message of pg_query; its classes are made at import time, so they have no types."""
@@ -22,7 +22,7 @@ Message: TypeAlias = Any
 
 def inner(node: Message) -> Message:
     """The message inside a Node; the message itself when it is not one."""
-    if node.DESCRIPTOR.name == "Node":
+    if node.__class__ is pb.Node:
         which = node.WhichOneof("node")
         return getattr(node, which) if which else node
     return node
@@ -30,7 +30,8 @@ def inner(node: Message) -> Message:
 
 def kind_of(message: Message) -> str:
     """The node type's name, as in PostgreSQL's nodes/parsenodes.h."""
-    return str(message.DESCRIPTOR.name)
+    name: str = message.__class__.__name__
+    return name
 
 
 def fields(message: Message) -> Iterator[tuple[str, Message]]:
@@ -41,9 +42,18 @@ def fields(message: Message) -> Iterator[tuple[str, Message]]:
                 yield descriptor.name, child
 
 
-def children(message: Message) -> Iterator[Message]:
+def children(message: Message) -> list[Message]:
     """The messages directly below, in the order of the tree, without their Node wrappers."""
-    return (inner(child) for _, child in fields(message))
+    found: list[Message] = []
+    for descriptor, value in message.ListFields():
+        count = _counts.get(descriptor)
+        if count is None:
+            count = _counts[descriptor] = _count(descriptor, value)
+        if count == "many":
+            found += [inner(child) for child in value]
+        elif count == "one":
+            found.append(inner(value))
+    return found
 
 
 def walk(message: Message) -> Iterator[Message]:
@@ -52,7 +62,20 @@ def walk(message: Message) -> Iterator[Message]:
     while stack:
         current = stack.pop()
         yield current
-        stack.extend(reversed(list(children(current))))
+        below = children(current)
+        below.reverse()
+        stack += below
+
+
+_counts: dict[Any, Literal["none", "one", "many"]] = {}
+"""How many messages each field of libpg_query's messages holds: asked once, since trees are walked
+for every statement."""
+
+
+def _count(descriptor: Any, value: Any) -> Literal["none", "one", "many"]:  # noqa: ANN401  # protobuf has no types
+    if descriptor.type != descriptor.TYPE_MESSAGE:
+        return "none"
+    return "one" if hasattr(value, "DESCRIPTOR") else "many"
 
 
 def slots(message: Message) -> Iterator[Message]:
@@ -75,6 +98,16 @@ def wrap(field: str, message: Message) -> Message:
     node = pb.Node()
     getattr(node, field).CopyFrom(message)
     return node
+
+
+def add_copies(holder: Message, messages: Iterable[Message]) -> None:
+    """Copies of `messages` at the end of a repeated field.
+
+    protobuf's own `extend`, and what is given to a constructor, are written and read again: that
+    ends at 100 levels, while CopyFrom has no such limit.
+    """
+    for message in messages:
+        holder.add().CopyFrom(message)
 
 
 def copy_of(message: Message) -> Message:
@@ -101,5 +134,5 @@ def deparse_statement(statement: Message) -> str:
 def deparse_expression(node: Message) -> str:
     """SQL of one expression Node."""
     select = pb.SelectStmt(limit_option="LIMIT_OPTION_DEFAULT", op="SETOP_NONE")
-    select.target_list.append(wrap("res_target", pb.ResTarget(val=node)))
+    select.target_list.add().res_target.val.CopyFrom(node)
     return deparse_statement(wrap("select_stmt", select)).removeprefix("SELECT ")

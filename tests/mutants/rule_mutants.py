@@ -1,0 +1,503 @@
+"""The rules of "may this statement be split", each with breakages that the tests must notice.
+
+A rule that is added to the analysis gets its mutants here: what somebody might forget, or take for
+the same. `make mutants` runs the tests against each of them.
+"""
+
+from __future__ import annotations
+
+from mutation import Mutant
+
+RULES: dict[str, list[Mutant]] = {
+    "the same relation is named more than once": [
+        Mutant("WITH read twice is inlined twice", "inlined", "len(found) > 1", "False"),
+        Mutant(
+            "a name in WITH means the query before it is defined",
+            "inlined",
+            "any(inside <= at for inside, _ in found)",
+            "False",
+        ),
+        Mutant("two items of one name drive", "occurrences", "aliases[item.alias] > 1", "False"),
+    ],
+    "the statement reads the relation that it writes": [
+        Mutant("an INSERT may read its target", "_objections_to_relations", "reads", "False"),
+        Mutant(
+            "a partition is not its parent",
+            "_objections_to_relations",
+            "target.family & relation.family",
+            "target.oid == relation.oid",
+        ),
+        Mutant(
+            "an UPDATE that reads its target again needs no snapshot",
+            "_reads",
+            "found.remove(relation_name(shape.insert.relation))",
+            "found = [one for one in found if one != relation_name(shape.insert.relation)]",
+        ),
+    ],
+    "WHERE, projection, set-returning functions": [
+        Mutant(
+            "a series beside another set is cut",
+            "_is_target_series",
+            "len(sets) == len(series) == 1",
+            "len(series) == 1",
+        ),
+        Mutant(
+            "a series may have bounds from a column",
+            "is_constant_series",
+            "all(_is_constant(argument, facts) for argument in call.args)",
+            "True",
+        ),
+        Mutant(
+            "WHERE may be volatile where a series stands in the target list",
+            "_is_target_series",
+            'any(found.place == "where" and functions.is_volatile(found.node, facts) '
+            "for found in calls)",
+            "False",
+        ),
+        Mutant("WITH ORDINALITY counts in each chunk", "_is_series", "node.ordinality", "False"),
+    ],
+    "inner and cross joins": [
+        Mutant(
+            "a volatile WHERE may filter a joined relation",
+            "_named",
+            "len(list(from_items(found.select))) > 1",
+            "False",
+        ),
+        Mutant(
+            "an alias of a join leaves the names inside",
+            "from_items",
+            'preserved and (not node.HasField("alias"))',
+            "preserved",
+        ),
+    ],
+    "outer joins": [
+        Mutant(
+            "both sides of LEFT are preserved", "_preserved_sides", "(True, False)", "(True, True)"
+        ),
+        Mutant(
+            "both sides of RIGHT are preserved", "_preserved_sides", "(False, True)", "(True, True)"
+        ),
+        Mutant("FULL counts as preserved", "_preserved_sides", "(False, False)", "(True, True)"),
+        Mutant("a join inside of the nullable side", "from_items", "reachable and left", "left"),
+        Mutant("the nullable side carries the key", "_preserved", "", "return True"),
+        Mutant(
+            "ON of an outer join equates",
+            "_equalities",
+            "join.jointype == JOIN_INNER",
+            "True",
+        ),
+        Mutant(
+            "a name that an outer join merges is the left one's",
+            "_unqualified",
+            "any(j.jointype != JOIN_INNER for j in self._joins)",
+            "False",
+        ),
+    ],
+    "subqueries outside of FROM": [
+        Mutant("volatile where every chunk repeats it", "_named", "not found.is_per_row", "False"),
+        Mutant(
+            "an aggregate may depend on the order of rows",
+            "_aggregate",
+            "name in functions.ORDER_FREE_AGGREGATES or context.is_per_row(found.select)",
+            "True",
+        ),
+        Mutant("ARRAY(SELECT) has one order", "_array", "is_array", "False"),
+        Mutant("DISTINCT ON has one order", "_path_objections", "_is_distinct_on(node)", "False"),
+        Mutant(
+            "a window in a subquery has one order",
+            "_named",
+            "found.is_on_path and call.HasField('over')",
+            "call.HasField('over')",
+        ),
+        Mutant("an aggregate is its subquery's own", "belongs_to_own_level", "", "return True"),
+    ],
+    "LATERAL": [
+        Mutant("LATERAL drives", "occurrences", "not item.node.lateral", "True"),
+    ],
+    "UNION, INTERSECT, EXCEPT": [
+        Mutant(
+            "a set operation at the top",
+            "_path_objections",
+            'select.HasField("larg") or select.HasField("rarg")',
+            "False",
+        ),
+    ],
+    "GROUP BY, DISTINCT and windows": [
+        Mutant("ROLLUP has no empty set", "_in_every_set", "node.kind == _SETS", "True"),
+        Mutant("a column is not NULL outside of its set", "kept_by_groups", "", "return carried"),
+        Mutant(
+            "GROUP BY of any column",
+            "_group_is_sound",
+            "",
+            "return True",
+        ),
+        Mutant(
+            "GROUP BY a name: the output's first",
+            "_in_every_set",
+            "_grouped(level, node, input_first=True)",
+            "_grouped(level, node, input_first=False)",
+        ),
+        Mutant(
+            "DISTINCT ON a name: the input's first",
+            "_distinct_is_sound",
+            "_grouped(level, node, input_first=False)",
+            "_grouped(level, node, input_first=True)",
+        ),
+        Mutant("GROUP BY 2 is the first column", "_grouped", "targets[number - 1]", "targets[0]"),
+        Mutant(
+            "DISTINCT of any columns",
+            "_distinct_is_sound",
+            "any(column in carried for _, column in level.outputs or ())",
+            "True",
+        ),
+        Mutant(
+            "DISTINCT ON is DISTINCT",
+            "_distinct_is_sound",
+            "if expressions:\n    return ...",
+            "pass",
+        ),
+        Mutant(
+            "PARTITION BY of any column",
+            "_window_is_sound",
+            "any(_holds(level, inner(node), carried) for node in window.partition_clause)",
+            "len(window.partition_clause) > 0",
+        ),
+        Mutant(
+            "one sound window is enough",
+            "grouping_objections",
+            "sound &= ...",
+            "sound |= _window_is_sound(level, window, window.refname, kept)",
+        ),
+        Mutant(
+            "a window knows nothing of the one that it builds on",
+            "_window_is_sound",
+            "len(meant) != 1",
+            "True",
+        ),
+        Mutant(
+            "a window in ORDER BY is not one",
+            "windows_used",
+            "(*select.target_list, *select.sort_clause)",
+            "select.target_list",
+        ),
+        Mutant(
+            "a function of the key counts as the key",
+            "resolve",
+            'if kind_of(node) != "ColumnRef" or self._opaque:\n    return None',
+            "below = [node]\n"
+            "while below and kind_of(below[0]) != 'ColumnRef':\n"
+            "    below += children(below.pop(0))\n"
+            "if not below:\n"
+            "    return None\n"
+            "node = below[0]",
+        ),
+        Mutant(
+            "only the innermost SELECT groups",
+            "_objections_to_key",
+            "reversed(range(len(levels)))",
+            "[len(levels) - 1]",
+        ),
+        Mutant(
+            "every output of a subquery carries the key",
+            "carried_upwards",
+            "column in kept and known.count(name) == 1",
+            "True",
+        ),
+        Mutant("columns of other types are equal", "carrying", "self.key_type(other) == key", "1"),
+        Mutant(
+            "any operator equates",
+            "_equated",
+            'names(condition.name) in {("=",), ("pg_catalog", "=")}',
+            "True",
+        ),
+        Mutant(
+            "IS DISTINCT FROM equates",
+            "_equated",
+            "condition.kind != _AEXPR_OP",
+            "False",
+        ),
+        Mutant(
+            "somebody's own = equates",
+            "_equated",
+            "self._facts.operators.get((...,))",
+            "False",
+        ),
+        Mutant("OR holds like AND", "_conjuncts", "node.boolop == _AND", "True"),
+    ],
+    "aggregates without GROUP BY": [
+        Mutant("count(*) adds up", "_aggregate", "not found.select.group_clause", "False"),
+        Mutant(
+            "HAVING is a WHERE",
+            "grouping_objections",
+            'select.HasField("having_clause") and (not select.group_clause)',
+            "False",
+        ),
+        Mutant(
+            "JSON_ARRAYAGG looks at one row",
+            "construct_objection",
+            'yield Reason("aggregate", ...)',
+            "pass",
+        ),
+    ],
+    "LIMIT, TABLESAMPLE, FOR UPDATE, recursive and data-modifying WITH, RETURNING": [
+        Mutant("LIMIT in a subquery", "_objections_below", "limited and (not any(...))", "False"),
+        Mutant(
+            "OFFSET is no LIMIT",
+            "_objections_below",
+            'node.HasField("limit_count") or node.HasField("limit_offset")',
+            'node.HasField("limit_count")',
+        ),
+        Mutant("TABLESAMPLE", "_objections_below", 'yield Reason("tablesample", ...)', "pass"),
+        Mutant("FOR UPDATE", "_objections_below", 'yield Reason("locking", ...)', "pass"),
+        Mutant("a recursive WITH is inlined", "inlined", "holder.with_clause.recursive", "False"),
+        Mutant(
+            "a WITH that writes is inlined",
+            "inlined",
+            'kind_of(inner(query.ctequery)) == "SelectStmt"',
+            "True",
+        ),
+        Mutant("RETURNING", "_objections_to_statement", 'yield Reason("returning", ...)', "pass"),
+    ],
+    "ORDER BY at the top": [
+        Mutant("nobody is told of the order", "_hazards", "shape.select.sort_clause", "False"),
+    ],
+    "functions whose value has nothing to do with other rows": [
+        Mutant("currval() is one of them", "ROW_INDEPENDENT", '"timeofday"', '"currval"'),
+        Mutant(
+            "nobody is told of a sequence's order",
+            "_hazards",
+            'functions.base_name(node) == "nextval"',
+            "False",
+        ),
+    ],
+    "transaction-time functions": [
+        Mutant("now() stays", "is_transaction_time", "", "return False"),
+        Mutant("CURRENT_DATE stays", "looks_at_time", "_OP_NAMES[node.op] in _CASTS", "False"),
+        Mutant("time in a default stays", "target_columns", "frozen.append(...)", "pass"),
+        Mutant("'today' is text", "special_datetimes", "_SPECIAL_DATETIME.search(text)", "False"),
+        Mutant(
+            "age(x) is age(x, y)",
+            "_builtin_objection",
+            'name == "age" and args == 1',
+            "False",
+        ),
+        Mutant(
+            "a user's now() is the server's",
+            "is_transaction_time",
+            "is_builtin(call, facts)",
+            "True",
+        ),
+    ],
+    "other volatile and unknown functions": [
+        Mutant(
+            "a volatile function of pg_catalog",
+            "_builtin_objection",
+            'any(function.volatility == "v" for function in found)',
+            "False",
+        ),
+        Mutant(
+            "a function that is not there",
+            "objection",
+            'return Reason("function-unknown", ...)',
+            "return None",
+        ),
+        Mutant(
+            "a user's stable function",
+            "objection",
+            'function.schema != "pg_catalog" and function.volatility != "i"',
+            'function.schema != "pg_catalog" and function.volatility == "v"',
+        ),
+        Mutant("pg_ functions", "_builtin_objection", "name.startswith(...)", "False"),
+        Mutant("current_setting()", "_builtin_objection", "name in UNSTABLE", "False"),
+        Mutant("x.name calls no function", "_attribute", "yield ...", "pass"),
+        Mutant("a user's operator", "operator_objections", "yield ...", "pass"),
+        Mutant(
+            "a user's cast", "_objections_everywhere", 'yield Reason("cast-function", ...)', "pass"
+        ),
+        Mutant(
+            "syntax that nobody thought of",
+            "construct_objection",
+            "kind not in ALLOWED and kind not in EXPLAINED",
+            "False",
+        ),
+        Mutant("a parameter", "_objections_below", 'yield Reason("parameter", ...)', "pass"),
+    ],
+    "the target's triggers, rules, checks, defaults": [
+        Mutant("a trigger", "_side_effects", 'yield Reason("trigger", ...)', "pass"),
+        Mutant(
+            "triggers of another event",
+            "_side_effects",
+            "target.delete_triggers",
+            "target.triggers",
+        ),
+        Mutant("a rule of the target", "_side_effects", "target.has_rules", "False"),
+        Mutant(
+            "a CHECK with a function",
+            "_side_effects",
+            'yield Reason("check-function", ...)',
+            "pass",
+        ),
+        Mutant("a foreign key to itself", "_side_effects", "target.references_itself", "False"),
+        Mutant(
+            "a default with a volatile function",
+            "target_columns",
+            "objection is not None",
+            "False",
+        ),
+        Mutant(
+            "a target that is no table",
+            "target_objections",
+            'target.kind not in {"r", "p"}',
+            "False",
+        ),
+        Mutant("a foreign partition", "target_objections", "target.foreign_partitions", "False"),
+        Mutant(
+            "partitions of both kinds",
+            "target_objections",
+            'yield Reason("unlogged-partitions", ...)',
+            "pass",
+        ),
+    ],
+    "ON CONFLICT": [
+        Mutant(
+            "ON CONFLICT",
+            "_objections_to_statement",
+            'yield Reason("on-conflict", ...)',
+            "pass",
+        ),
+    ],
+    "UPDATE, DELETE": [
+        Mutant(
+            "the key may be assigned",
+            "_objections_to_key",
+            'yield Reason("key-assigned", ...)',
+            "pass",
+        ),
+        Mutant("an UPDATE by blocks", "candidates", 'self.kind != "update"', "True"),
+        Mutant(
+            "a joined relation drives",
+            "occurrences",
+            'items[:1] if shape.kind != "insert" else items',
+            "items",
+        ),
+        Mutant(
+            "a unique column may be assigned",
+            "_objections_to_statement",
+            'yield Reason("assigned-unique", ...)',
+            "pass",
+        ),
+        Mutant(
+            "a foreign key cascades",
+            "_objections_to_statement",
+            'yield Reason("foreign-key-action", ...)',
+            "pass",
+        ),
+        Mutant(
+            "a DELETE by blocks needs no snapshot", "distribute", 'shape.kind == "delete"', "False"
+        ),
+    ],
+    "views, partitions, foreign tables": [
+        Mutant("a view is a table", "_objections_to_relations", "yield views.get(...)", "pass"),
+        Mutant("a parent's blocks are all", "_is_heap", "not relation.has_children", "True"),
+        Mutant("ONLY is not seen", "_is_heap", "not item.node.inh", "False"),
+        Mutant("any access method has blocks", "_is_heap", "relation.heap", "True"),
+        Mutant(
+            "a foreign table", "_objections_to_source", 'yield Reason("foreign-table", ...)', "pass"
+        ),
+        Mutant(
+            "a sequence", "_objections_to_source", 'yield Reason("sequence-relation", ...)', "pass"
+        ),
+        Mutant(
+            "a temporary source",
+            "_objections_to_source",
+            'yield Reason("temporary-table", ...)',
+            "pass",
+        ),
+        Mutant(
+            "a temporary target",
+            "target_objections",
+            'yield Reason("temporary-table", ...)',
+            "pass",
+        ),
+        Mutant(
+            "a column called ctid is one",
+            "_is_heap",
+            '"ctid" in names(item.node.alias.colnames)',
+            "False",
+        ),
+    ],
+    "row-level security and rules": [
+        Mutant("rows that are hidden", "_objections_to_source", "relation.row_security", "False"),
+        Mutant("rows that are refused", "_side_effects", "target.row_security", "False"),
+        Mutant("a rule of a source", "_objections_to_source", "relation.has_rules", "False"),
+        Mutant(
+            "a server that keeps rows elsewhere",
+            "distribute",
+            "if facts.server_refuses_split:\n    return ...",
+            "pass",
+        ),
+    ],
+    "the statement of a chunk": [
+        Mutant(
+            "NULLs are left out of the first range",
+            "condition",
+            'f"({below} OR {column} IS NULL)"',
+            'f"({below})"',
+        ),
+        Mutant(
+            "a range holds its upper bound",
+            "condition",
+            'f"{column} OPERATOR(pg_catalog.<) {high}"',
+            'f"{column} OPERATOR(pg_catalog.<=) {high}"',
+        ),
+        Mutant(
+            "a range lacks its lower bound",
+            "condition",
+            'f"{column} OPERATOR(pg_catalog.>=) {low}"',
+            'f"{column} OPERATOR(pg_catalog.>) {low}"',
+        ),
+        Mutant(
+            "blocks without an upper bound",
+            "restrict_blocks",
+            "parse_expression(...)",
+            'parse_expression(f"{column} OPERATOR(pg_catalog.>=) {low}::pg_catalog.tid")',
+        ),
+        Mutant(
+            "WHERE is replaced",
+            "_and",
+            "not message.HasField(clause)",
+            "True",
+        ),
+        Mutant(
+            "a OR b becomes a AND b",
+            "_and",
+            "before.bool_expr.boolop == both.boolop",
+            "True",
+        ),
+        Mutant(
+            "the outermost SELECT is restricted",
+            "restrict_blocks",
+            "filtered(copy, candidate.path)",
+            "filtered(copy, ())",
+        ),
+        Mutant("the time is not frozen", "_prepared", "freeze_time(...)", "pass"),
+        Mutant("a frozen default is not written", "_prepared", "_write_out(...)", "pass"),
+        Mutant("what is deparsed is not compared", "render", "same_tree(...)", "True"),
+        Mutant(
+            "the first call in the target list is the series",
+            "series_call",
+            'names(found.node.funcname)[-1] == "generate_series"',
+            "True",
+        ),
+        Mutant(
+            "all columns carry the key",
+            "_equated",
+            "level.carrying(...)",
+            "{(item.ordinal, name) for item in level.items for name in ('x', 'y')}",
+        ),
+    ],
+}
+
+MUTANTS: list[tuple[str, Mutant]] = [
+    (rule, mutant) for rule, mutants in RULES.items() for mutant in mutants
+]
