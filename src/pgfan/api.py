@@ -18,7 +18,8 @@ from pgfan.execute.runner import RunContext, Runner
 from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
 from pgfan.plan.sizing import SizingOptions
-from pgfan.postgres.analysis import Analyst, SplitOptions
+from pgfan.postgres.analysis import Analyst
+from pgfan.postgres.choosing import SplitOptions
 from pgfan.postgres.coordinator import (
     PostgresCoordinator,
     ResumeOptions,

@@ -13,7 +13,8 @@ from tpch_data import ROOT
 from tpch_queries import QUERIES
 
 from pgfan import api
-from pgfan.postgres.analysis import Analyst, SplitOptions
+from pgfan.postgres.analysis import Analyst
+from pgfan.postgres.choosing import SplitOptions
 from pgfan.postgres.server import probe_server
 from pgfan.postgres.session import PostgresSession
 from pgfan.postgres.snapshot import SnapshotHolder

@@ -10,32 +10,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
-from pgfan.postgres.bounds import read_bounds
 from pgfan.postgres.branches import Cuttable, Cutter, divide, first_that_works
 from pgfan.postgres.catalog import read_facts
+from pgfan.postgres.choosing import Chooser, Rejected, SplitOptions
 from pgfan.postgres.chosen import Chosen, template_of
 from pgfan.postgres.explain import explained
 from pgfan.postgres.native import native_statements
-from pgfan.postgres.series import MeasuredSeries, measure_series
 from pgfan.postgres.target import SMALL_COST, cost_if_worth, find_target
-from pgfan.postgres.worth import fewer_than, is_indexed, rows_of, source_names, worse
+from pgfan.postgres.worth import source_names
 from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
 from pgfan.sql.assemble import assemble
-from pgfan.sql.conflict import WAITS
 from pgfan.sql.creation import aimed_at, creation_of
 from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
-from pgfan.sql.freeze import freeze_time
 from pgfan.sql.reasons import Reason
 from pgfan.sql.render import RenderError
-from pgfan.sql.rewrite import Template, series_call
+from pgfan.sql.rewrite import Template
 from pgfan.sql.shape import may_be_split
-from pgfan.sql.tree import copy_of, kind_of
+from pgfan.sql.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,8 +45,6 @@ if TYPE_CHECKING:
     from pgfan.sql.candidates import Candidate
     from pgfan.sql.script import ScriptItem, Statement
 
-RANGES = 1000
-"""Ranges that a column's values are cut into at most; a chunk is some of them."""
 CHUNKS_COST_MAX = 1.5
 """How much dearer than one query all chunks may be: two workers still gain a quarter."""
 _TAGS = {
@@ -62,25 +57,6 @@ _FROZEN_AT = (
     "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
     "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
 )
-
-
-Rejected: TypeAlias = "dict[Candidate, tuple[Reason, ...]]"
-"""Candidates that are not taken, each with the reasons; filled on the way to the one that is."""
-_NO_SERIES = Reason("series-bounds", "the series has no bounds that can be cut")
-_COLUMNS_LAST = Reason("not-best", "blocks and series need no index and no statistics")
-
-
-@dataclass(frozen=True)
-class SplitOptions:
-    """What the user said about splitting; `by` is None, "ctid" or "series".
-
-    `jobs` are the workers that there will be.
-    """
-
-    split: Literal["auto", "always", "never"] = "auto"
-    by: str | None = None
-    atomic: bool = False
-    jobs: int = 2
 
 
 @dataclass(frozen=True)
@@ -124,6 +100,7 @@ class Analyst:
         self._session = self.session = session
         self._snapshots = snapshots
         self._options = options
+        self._chooser = Chooser(session, options)
         self._refuses = server_refuses_split
 
     def analyse(self, item: ScriptItem, hidden: str = "pgfan_new") -> Analysis:
@@ -222,23 +199,21 @@ class Analyst:
         self, split: Split, work: _Work, cost: float
     ) -> list[Callable[[], Cuttable | Reason]]:
         """Ways to split the statement: what has the most rows first."""
+
+        def rows_of(candidate: Candidate) -> float:
+            return self._chooser.rows_of(split, candidate, work.facts, work.frozen_at)
+
         ways: list[tuple[float, Callable[[], Cuttable | Reason]]] = []
         if split.candidates:
-            rows = max(self._rows_of(split, each, work) for each in split.candidates)
+            rows = max(rows_of(each) for each in split.candidates)
             ways.append((rows, partial(self._cuttable, work, split, cost)))
         for branches in split.unions:
             rows = sum(
-                max((self._rows_of(split, each, work) for each in branch.candidates), default=0.0)
+                max((rows_of(each) for each in branch.candidates), default=0.0)
                 for branch in branches
             )
             ways.append((rows, partial(self._divided, work, split, branches)))
         return [way for _, way in sorted(ways, key=itemgetter(0), reverse=True)]
-
-    def _rows_of(self, split: Split, candidate: Candidate, work: _Work) -> float:
-        if candidate.key != "series":
-            return rows_of(candidate, work.facts)
-        series = self._measure(split, candidate, work.facts, work.frozen_at)
-        return float(series.count) if series else 0.0
 
     def _cuttable(
         self,
@@ -251,7 +226,7 @@ class Analyst:
 
         `around` puts what is split into a larger statement.
         """
-        chosen = self._choose(split, work.facts, work.frozen_at, work.rejected)
+        chosen = self._chooser.choose(split, work.facts, work.frozen_at, work.rejected)
         if isinstance(chosen, Reason):
             return chosen
         template = around(template_of(split, chosen, work.facts, work.frozen_at))
@@ -311,70 +286,6 @@ class Analyst:
             key="ctid", unit="blocks", total=blocks, bounds=Blocks(), rows_per_unit=per_unit
         )
 
-    def _choose(
-        self, split: Split, facts: CatalogFacts, frozen_at: str, rejected: Rejected
-    ) -> Chosen | Reason:
-        """The candidate with the most rows; a column only when there is nothing else.
-
-        The others are put into `rejected`.
-        """
-        measured: list[tuple[float, Chosen]] = []
-        columns: list[Candidate] = []
-        for candidate in split.candidates:
-            if self._options.by not in {None, candidate.key, candidate.stored_as}:
-                rejected[candidate] = (Reason("not-best", f"--by {self._options.by}"),)
-            elif candidate.may_wait and self._options.split == "auto":
-                return WAITS
-            elif candidate.key == "column":
-                columns.append(candidate)
-            elif candidate.key == "ctid":
-                measured.append((rows_of(candidate, facts), Chosen(candidate)))
-            elif series := self._measure(split, candidate, facts, frozen_at):
-                measured.append((float(series.count), Chosen(candidate, series)))
-            else:
-                rejected[candidate] = (_NO_SERIES,)
-        if measured:
-            most, best = max(measured, key=itemgetter(0))
-            fewer = {
-                chosen.candidate: (fewer_than(rows, best.candidate, most),)
-                for rows, chosen in measured
-                if chosen is not best
-            }
-            rejected.update(fewer | dict.fromkeys(columns, (_COLUMNS_LAST,)))
-            return best
-        if columns:
-            return self._choose_column(columns, facts, rejected)
-        if self._options.by is not None:
-            return Reason("key-not-found", f"nothing to split by {self._options.by}")
-        return _NO_SERIES
-
-    def _choose_column(
-        self, columns: list[Candidate], facts: CatalogFacts, rejected: Rejected
-    ) -> Chosen | Reason:
-        """An indexed column of the largest relation, that has more than one value."""
-
-        def worth(candidate: Candidate) -> tuple[bool, float]:
-            return not is_indexed(candidate, facts), -rows_of(candidate, facts)
-
-        best: Chosen | None = None
-        forced = self._options.split == "always" or self._options.by is not None
-        for candidate in sorted(columns, key=worth):
-            name = candidate.stored_as or ""
-            if not forced and not is_indexed(candidate, facts):
-                why = f"it groups by {name}, which has no index: every chunk would read all rows"
-                reason = Reason("key-not-indexed", why)
-            elif best is not None:
-                reason = worse(candidate, best.candidate, facts)
-            else:
-                relation = facts.relations[candidate.relation or ()]
-                found = read_bounds(self._session, relation.oid, name, RANGES)
-                if found.bounds:
-                    best = Chosen(candidate, column=found)
-                    continue
-                reason = Reason("key-not-found", f"{name} has too few values to be cut into ranges")
-            rejected[candidate] = (reason,)
-        return best if best is not None else reason
-
     def _objection_to_chunks(
         self,
         chosen: Chosen,
@@ -408,13 +319,6 @@ class Analyst:
             f"by EXPLAIN the chunks cost {together / max(serial_cost, 1):.1f} times as much as one"
         )
         return Reason("too-dear", f"{why} query")
-
-    def _measure(
-        self, split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
-    ) -> MeasuredSeries | None:
-        frozen = copy_of(split.tree)
-        freeze_time(frozen, frozen_at, facts)
-        return measure_series(self._session, series_call(frozen, candidate))
 
     def _chunk_cost(self, cut: SplitPlan, piece: Range) -> float | Reason:
         return self._cost(cut.creates, cut.statement(piece), " of a chunk")

@@ -28,27 +28,27 @@ from pgfan.sql.branches import (
 )
 from pgfan.sql.calls import call_objections, once_objections
 from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series, unions
-from pgfan.sql.conflict import conflict_objections
-from pgfan.sql.constructs import construct_objection, exists_queries, extent_objections
+from pgfan.sql.constructs import exists_queries, extent_objections
 from pgfan.sql.creation import creation_objection, creation_of
 from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.inline import inlined
 from pgfan.sql.keys import Column, KeyType, Level
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.meeting import meeting_of, meeting_of_series
-from pgfan.sql.merge import merge_columns, merge_objections
+from pgfan.sql.merge import merge_columns
+from pgfan.sql.objections import objections_everywhere
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
 from pgfan.sql.shape import ADDING, Shape, may_be_split, shape_of
-from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns, target_objections
-from pgfan.sql.tree import Message, children, kind_of, walk
+from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns
+from pgfan.sql.tree import Message, kind_of, walk
 from pgfan.sql.views import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pgfan.sql.facts import CatalogFacts, Name, RelationFacts
+    from pgfan.sql.facts import CatalogFacts, Name
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     elif shape.kind == "merge":
         written_out = merge_columns(rewritten, facts)
         columns, rewritten = written_out.columns, written_out.tree
-    reasons = _unique((*_objections_everywhere(shape, facts, whole.refused), *columns.reasons))
+    reasons = _unique((*objections_everywhere(shape, facts, whole.refused), *columns.reasons))
     found, rejected = _judge(shape, Query((), (shape.select,)), facts)
     divided, undivided = _judge_unions(shape, facts)
     if reasons or not (found or divided):
@@ -150,27 +150,6 @@ def _why_not(
     if undivided:
         return undivided
     return _path_objections(shape, (shape.select,), facts) + _ungrouped(shape.select, facts)
-
-
-def _objections_everywhere(
-    shape: Shape, facts: CatalogFacts, views: Mapping[Name, Reason]
-) -> Iterator[Reason]:
-    """What speaks against a split whatever the driving relation is."""
-    yield from _objections_to_statement(shape, facts)
-    yield from _objections_below(shape, facts)
-    for node in shape.nodes:
-        yield from construct_objection(node)
-    if shape.kind != "create":  # what the name means now is not what will be written
-        yield from target_objections(shape.insert.relation, facts, shape.events)
-    yield from _objections_to_relations(shape, facts, views)
-    if facts.unsafe_casts:
-        yield Reason(
-            "cast-function",
-            f"the cast {facts.unsafe_casts[0]} calls a function that may look "
-            "at other rows, and casts are applied unseen",
-        )
-    nodes = shape.nodes if shape.tree is shape.insert else walk(shape.tree)
-    yield from functions.special_datetimes(nodes)
 
 
 def _judge(
@@ -317,84 +296,6 @@ def _is_distinct_on(select: Message) -> bool:
 
 def _unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     return tuple(dict.fromkeys(reasons))
-
-
-def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
-    tree = shape.tree
-    if tree.HasField("with_clause"):
-        yield Reason("cte", "WITH is not analysed yet")
-    if tree.HasField("returning_clause"):
-        yield Reason("returning", "RETURNING gives one result, not one for each chunk")
-    if shape.kind == "insert":
-        yield from conflict_objections(tree, facts)
-    elif shape.kind == "merge":
-        yield from merge_objections(tree)
-    target = facts.relations.get(relation_name(tree.relation))
-    changes = shape.events & {"update", "delete"}
-    if target is not None and target.cascades and changes:
-        yield Reason("foreign-key-action", "a foreign key of another table acts on each change")
-    if target is not None and "update" in changes:
-        unique = target.unique_columns & shape.assigned
-        if unique or ("*" in target.unique_columns):
-            what = ", ".join(sorted(unique)) or "columns of an index over expressions"
-            yield Reason("assigned-unique", f"{what}: unique over all rows, and assigned")
-
-
-def _objections_below(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
-    """What no level may have, and what a subquery that every chunk repeats may not."""
-    for node in shape.select_nodes:
-        match kind_of(node):
-            case "WithClause":
-                yield Reason("cte", "WITH is not analysed yet")
-            case "LockingClause":
-                yield Reason("locking", "FOR UPDATE and FOR SHARE lock rows for one transaction")
-            case "ParamRef":
-                yield Reason("parameter", f"there is no value for parameter ${node.number}")
-            case _:
-                pass
-    exists = exists_queries(walk(shape.select))
-    apart = [union.select for union in unions(shape, facts)]
-    stack = [shape.select]
-    while stack:
-        node = stack.pop()
-        yield from extent_objections(node, exists)
-        # A branch with a LIMIT may run once; what may not is found on the path to a branch.
-        arms = any(node is union for union in apart)
-        stack.extend(reversed([] if arms else list(children(node))))
-
-
-def _objections_to_relations(
-    shape: Shape, facts: CatalogFacts, views: Mapping[Name, Reason]
-) -> Iterator[Reason]:
-    target = facts.relations.get(relation_name(shape.insert.relation))
-    joined = shape.joined_target
-    for node in shape.select_nodes:
-        if kind_of(node) != "RangeVar":
-            continue
-        name = ".".join(relation_name(node))
-        relation = facts.relations.get(relation_name(node))
-        if relation is None or relation.kind == "?" or node.catalogname:
-            yield Reason("relation-unknown", f"relation {name} is not in the catalogue")
-            continue
-        reads = target is not None and target.family & relation.family
-        if reads and shape.kind in {"insert", "merge"} and node is not joined:
-            yield Reason("reads-target", f"{name} is read and written by the same statement")
-        if relation.kind == "v":
-            yield views.get(relation_name(node), Reason("view", f"{name} is a view"))
-        yield from _objections_to_source(name, relation)
-
-
-def _objections_to_source(name: str, relation: RelationFacts) -> Iterator[Reason]:
-    if relation.has_rules:
-        yield Reason("rule", f"{name} has a rule")
-    if relation.persistence == "t":
-        yield Reason("temporary-table", f"{name} is temporary: other connections cannot see it")
-    if relation.row_security:
-        yield Reason("row-security", f"row-level security is on for {name}")
-    if relation.kind == "S":
-        yield Reason("sequence-relation", f"{name} is a sequence: it has no snapshot")
-    if relation.kind == "f" or relation.foreign_partitions:
-        yield Reason("foreign-table", f"{name} is foreign: it has no snapshot here")
 
 
 def _no_candidate(select: Message) -> Reason:
