@@ -153,6 +153,16 @@ def test_unique_indexes(session: PostgresSession) -> None:
     assert [column.typmod for column in keyed.columns] == [-1, -1, 655366, -1, -1]
 
 
+def test_a_column_that_may_hold_nulls_still_is_not_unique(session: PostgresSession) -> None:
+    session.execute("CREATE TABLE held (a integer UNIQUE)")
+    assert [column.unique for column in relation(session, "held").columns] == [False]
+    if session.connection.info.server_version >= 180000:
+        session.execute("ALTER TABLE held ADD CONSTRAINT later NOT NULL a NOT VALID")
+        assert [column.unique for column in relation(session, "held").columns] == [False]
+    session.execute("ALTER TABLE held ALTER a SET NOT NULL")
+    assert [column.unique for column in relation(session, "held").columns] == [True]
+
+
 def test_unique_indexes_of_partitions(session: PostgresSession) -> None:
     parts = relation(session, "keyed_parts").unique_indexes
     assert sorted((index.columns, index.own) for index in parts) == [

@@ -438,3 +438,17 @@ def test_chunks_that_wait_are_marked() -> None:
     ):
         (candidate,) = split_of(f"INSERT INTO t {rest}", facts).candidates
         assert candidate.may_wait is waits
+
+
+def test_a_generated_column_does_not_stay_in_its_range() -> None:
+    facts = facts_of(BY_ID, columns=(ColumnFacts("id", "x + 1", generated=True),))
+    assert in_words(verdict_of(f"{ON} {CHANGE}", facts)) == "! key-assigned"
+
+
+@pytest.mark.parametrize(("action", "expected"), [(CHANGE, "column x b"), (NEW, "! merge")])
+def test_a_key_that_is_rounded_when_it_is_inserted(action: str, expected: str) -> None:
+    facts = facts_of(BY_ID, columns=(ColumnFacts("id", None, type="numeric", typmod=655366),))
+    b = facts.relations["b",]
+    columns = (ColumnFacts("x", None, type="numeric"), *b.columns[1:])
+    relations = {**facts.relations, ("b",): replace(b, columns=columns)}
+    assert in_words(verdict_of(f"{ON} {action}", replace(facts, relations=relations))) == expected

@@ -131,7 +131,10 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
                         AND (i.indkey::pg_catalog.int2[])[0] = k.attnum AND o.opcdefault
                         AND (i.indcollation::pg_catalog.oid[])[0] = k.attcollation),
                 k.atttypmod,
-                k.attnotnull AND EXISTS (SELECT FROM pg_catalog.pg_index i
+                k.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint n
+                    WHERE n.conrelid = c.oid AND n.contype = 'n' AND NOT n.convalidated
+                        AND n.conkey = ARRAY[k.attnum])
+                AND EXISTS (SELECT FROM pg_catalog.pg_index i
                     JOIN pg_catalog.pg_opclass o ON o.oid = (i.indclass::pg_catalog.oid[])[0]
                     WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
                         AND i.indpred IS NULL AND i.indnkeyatts = 1 AND o.opcdefault
