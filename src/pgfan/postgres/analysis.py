@@ -30,7 +30,6 @@ from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.reasons import Reason
 from pgfan.sql.render import RenderError
-from pgfan.sql.rewrite import Template
 from pgfan.sql.shape import may_be_split
 from pgfan.sql.tree import kind_of
 
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
     from pgfan.sql.branches import Branches
     from pgfan.sql.candidates import Candidate
+    from pgfan.sql.rewrite import Template
     from pgfan.sql.script import ScriptItem, Statement
 
 CHUNKS_COST_MAX = 1.5

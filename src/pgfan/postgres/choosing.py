@@ -11,8 +11,6 @@ from pgfan.postgres.chosen import Chosen
 from pgfan.postgres.series import MeasuredSeries, measure_series
 from pgfan.postgres.worth import fewer_than, is_indexed, rows_of, worse
 from pgfan.sql.conflict import WAITS
-from pgfan.sql.distribute import Split
-from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.freeze import freeze_time
 from pgfan.sql.reasons import Reason
 from pgfan.sql.rewrite import series_call
@@ -21,6 +19,8 @@ from pgfan.sql.tree import copy_of
 if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
     from pgfan.sql.candidates import Candidate
+    from pgfan.sql.distribute import Split
+    from pgfan.sql.facts import CatalogFacts
 
 RANGES = 1000
 """Ranges that a column's values are cut into at most; a chunk is some of them."""

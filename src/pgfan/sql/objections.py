@@ -14,7 +14,6 @@ from pgfan.sql.conflict import conflict_objections
 from pgfan.sql.constructs import construct_objection, exists_queries, extent_objections
 from pgfan.sql.merge import merge_objections
 from pgfan.sql.reasons import Reason
-from pgfan.sql.shape import Shape
 from pgfan.sql.target import target_objections
 from pgfan.sql.tree import children, kind_of, walk
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pgfan.sql.facts import CatalogFacts, Name, RelationFacts
+    from pgfan.sql.shape import Shape
 
 
 def objections_everywhere(
