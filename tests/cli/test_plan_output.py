@@ -131,7 +131,9 @@ def test_a_table_that_may_be_read_and_not_locked(made: str) -> None:
 
 
 def test_ctrl_c_while_it_waits_for_a_lock(made: str) -> None:
-    words = [sys.executable, "-m", "pgfan", "plan", "-d", made, "-c", "DELETE FROM source"]
+    # A shell that runs the tests in the background has SIGINT ignored, and so have its children.
+    words = ["env", "--default-signal=INT", sys.executable, "-m", "pgfan", "plan"]
+    words += ["-d", made, "-c", "DELETE FROM source"]
     waits = (
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -139,9 +141,12 @@ def test_ctrl_c_while_it_waits_for_a_lock(made: str) -> None:
     with psycopg.connect(made) as holder, psycopg.connect(made, autocommit=True) as watcher:
         holder.execute("LOCK TABLE source")
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            wait_for(watcher, waits, 1)
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            try:
+                wait_for(watcher, waits, 1)
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=30)
+            finally:
+                process.kill()
         wait_for(watcher, waits, 0)
     assert (process.returncode, out, err) == (130, b"", b"")
 

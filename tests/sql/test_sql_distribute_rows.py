@@ -8,10 +8,10 @@ import pytest
 from postgast import pg_query_pb2 as pb
 from sql_catalogue import catalogue, functions, in_words, tree_of, verdict_of
 
-from pgfan.sql.constructs import ALLOWED, EXPLAINED, construct_objection
+from pgfan.sql.constructs import ALLOWED, EXPLAINED, construct_objections
 from pgfan.sql.distribute import Serial, distribute
 from pgfan.sql.facts import CatalogFacts, FunctionFacts, Name
-from pgfan.sql.tree import kind_of, walk
+from pgfan.sql.tree import Nodes, kind_of, walk
 
 # What follows "INSERT INTO t ", and the candidates or the reasons.
 AGGREGATES = [
@@ -330,7 +330,7 @@ def test_a_node_type_that_nobody_thought_of_is_serial(name: str) -> None:
     target = tree.select_stmt.select_stmt.target_list[0].res_target
     field = next((f for f in pb.Node.DESCRIPTOR.fields if f.message_type.name == name), None)
     if field is None:  # it hangs elsewhere than in a Node: as the walk would find it
-        reasons = {r.code for r in construct_objection(getattr(pb, name)())}
+        reasons = {r.code for r in construct_objections(Nodes([getattr(pb, name)()]))}
         assert reasons
         return
     getattr(target.val, field.name).SetInParent()

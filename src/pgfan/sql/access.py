@@ -108,6 +108,10 @@ def expression_references(expressions: Iterable[str]) -> References:
     return found
 
 
+OPERATOR_KINDS = frozenset({"A_Expr", "CaseExpr", "JoinExpr", "SortBy", "SubLink"})
+"""The types of which `operator_names` may find any."""
+
+
 def operator_names(node: Message) -> Iterator[Name]:
     """The operators that a node applies, those that its syntax implies included."""
     match kind_of(node):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgfan.sql import functions
-from pgfan.sql.access import attribute_names, operator_names
+from pgfan.sql.access import OPERATOR_KINDS, attribute_names, operator_names
 from pgfan.sql.conflict import conflict_items
 from pgfan.sql.levels import (
     Placed,
@@ -19,11 +19,11 @@ from pgfan.sql.levels import (
     is_column,
     is_evaluated_per_row,
     is_from_item,
-    placed_nodes,
+    is_from_kind,
 )
 from pgfan.sql.reasons import Reason
 from pgfan.sql.sources import from_items
-from pgfan.sql.tree import Message, inner, kind_of, walk
+from pgfan.sql.tree import Message, Nodes, inner, kind_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,29 +34,27 @@ if TYPE_CHECKING:
 _ARRAY_SUBLINK = 7  # SubLinkType in nodes/primnodes.h, as libpg_query numbers it
 
 
-def call_objections(shape: Shape, path: Sequence[Message], facts: CatalogFacts) -> Iterator[Reason]:
+def call_objections(shape: Shape, nodes: Sequence[Placed], facts: CatalogFacts) -> Iterator[Reason]:
     """Why the functions that a statement calls do not give the same rows when it is split.
 
-    `path` are the SELECTs around the driving relation, the statement's own first.
+    `nodes` are those of the statement, placed for a driving relation.
     """
-    nodes = list(placed_nodes(shape.insert, path))
-    from_nodes = [found.node for found in nodes if is_from_item(found.node)]
+    from_nodes = [found.node for found in nodes if is_from_kind(found.kind)]
     from_nodes += conflict_items(shape.insert)
     context = _Context(facts, [query for found in nodes for query in _queries_per_row(found)])
     for found in nodes:
-        match kind_of(found.node):
-            case "FuncCall":
-                yield from _named(found, context)
-            case "ColumnRef" | "A_Indirection":
-                yield from _attribute(found.node, from_nodes, facts)
-            case _:
-                yield from operator_objections(found.node, facts)
-                yield from _array(found.node, context)
+        if found.kind == "FuncCall":
+            yield from _named(found, context)
+        elif found.kind in {"ColumnRef", "A_Indirection"}:
+            yield from _attribute(found.node, from_nodes, facts)
+        elif found.kind in OPERATOR_KINDS:
+            yield from operator_objections(found.node, facts)
+            yield from _array(found.node, context)
 
 
 def expression_objections(expression: Message, facts: CatalogFacts) -> Iterator[Reason]:
     """The same for an expression of one row that stands alone: a column's default."""
-    yield from functions.special_datetimes(walk(expression))
+    yield from functions.special_datetimes(Nodes(walk(expression)))
     for node in walk(expression):
         match kind_of(node):
             case "FuncCall":
@@ -108,7 +106,7 @@ class _Context:
 
 
 def _queries_per_row(found: Placed) -> Iterator[Message]:
-    if kind_of(found.node) == "SubLink" and found.is_per_row:
+    if found.kind == "SubLink" and found.is_per_row:
         query = inner(found.node.subselect)
         if is_evaluated_per_row(query, found.select):
             yield query

@@ -116,7 +116,7 @@ def occurrences(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[Occ
 
 def unions(shape: Shape, facts: CatalogFacts) -> Iterator[Query]:
     """Every UNION ALL all of whose rows count, but not those in the branches of another."""
-    if not any(kind_of(node) == "SelectStmt" and is_union_all(node) for node in shape.select_nodes):
+    if not shape.has_union_all:
         return
     for place in _places(shape, facts, Query((), (shape.select,))):
         if is_union_all(place.query.select):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgfan.sql.reasons import Reason
-from pgfan.sql.tree import Message, inner, kind_of
+from pgfan.sql.tree import Message, Nodes, inner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
 # Evaluated from its own parts alone: names, constants, operators, constructors.
 _EXPRESSIONS = """
@@ -54,9 +54,13 @@ EXPLAINED = frozenset(
 )
 
 
-def construct_objection(node: Message) -> Iterator[Reason]:
-    """Why a node of this type may not stand in a split statement."""
-    kind = kind_of(node)
+def construct_objections(nodes: Nodes) -> Iterator[Reason]:
+    """Why nodes of some types may not stand in a split statement."""
+    for kind, found in nodes.by_kind.items():
+        yield from _objections_to_kind(kind, found)
+
+
+def _objections_to_kind(kind: str, nodes: Sequence[Message]) -> Iterator[Reason]:
     match kind:
         case "JsonArrayAgg" | "JsonObjectAgg":
             name = "JSON_ARRAYAGG" if kind == "JsonArrayAgg" else "JSON_OBJECTAGG"
@@ -66,7 +70,7 @@ def construct_objection(node: Message) -> Iterator[Reason]:
         case "JsonArrayQueryConstructor":
             yield Reason("row-order", "JSON_ARRAY(SELECT ...) depends on the order of rows")
         case "Node":
-            if node.WhichOneof("node"):
+            if any(node.WhichOneof("node") for node in nodes):
                 yield _unknown(kind)
         case _ if kind not in ALLOWED and kind not in EXPLAINED:
             yield _unknown(kind)
@@ -74,23 +78,21 @@ def construct_objection(node: Message) -> Iterator[Reason]:
             pass
 
 
-def exists_queries(nodes: Iterable[Message]) -> list[Message]:
-    """The queries of which it counts only whether they give any row."""
-    return [
-        inner(node.subselect)
-        for node in nodes
-        if kind_of(node) == "SubLink" and node.sub_link_type == _EXISTS_SUBLINK
-    ]
-
-
-def extent_objections(node: Message, exists: list[Message]) -> Iterator[Reason]:
-    """Why a node gives some of its rows, and other ones each time."""
-    if kind_of(node) == "RangeTableSample":
+def extent_objections(nodes: Nodes) -> Iterator[Reason]:
+    """Why some node gives some of its rows, and other ones each time."""
+    if nodes.of("RangeTableSample"):
         yield Reason("tablesample", "TABLESAMPLE looks at the whole table")
-    if kind_of(node) != "SelectStmt" or any(node is one for one in exists):
-        return
-    if node.HasField("limit_count") or node.HasField("limit_offset"):
-        yield Reason("limit", "LIMIT and OFFSET look at all rows")
+    # Of these it counts only whether they give any row.
+    exists = [
+        inner(node.subselect)
+        for node in nodes.of("SubLink")
+        if node.sub_link_type == _EXISTS_SUBLINK
+    ]
+    for node in nodes.of("SelectStmt"):
+        limited = node.HasField("limit_count") or node.HasField("limit_offset")
+        if limited and not any(node is one for one in exists):
+            yield Reason("limit", "LIMIT and OFFSET look at all rows")
+            return
 
 
 def _unknown(kind: str) -> Reason:

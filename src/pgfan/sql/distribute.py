@@ -13,7 +13,6 @@ every chunk the same rows: nothing volatile, nothing that depends on the order o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.sql import functions
@@ -28,7 +27,7 @@ from pgfan.sql.branches import (
 )
 from pgfan.sql.calls import call_objections, once_objections
 from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series, unions
-from pgfan.sql.constructs import exists_queries, extent_objections
+from pgfan.sql.constructs import extent_objections
 from pgfan.sql.creation import creation_objection, creation_of
 from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.inline import inlined
@@ -42,7 +41,7 @@ from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
 from pgfan.sql.shape import ADDING, Shape, may_be_split, shape_of
 from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns
-from pgfan.sql.tree import Message, kind_of, walk
+from pgfan.sql.tree import Message, Nodes, walk
 from pgfan.sql.views import expanded
 
 if TYPE_CHECKING:
@@ -271,17 +270,16 @@ def _path_objections(
             found.append(Reason("set-operation", "UNION, INTERSECT and EXCEPT look at all rows"))
         if select.HasField("into_clause"):
             found.append(Reason("into", "SELECT INTO makes a table"))
-    nodes = [placed.node for placed in placed_nodes(shape.insert, selects)]
-    divided = any(True for _ in unions(shape, facts))
-    exists = exists_queries(nodes) if divided else []
-    for node in nodes:
-        is_select = kind_of(node) == "SelectStmt" and not any(node is one for one in selects)
-        if is_select and _is_distinct_on(node):
+    placed = list(placed_nodes(shape.insert, selects))
+    for each in placed:
+        is_select = each.kind == "SelectStmt" and not any(each.node is one for one in selects)
+        if is_select and _is_distinct_on(each.node):
             why = "DISTINCT ON in a subquery depends on the order of rows"
             found.append(Reason("distinct", why))
-        if divided:
-            found += extent_objections(node, exists)
-    found += call_objections(shape, selects, facts)
+    if any(True for _ in unions(shape, facts)):
+        nodes = Nodes(each.node for each in placed)
+        found += extent_objections(nodes)
+    found += call_objections(shape, placed, facts)
     return _unique(found)
 
 
@@ -310,7 +308,7 @@ def _no_candidate(select: Message) -> Reason:
 
 def _reads(shape: Shape) -> tuple[Name, ...]:
     """What is read, but for the rows of its target that an UPDATE or a DELETE changes itself."""
-    found = [relation_name(node) for node in shape.select_nodes if kind_of(node) == "RangeVar"]
+    found = [relation_name(node) for node in shape.select_nodes.of("RangeVar")]
     if shape.kind not in ADDING:
         found.remove(relation_name(shape.insert.relation))
     return tuple(sorted(set(found)))
@@ -321,8 +319,9 @@ def _hazards(shape: Shape, defaults: Iterable[Message]) -> tuple[Hazard, ...]:
     if shape.select.sort_clause:
         hazards.append("physical-order")
     if any(
-        kind_of(node) == "FuncCall" and functions.base_name(node) == "nextval"
-        for node in chain(shape.nodes, *map(walk, defaults))
+        functions.base_name(node) == "nextval"
+        for nodes in (shape.nodes, *map(Nodes, map(walk, defaults)))
+        for node in nodes.of("FuncCall")
     ):
         hazards.append("sequence-order")
     return tuple(hazards)

@@ -12,10 +12,10 @@ import re
 from typing import TYPE_CHECKING
 
 from pgfan.sql.reasons import Reason
-from pgfan.sql.tree import Message, kind_of, names, walk
+from pgfan.sql.tree import Message, Nodes, kind_of, names, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pgfan.sql.facts import CatalogFacts, FunctionFacts
 
@@ -178,15 +178,15 @@ def _builtin_objection(name: str, args: int, found: tuple[FunctionFacts, ...]) -
     return None
 
 
-def special_datetimes(nodes: Iterable[Message]) -> Iterator[Reason]:
+def special_datetimes(nodes: Nodes) -> Iterator[Reason]:
     """String constants such as 'now' or 'today', which mean the time of each chunk.
 
     Wherever they stand: 'now' is also the time in '{now}'::timestamptz[] and in a row or a range.
     """
-    for node in nodes:
-        if kind_of(node) == "TypeCast" and _is_built_text(node.arg):
-            yield Reason("special-datetime", "a cast of text put together may give such a time")
-        if kind_of(node) != "A_Const" or node.WhichOneof("val") != "sval":
+    if any(_is_built_text(node.arg) for node in nodes.of("TypeCast")):
+        yield Reason("special-datetime", "a cast of text put together may give such a time")
+    for node in nodes.of("A_Const"):
+        if node.WhichOneof("val") != "sval":
             continue
         text = node.sval.sval
         if _SPECIAL_DATETIME.search(text):

@@ -9,8 +9,7 @@ taken to be harmful.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from pgfan.sql.access import relation_name
 from pgfan.sql.tree import Message, children, fields, inner, kind_of, walk
@@ -34,11 +33,11 @@ _PLACES: dict[str, Place] = {
 }
 
 
-@dataclass(frozen=True)
-class Placed:
-    """A node, the innermost SELECT around it, and where in the path that is."""
+class Placed(NamedTuple):
+    """A node with its type, the innermost SELECT around it, and where in the path that is."""
 
     node: Message
+    kind: str
     select: Message
     place: Place
 
@@ -60,25 +59,29 @@ def placed_nodes(insert: Message, path: Sequence[Message]) -> Iterator[Placed]:
     """
     top = path[0]
     stack = [
-        Placed(inner(node), top, "conflict" if field == "on_conflict_clause" else "other")
+        _placed(inner(node), top, "conflict" if field == "on_conflict_clause" else "other")
         for field, node in fields(insert)
         if field != "select_stmt"
     ]
-    stack.append(Placed(top, top, "other"))
+    stack.append(_placed(top, top, "other"))
     while stack:
         found = stack.pop()
         yield found
-        if kind_of(found.node) != "SelectStmt":
+        if found.kind != "SelectStmt":
             around, place = found.select, found.place
-            stack.extend(Placed(child, around, place) for child in children(found.node))
+            stack += [Placed(n, kind_of(n), around, place) for n in children(found.node)]
         elif any(found.node is one for one in path):
             stack.extend(
-                Placed(inner(node), found.node, _PLACES.get(field, "other"))
+                _placed(inner(node), found.node, _PLACES.get(field, "other"))
                 for field, node in fields(found.node)
                 if field not in {"larg", "rarg"} or any(inner(node) is one for one in path)
             )
         else:
-            stack.extend(Placed(child, found.node, "below") for child in children(found.node))
+            stack.extend(_placed(child, found.node, "below") for child in children(found.node))
+
+
+def _placed(node: Message, select: Message, place: Place) -> Placed:
+    return Placed(node, kind_of(node), select, place)
 
 
 def belongs_to_own_level(call: Message, select: Message, facts: CatalogFacts) -> bool:
@@ -129,7 +132,12 @@ def is_column(reference: Message, items: list[Message], facts: CatalogFacts) -> 
 
 def is_from_item(node: Message) -> bool:
     """Whether the node is something that FROM lists: a relation, a subquery, a function, a join."""
-    return kind_of(node).startswith("Range") or kind_of(node) in {"JoinExpr", "JsonTable"}
+    return is_from_kind(kind_of(node))
+
+
+def is_from_kind(kind: str) -> bool:
+    """The same for the type of a node."""
+    return kind.startswith("Range") or kind in {"JoinExpr", "JsonTable"}
 
 
 def _is_own_column(reference: Message, select: Message, facts: CatalogFacts) -> bool:

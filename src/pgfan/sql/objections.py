@@ -11,11 +11,11 @@ from pgfan.sql import functions
 from pgfan.sql.access import relation_name
 from pgfan.sql.candidates import unions
 from pgfan.sql.conflict import conflict_objections
-from pgfan.sql.constructs import construct_objection, exists_queries, extent_objections
+from pgfan.sql.constructs import construct_objections, extent_objections
 from pgfan.sql.merge import merge_objections
 from pgfan.sql.reasons import Reason
 from pgfan.sql.target import target_objections
-from pgfan.sql.tree import children, kind_of, walk
+from pgfan.sql.tree import Nodes, children, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,8 +30,7 @@ def objections_everywhere(
     """What speaks against a split whatever the driving relation is."""
     yield from _objections_to_statement(shape, facts)
     yield from _objections_below(shape, facts)
-    for node in shape.nodes:
-        yield from construct_objection(node)
+    yield from construct_objections(shape.nodes)
     if shape.kind != "create":  # what the name means now is not what will be written
         yield from target_objections(shape.insert.relation, facts, shape.events)
     yield from _objections_to_relations(shape, facts, views)
@@ -41,7 +40,7 @@ def objections_everywhere(
             f"the cast {facts.unsafe_casts[0]} calls a function that may look "
             "at other rows, and casts are applied unseen",
         )
-    nodes = shape.nodes if shape.tree is shape.insert else walk(shape.tree)
+    nodes = shape.nodes if shape.tree is shape.insert else Nodes(walk(shape.tree))
     yield from functions.special_datetimes(nodes)
 
 
@@ -68,25 +67,31 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
 
 def _objections_below(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
     """What no level may have, and what a subquery that every chunk repeats may not."""
-    for node in shape.select_nodes:
-        match kind_of(node):
-            case "WithClause":
-                yield Reason("cte", "WITH is not analysed yet")
-            case "LockingClause":
-                yield Reason("locking", "FOR UPDATE and FOR SHARE lock rows for one transaction")
-            case "ParamRef":
-                yield Reason("parameter", f"there is no value for parameter ${node.number}")
-            case _:
-                pass
-    exists = exists_queries(walk(shape.select))
+    nodes = shape.select_nodes
+    if nodes.of("WithClause"):
+        yield Reason("cte", "WITH is not analysed yet")
+    if nodes.of("LockingClause"):
+        yield Reason("locking", "FOR UPDATE and FOR SHARE lock rows for one transaction")
+    for node in nodes.of("ParamRef"):
+        yield Reason("parameter", f"there is no value for parameter ${node.number}")
+    yield from extent_objections(_outside_of_branches(shape, facts))
+
+
+def _outside_of_branches(shape: Shape, facts: CatalogFacts) -> Nodes:
+    """The nodes of the SELECT; a branch that runs once may have what the others may not.
+
+    What speaks against a branch that is divided is found on the path to it.
+    """
+    if not shape.has_union_all:
+        return shape.select_nodes
     apart = [union.select for union in unions(shape, facts)]
-    stack = [shape.select]
+    found, stack = [], [shape.select]
     while stack:
         node = stack.pop()
-        yield from extent_objections(node, exists)
-        # A branch with a LIMIT may run once; what may not is found on the path to a branch.
-        arms = any(node is union for union in apart)
-        stack.extend(reversed([] if arms else list(children(node))))
+        found.append(node)
+        if not any(node is union for union in apart):
+            stack.extend(reversed(list(children(node))))
+    return Nodes(found)
 
 
 def _objections_to_relations(
@@ -94,9 +99,7 @@ def _objections_to_relations(
 ) -> Iterator[Reason]:
     target = facts.relations.get(relation_name(shape.insert.relation))
     joined = shape.joined_target
-    for node in shape.select_nodes:
-        if kind_of(node) != "RangeVar":
-            continue
+    for node in shape.select_nodes.of("RangeVar"):
         name = ".".join(relation_name(node))
         relation = facts.relations.get(relation_name(node))
         if relation is None or relation.kind == "?" or node.catalogname:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql import conflict, merge
-from pgfan.sql.branches import step_into
+from pgfan.sql.branches import is_union_all, step_into
 from pgfan.sql.creation import creation_of
 from pgfan.sql.sources import from_items, select_of
-from pgfan.sql.tree import Message, add_copies, children, inner, kind_of, walk, wrap
+from pgfan.sql.tree import Message, Nodes, add_copies, children, inner, kind_of, walk, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,15 +53,20 @@ class Shape:
         return self.select.from_clause[0].join_expr.rarg.range_var if self.kind == "merge" else None
 
     @cached_property
-    def select_nodes(self) -> tuple[Message, ...]:
+    def select_nodes(self) -> Nodes:
         """The SELECT and all nodes below it, parents first: most rules look at all of them."""
-        return tuple(walk(self.select))
+        return Nodes(walk(self.select))
 
     @cached_property
-    def nodes(self) -> tuple[Message, ...]:
+    def has_union_all(self) -> bool:
+        """Whether a UNION ALL stands anywhere in the SELECT."""
+        return any(is_union_all(node) for node in self.select_nodes.of("SelectStmt"))
+
+    @cached_property
+    def nodes(self) -> Nodes:
         """All nodes below `insert`."""
         others = (child for child in children(self.insert) if child is not self.select)
-        return (*(node for child in others for node in walk(child)), *self.select_nodes)
+        return Nodes((*(node for child in others for node in walk(child)), *self.select_nodes))
 
 
 def may_be_split(tree: Message) -> bool:

@@ -6,6 +6,7 @@ oneof; the walk hands out the inner message and where it hangs.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import postgast
@@ -14,7 +15,7 @@ from postgast import pg_query_pb2 as pb
 from pgfan.sql.parsing import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Message: TypeAlias = Any
 """A protobuf message of pg_query; its classes are made at import time, so they have no types."""
@@ -54,6 +55,28 @@ def children(message: Message) -> list[Message]:
         elif count == "one":
             found.append(inner(value))
     return found
+
+
+class Nodes:
+    """The nodes of a tree that no longer changes, in order and by their types."""
+
+    def __init__(self, nodes: Iterable[Message]) -> None:
+        self._nodes = tuple(nodes)
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self._nodes)
+
+    @cached_property
+    def by_kind(self) -> dict[str, list[Message]]:
+        """The nodes of each type that there is."""
+        found: dict[str, list[Message]] = {}
+        for node in self._nodes:
+            found.setdefault(kind_of(node), []).append(node)
+        return found
+
+    def of(self, kind: str) -> Sequence[Message]:
+        """The nodes of one type."""
+        return self.by_kind.get(kind, ())
 
 
 def walk(message: Message) -> Iterator[Message]:
