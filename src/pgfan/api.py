@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from pgfan.errors import DatabaseError, UsageError
@@ -151,7 +151,7 @@ def plan(
     session, snapshots = PostgresSession(complete_dsn(dsn)), SnapshotHolder(complete_dsn(dsn))
     try:
         refuses = probe_server(session).refuses_split
-        chosen = _split_options(options, _jobs_wanted(session, options))
+        chosen = replace(_split_options(options, _jobs_wanted(session, options)), closely=True)
         analyst = Analyst(session, snapshots, chosen, refuses)
         plans = []
         for found in Previewer(session, snapshots, analyst, options.chunk_rows).plans(program):

@@ -164,10 +164,6 @@ def test_what_is_not_split(dsn: str, select: str, code: str) -> None:
 
 AROUND_INSERT = {
     "RETURNING": ("INSERT INTO {target} SELECT i, t FROM a RETURNING i", "returning"),
-    "ON CONFLICT": (
-        "INSERT INTO {target} SELECT i, t FROM a ON CONFLICT DO NOTHING",
-        "on-conflict",
-    ),
     "reads its target": (
         (
             "INSERT INTO {target} SELECT i, t FROM a; "

@@ -20,7 +20,7 @@ from pgfan.postgres.choosing import Chooser, Rejected, SplitOptions
 from pgfan.postgres.chosen import Chosen, template_of
 from pgfan.postgres.explain import explained
 from pgfan.postgres.native import native_statements
-from pgfan.postgres.target import SMALL_COST, cost_if_worth, find_target
+from pgfan.postgres.target import SMALL_COST, FirstLook, cost_if_worth, find_target, first_look
 from pgfan.postgres.worth import source_names
 from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
@@ -116,8 +116,12 @@ class Analyst:
             refused = distribute(statement.tree, CatalogFacts())
             return _serial(*(refused.reasons if isinstance(refused, Serial) else ()))
         self._session.prepare(item.settings)
+        look = None if self._options.closely else first_look(self._session, statement)
+        small = look.objection if look is not None else None
+        if look is not None and small is not None and self._options.split == "auto":
+            return _serial(small, unlogged=look.unlogged)
         facts = read_facts(self._session, references(statement.tree), self._refuses)
-        found = self._judged(item, facts, hidden)
+        found = self._judged(item, facts, hidden, look)
         if found.plan.verdict == "split" or found.is_small or item.seeded or self._refuses:
             return found
         statements = native_statements(self._session, statement.text, statement.tree, facts)
@@ -125,7 +129,9 @@ class Analyst:
             return found
         return replace(found, plan=replace(found.plan, verdict="native", statements=statements))
 
-    def _judged(self, item: ScriptItem, facts: CatalogFacts, hidden: str) -> Analysis:
+    def _judged(
+        self, item: ScriptItem, facts: CatalogFacts, hidden: str, look: FirstLook | None
+    ) -> Analysis:
         statement = item.first
         unlogged = _target_unlogged(statement, facts)
         if self._options.atomic and creation_of(statement.tree) is None:
@@ -140,7 +146,7 @@ class Analyst:
             found = _serial(*verdict.reasons, unlogged=unlogged)
         else:
             try:
-                found = self._split(item, verdict, facts, rejected, hidden)
+                found = self._split(item, verdict, facts, rejected, hidden, look)
             except RenderError as error:
                 found = _serial(Reason("deparse", str(error)), unlogged=verdict.unlogged)
         return replace(found, rejected=rejected)
@@ -159,6 +165,7 @@ class Analyst:
         facts: CatalogFacts,
         rejected: Rejected,
         hidden: str,
+        look: FirstLook | None,
     ) -> Analysis:
         statement = item.first
         target = find_target(self._session, statement, facts, hidden)
@@ -173,6 +180,7 @@ class Analyst:
             unlogged=split.unlogged,
             jobs=self._options.jobs,
             forced=self._options.split == "always",
+            look=look,
         )
         if isinstance(cost, Reason):
             return _serial(cost, unlogged=split.unlogged)

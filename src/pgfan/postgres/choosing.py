@@ -41,6 +41,8 @@ class SplitOptions:
     by: str | None = None
     atomic: bool = False
     jobs: int = 2
+    closely: bool = False
+    """Whether small statements are analysed to the end, to show what speaks against a split."""
 
 
 class Chooser:

@@ -13,7 +13,7 @@ from pgfan.errors import DatabaseError
 from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
-    from pgfan.ports import Session
+    from pgfan.ports import Result, Session
 
 _EXPLAIN = "EXPLAIN (FORMAT JSON) "
 _SERIALLY = "BEGIN; SET LOCAL max_parallel_workers_per_gather = 0; "
@@ -37,14 +37,28 @@ def explain(session: Session, sql: str, *, parallel: bool = True) -> Explained:
     Raises DatabaseError, its place counted in `sql`, for what PostgreSQL cannot plan. The session
     must not be in a transaction.
     """
-    before, after = (_EXPLAIN, "") if parallel else (_SERIALLY + _EXPLAIN, "\n; COMMIT")
+    before, after = (_EXPLAIN, "") if parallel else (_SERIALLY + _EXPLAIN, "COMMIT")
+    return _explained(_answers(session, before, sql, after))
+
+
+def explain_and(session: Session, sql: str, query: str) -> tuple[Explained, Result]:
+    """EXPLAIN's plan for one statement, and the answer to a query, in one round trip."""
+    explained_by, answer = _answers(session, _EXPLAIN, sql, query)
+    return _explained([explained_by]), answer
+
+
+def _answers(session: Session, before: str, sql: str, after: str) -> list[Result]:
     try:
-        answers = session.execute(before + sql + after)  # `sql` may end in a line comment
+        # `sql` may end in a line comment.
+        return session.execute(f"{before}{sql}\n; {after}" if after else before + sql)
     except DatabaseError as error:
         session.rollback()
         if error.statement_offset is not None:
             error.statement_offset = max(0, error.statement_offset - len(before))
         raise
+
+
+def _explained(answers: list[Result]) -> Explained:
     text = next(answer.rows[0][0] for answer in reversed(answers) if answer.rows)
     found = json.loads(text or "[]")[0]
     if "Plan" not in found:  # CREATE TABLE IF NOT EXISTS of a table that is there

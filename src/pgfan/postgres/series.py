@@ -103,8 +103,9 @@ def _times(
     start_us, stop_us, months, days, rest_us = (int(value or 0) for value in row)
     spec = SeriesSpec(type_name, _step_literal(months, days, rest_us), by_interval=True)
     if months or (days and type_name == "timestamptz"):
-        if min(months, days, rest_us) < 0 < max(months, days, rest_us):
-            return None  # a month less 30 days: not every element is later than the one before
+        mixed = min(months, days, rest_us) < 0 < max(months, days, rest_us)
+        if mixed and not _is_monotonic(session, series):
+            return None
         return _calendar(session, series, spec)
     step_us = days * US_PER_DAY + rest_us
     count = number_count(str(start_us), str(stop_us), str(step_us))
@@ -125,6 +126,16 @@ def _calendar(session: PostgresSession, series: str, spec: SeriesSpec) -> Measur
     firsts = tuple(int(us or 0) for us, is_first, _ in rows if is_first == "t")
     lasts = tuple(int(us or 0) for us, _, is_last in rows if is_last == "t")
     return MeasuredSeries(spec, CalendarSeries(firsts, lasts), len(firsts), count)
+
+
+def _is_monotonic(session: PostgresSession, series: str) -> bool:
+    """Whether the elements go one way; those of '1 mon -30 days' need not."""
+    steps = f"SELECT v - lag(v) OVER (ORDER BY o) FROM {series} WITH ORDINALITY AS g(v, o)"
+    row = session.execute(
+        "SELECT count(*) FILTER (WHERE step <= '0'), count(*) FILTER (WHERE step >= '0') "
+        f"FROM ({steps}) AS s(step)"
+    )[0].rows[0]
+    return "0" in row
 
 
 def _microseconds(expression: str) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgfan.errors import DatabaseError
 from pgfan.plan.creation_cost import CreationEstimate
 from pgfan.plan.task import NewTable
-from pgfan.postgres.explain import explained
+from pgfan.postgres.explain import Explained, explain, explain_and, explained
 from pgfan.postgres.new_tables import Place, read_place
-from pgfan.quoting import qualified
+from pgfan.quoting import literal, qualified
 from pgfan.sql.access import relation_name
 from pgfan.sql.creation import creation_of
 from pgfan.sql.reasons import Reason
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 SMALL_COST = 10_000.0
 """EXPLAIN's cost below which a statement is over before a second worker has begun: about 0.1 s."""
+_PERSISTENCE = (
+    "SELECT relkind, relpersistence FROM pg_catalog.pg_class "
+    "WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass"
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,40 @@ class Target:
     name: str
     creates: NewTable | None = None
     place: Place | None = None
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """What one round trip tells of a statement; `unlogged`: whether its target is."""
+
+    found: Explained
+    unlogged: bool
+
+    @property
+    def objection(self) -> Reason | None:
+        """Why the statement is over before anything could make it faster."""
+        if self.found.cost >= SMALL_COST:
+            return None
+        why = f"EXPLAIN's cost is {self.found.cost:.0f}: not worth more than one connection"
+        return Reason("small", why)
+
+
+def first_look(session: PostgresSession, statement: Statement) -> FirstLook | None:
+    """EXPLAIN's cost before anything else is asked; None for what needs a closer look."""
+    creation = creation_of(statement.tree)
+    try:
+        if creation is not None:
+            if creation.if_not_exists:  # EXPLAIN says already that the table is there
+                return None
+            return FirstLook(explain(session, statement.text), creation.unlogged)
+        name = literal(qualified(relation_name(statement.tree.relation)))
+        found, answer = explain_and(session, statement.text, _PERSISTENCE + f"({name})")
+    except DatabaseError:
+        return None
+    # Whether a partitioned table is logged is its partitions' to say.
+    if len(answer.rows) != 1 or answer.rows[0][0] != "r":
+        return None
+    return FirstLook(found, answer.rows[0][1] == "u")
 
 
 def find_target(
@@ -61,14 +100,15 @@ def cost_if_worth(
     unlogged: bool,
     jobs: int,
     forced: bool,
+    look: FirstLook | None = None,
 ) -> float | Reason:
     """The statement's cost for one process; or why it is not worth a split, unless `forced`."""
-    found = explained(session, statement.text)
+    found = look.found if look is not None else explained(session, statement.text)
     if isinstance(found, Reason):
         return found
-    if not forced and found.cost < SMALL_COST:
-        why = f"EXPLAIN's cost is {found.cost:.0f}: not worth more than one connection"
-        return Reason("small", why)
+    small = FirstLook(found, unlogged).objection
+    if small is not None and not forced:
+        return small
     if target.place is None:
         return found.cost
     alone = explained(session, statement.text, parallel=False) if found.is_parallel else found
