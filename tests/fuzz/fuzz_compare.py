@@ -38,6 +38,13 @@ _RELATIONS = (
     "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = 'public'::regnamespace "
     "AND relkind IN ('r', 'p', 'v', 'S', 'm') ORDER BY 1"
 )
+_COLUMNS = (
+    "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attnotnull, attcollation, "
+    "attidentity, attgenerated, attcompression, attstorage, atthasdef, relpersistence "
+    "FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_class c ON c.oid = attrelid "
+    "WHERE relname = %s AND relnamespace = 'public'::regnamespace "
+    "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+)
 _PLANS = (
     "SET LOCAL enable_hashjoin = off; SET LOCAL enable_hashagg = off",
     "SET LOCAL enable_mergejoin = off; SET LOCAL enable_sort = off",
@@ -53,15 +60,16 @@ class MismatchError(AssertionError):
 
 @dataclass(frozen=True)
 class State:
-    """What a run left: the target's rows, as text; and the names of all relations."""
+    """What a run left: the target's rows, as text, and columns; and the names of all relations."""
 
     rows: Counter[tuple[bytes | None, ...]]
     times: tuple[int, ...]
+    columns: tuple[tuple[object, ...], ...]
     relations: tuple[str, ...]
 
     def compared(self, example: Example) -> object:
         if example.compared == "counts":
-            return self.rows.total(), self.relations
+            return self.rows.total(), self.columns, self.relations
         return self
 
 
@@ -123,7 +131,8 @@ class Differential:
 
     def _state(self, target: str) -> State:
         connection = self._connection
-        relations = tuple(str(name) for (name,) in connection.execute(_RELATIONS).fetchall())
+        relations = self._relations()
+        columns = tuple(connection.execute(_COLUMNS, (target,)).fetchall())
         command = sql.SQL("TABLE {}").format(sql.Identifier(target)).as_bytes(connection)
         result = connection.pgconn.exec_(command)
         assert result.status == psycopg.pq.ExecStatus.TUPLES_OK, result.error_message
@@ -137,7 +146,10 @@ class Differential:
                     times[column].add(value)
                     row[column] = b"now" if column not in sequence else b"next"
             rows[tuple(row)] += 1
-        return State(rows, tuple(len(found) for found in times), relations)
+        return State(rows, tuple(len(found) for found in times), columns, relations)
+
+    def _relations(self) -> tuple[str, ...]:
+        return tuple(str(name) for (name,) in self._connection.execute(_RELATIONS).fetchall())
 
     def _split(self, example: Example, number: int) -> tuple[RunResult, list[Any], Any]:
         """Run with pgfan on the candidate of this number; all that were claimed; the one tried."""
@@ -150,14 +162,17 @@ class Differential:
         return result, claimed, chosen
 
     def _check_error(self, example: Example, error: psycopg.Error) -> None:
-        """Where one connection fails, pgfan must fail too."""
+        """Where one connection fails, pgfan must fail too, and leave no table that it made."""
         state, message = error.sqlstate or "", str(error).partition("\n")[0]
         if state != psycopg.errors.QueryCanceled.sqlstate:
+            before = self._relations()
             result, _, chosen = self._split(example, 0)
-            if result.ok:
+            after = self._relations()
+            if result.ok or after != before:
                 self.tally.stopped = True
-                text = f"one connection fails: {message}"
+                text = f"one connection fails: {message}; relations {before}, then {after}"
                 raise MismatchError(_described(example, result, chosen, text, None))
+            self.tally.failed_split += result.tasks[-1].verdict == "split"
         self.tally.erred(example, state, message)
 
     def _is_unpredictable(self, example: Example, expected: State) -> bool:
@@ -216,4 +231,7 @@ def _described(
         ):
             lines += [f"-- {title}: {row} x{n}" for row, n in (left.rows - right.rows).items()]
             lines.append(f"-- {title}: times {left.times}, relations {left.relations}")
+            lines += [
+                f"-- {title}: column {one}" for one in left.columns if one not in right.columns
+            ]
     return "\n".join(lines)

@@ -271,8 +271,12 @@ class Builder:
         }
         clause = self._dice.pick(list(sets))
         made = self._group_outputs(scope, item, types, groups, clause)
-        # An output may be NULL for a set without it: none is equal to the key any more.
-        outputs = [replace(output, origins=frozenset()) for output in made.outputs]
+        # NULL stands for a column that is not in a set: only one that is in all of them is itself.
+        kept = groups[0].sql if sets[clause] else ""
+        outputs = [
+            output if output.sql == kept else replace(output, origins=frozenset())
+            for output in made.outputs
+        ]
         return replace(made, outputs=outputs, drives=by_key(item.drives, sets[clause]))
 
     def _windowed(self, scope: Scope, item: Item, types: Sequence[str]) -> _Selected:

@@ -184,6 +184,10 @@ class _Writer:
 
     def _create(self, kind: str) -> _Written:
         query = self._builder.query(None, DEPTH, top=True)
+        if self._dice.chance(25):  # mostly it fails, in one chunk of several
+            ratio = f"12 / q.{query.columns[0].name} AS ratio"
+            body = f"SELECT q.*, {ratio}{{into}} FROM ({query.sql}) AS q"
+            query = Query("", body, query.columns, query.drives)
         if kind == "into" and "{into}" in query.body:
             body = query.body.replace("{into}", f" INTO {MADE}")
             return _Written(query.with_clause + body, MADE, query.drives)

@@ -24,6 +24,7 @@ class Tally:
     kinds: Counter[tuple[str, bool]] = field(default_factory=Counter)
     divided: int = 0
     runs: int = 0
+    failed_split: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     refused: dict[str, str] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
@@ -74,7 +75,10 @@ class Tally:
         total = sum(self.outcomes.values())
         figures = ", ".join(f"{name} {count}" for name, count in self.outcomes.most_common())
         yield f"examples {total}: {figures}"
-        yield f"runs split {self.runs}; examples in several chunks {self.divided}"
+        yield (
+            f"runs split {self.runs}; examples in several chunks {self.divided}; "
+            f"split, and failed as one connection does {self.failed_split}"
+        )
         for expected in (*SOUND, "unknown", "unsound"):
             yield _share(expected, self.accepted[expected, True], self.accepted[expected, False])
         split = sum(self.accepted[expected, True] for expected in SOUND)
