@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pgfan import api
 from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
 from pgfan.execute.verdicts import OnlyThere, VerifiedStatement, VerifyResult
-from pgfan.plan.sqlstate import QUERY_CANCELED
+from pgfan.plan.sqlstate import DUPLICATE_TABLE, QUERY_CANCELED
 from pgfan.postgres.comparison import Difference, columns_of, compare
 from pgfan.postgres.scratch import Scratch
 from pgfan.postgres.server import probe_server
@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Verification", "VerifyOptions", "VerifyResult", "verify"]
 
-IMPOSSIBLE = frozenset({"explain", "relation-unknown"})
-"""Reasons of a statement that may not run on one connection either."""
 EARLIER = "statements before it are not run: what they make must be there already"
 ONE_CONNECTION = "nothing to compare: pgfan exec runs it as it is"
+UNDEFINED = frozenset({"42P01", "3F000", "42703", "42704", "42883"})
+"""SQLSTATE of relations, schemas, columns, types and functions that do not exist."""
+_EXPLAIN = "EXPLAIN "
 _SEPARATOR = "\n;\n"
 """A setting's text may end in a line comment."""
 
@@ -109,6 +110,9 @@ class Verification:
                 self._stop_if_asked()
                 statements.append(self._statement(number, item))
                 on_statement(statements[-1])
+        except KeyboardInterrupt:
+            self._stop_if_asked()
+            raise
         finally:
             self._ending = True
             self._work.cancel()
@@ -148,6 +152,7 @@ class Verification:
         try:
             return verdict(**self._judge(number, item))
         except RenderError as error:
+            self._stop_if_asked()  # it may be the interrupt that the server refused
             return verdict("not verified", notes=(str(error),))
         except DatabaseError as error:
             if self._asked and error.sqlstate == QUERY_CANCELED:
@@ -164,8 +169,9 @@ class Verification:
             return {"state": "one connection", "reasons": (why,)}
         if isinstance(written[0], str):
             return {"state": "not verified", "notes": (written[0],)}
+        self._check(item)
         if written[0].effect != "create":
-            refusal = self._refusal(item, self._plan(item, item.first.text))
+            refusal = _refusal(self._plan(item, item.first.text))
             if refusal is not None:
                 return refusal
         trial = prepare_trial(self._work, item, written[0])
@@ -189,7 +195,7 @@ class Verification:
             self._work, trial, self._scratch.name, number
         )
         if trial.target is None:
-            refusal = self._refusal(trial.item, self._plan(trial.item, split_sql))
+            refusal = _refusal(self._plan(trial.item, split_sql))
             if refusal is not None:
                 return refusal
         self._stop_if_asked()
@@ -201,7 +207,7 @@ class Verification:
         rows_serial = self._work.execute(serial_sql)[-1].row_count
         self._stop_if_asked()
         task = self._split(trial.item, split_sql, chunk_rows_for(rows, rows_serial or 0))
-        refusal = self._refusal(trial.item, task)
+        refusal = _refusal(task)
         if refusal is not None:
             return refusal
         left_out, names = self._compared(trial, serial)
@@ -258,23 +264,20 @@ class Verification:
             notes.append("without locks: a table that changed meanwhile may look like a difference")
         return notes
 
-    def _refusal(
-        self, item: ScriptItem, task: TaskOutcome | StatementPlan
-    ) -> dict[str, Any] | None:
-        """The verdict on a statement that runs as it is; None for one that does not.
-
-        Raises DatabaseError for a statement that could not run on one connection either.
-        """
-        if task.verdict != "serial":
-            return None
-        if IMPOSSIBLE & {code for code, _ in task.reasons}:
-            self._work.prepare(item.settings)
-            try:
-                self._work.execute(f"EXPLAIN {item.first.text}")
-            except DatabaseError as error:
+    def _check(self, item: ScriptItem) -> None:
+        """Raise the server's own error for a statement that could not run on one connection."""
+        self._work.prepare(item.settings)
+        try:
+            self._work.execute(_EXPLAIN + item.first.text)
+        except DatabaseError as error:
+            if error.sqlstate == DUPLICATE_TABLE:  # CREATE TABLE AS: nobody makes that one
+                return
+            if error.statement_offset is not None:
+                error.statement_offset -= len(_EXPLAIN)
+            if error.sqlstate in UNDEFINED and item is not self._program.items[0]:
                 error.hint = error.hint or EARLIER
-                raise
-        return {"state": "one connection", "reasons": task.reasons, "notes": (ONE_CONNECTION,)}
+            self._program.place(item, error, 0)
+            raise
 
     def _plan(self, item: ScriptItem, sql: str) -> StatementPlan:
         """What `pgfan exec --split always` would do with a statement, under its settings."""
@@ -282,9 +285,6 @@ class Verification:
         try:
             self._stop_if_asked()
             found = api.plan(self._dsn, _script(item, sql), self._options.to_exec())[-1]
-        except KeyboardInterrupt:
-            self._stop_if_asked()
-            raise
         finally:
             self._planning = False
         if found.error is not None and not found.reasons:  # not even a verdict
@@ -308,6 +308,13 @@ class Verification:
         if result.error is not None:
             raise _explained(result.error)
         return result.tasks[-1]
+
+
+def _refusal(task: TaskOutcome | StatementPlan) -> dict[str, Any] | None:
+    """The verdict on a statement that runs as it is; None for one that does not."""
+    if task.verdict != "serial":
+        return None
+    return {"state": "one connection", "reasons": task.reasons, "notes": (ONE_CONNECTION,)}
 
 
 def _script(item: ScriptItem, sql: str) -> list[Source]:

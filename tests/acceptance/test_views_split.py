@@ -469,13 +469,13 @@ def test_a_chunk_that_the_server_refuses_is_not_begun(
 ) -> None:
     """As it would after a fault in the deparser: the statement itself is run instead."""
     execute(dsn, *SETUP, "CREATE TABLE t (i int, t text)")
-    original = vars(analysis)["_template"]
+    original = vars(analysis)["template_of"]
 
     def broken(*arguments: object) -> Template:
         template: Template = original(*arguments)
         return Template(("no SQL: " + template.pieces[0], *template.pieces[1:]), template.columns)
 
-    monkeypatch.setattr(analysis, "_template", broken)
+    monkeypatch.setattr(analysis, "template_of", broken)
     outcome = pgfan(dsn, statement, chunk_rows=100)
     assert outcome.result.ok, outcome.result.error
     assert outcome.last.verdict == "serial"

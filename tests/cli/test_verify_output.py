@@ -63,6 +63,11 @@ def test_failures(capsys: pytest.CaptureFixture[str], made: str) -> None:
     assert ended.code == 1
     assert ended.out == "-c:1  insert: failed\n"
     assert 'relation "nowhere" does not exist' in ended.err
+    assert "-c:1:29" in ended.err
+    assert "statements before it are not run" not in ended.err
+    sql = "CREATE TABLE nowhere (i int); INSERT INTO t SELECT i FROM nowhere"
+    ended = pgfan_here(capsys, "verify", "-d", made, "-c", sql)
+    assert "-c:1:59" in ended.err
     assert "statements before it are not run" in ended.err
 
 

@@ -51,7 +51,7 @@ class SteppedWorkers:
     def put(self, answer: WorkerAnswer[Any] | None) -> None:
         self._answers.append(answer)
 
-    def get(self) -> WorkerAnswer[Any] | None:
+    def get(self, timeout: float | None = None) -> WorkerAnswer[Any] | None:  # noqa: ARG002  # as SimpleQueue has it
         self.waits += 1
         assert self.waits < 100_000, "the loop does not end"
         if not self._answers:

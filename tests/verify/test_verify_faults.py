@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pgfan.errors import InterruptedRunError
+from pgfan import verify as verification
+from pgfan.errors import DatabaseError, InterruptedRunError
 from pgfan.plan.task import SplitPlan
 from pgfan.postgres import scratch
 from pgfan.postgres.fence import lock_key
+from pgfan.postgres.session import PostgresSession
 from pgfan.verify import Verification, VerifyOptions, verify
 
 if TYPE_CHECKING:
@@ -77,6 +79,41 @@ def test_an_interrupt_in_the_split_run(
 ) -> None:
     monkeypatch.setattr(SplitPlan, "statement", lambda _plan, _piece: "SELECT pg_sleep(600)")
     interrupted_while_asleep(dsn, watcher, COPIES)
+
+
+def test_an_interrupt_whose_cancel_requests_come_to_nothing(
+    dsn: str, watcher: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those to a worker that still connects: there is nothing to cancel, and then there is."""
+    lost: list[PostgresSession] = []
+    sound = PostgresSession.cancel
+
+    def cancel(session: PostgresSession) -> None:
+        if len(lost) < 6:  # the owner's, the snapshot's, the first worker's, both workers'
+            lost.append(session)
+        else:
+            sound(session)
+
+    monkeypatch.setattr(PostgresSession, "cancel", cancel)
+    monkeypatch.setattr(SplitPlan, "statement", lambda _plan, _piece: "SELECT pg_sleep(600)")
+    interrupted_while_asleep(dsn, watcher, COPIES)
+    assert len(lost) == 6
+
+
+def test_an_interrupt_of_the_last_estimate(
+    dsn: str, watcher: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's "canceling statement" is no verdict on the statement."""
+    begun: list[Verification] = []
+
+    def interrupted(*_: object) -> int:
+        begun[0].interrupt()
+        raise DatabaseError("canceling statement due to user request", sqlstate="57014")
+
+    monkeypatch.setattr(verification, "estimate_rows", interrupted)
+    with pytest.raises(InterruptedRunError):
+        verify(dsn, COPIES, VerifyOptions(jobs=2), on_start=begun.append)
+    assert schemas(watcher) == []
 
 
 def test_an_interrupt_before_the_first_statement(dsn: str, watcher: psycopg.Connection) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CRASH_SHUTDOWN = "57P02"
 HEAVY_KINDS = frozenset({"insert", "update", "delete", "merge", "create table as"})
+MAKES_TABLE = frozenset({"create table as", "select"})
+"""Of statements that fill an unlogged table; a SELECT does so with INTO."""
 QUIET_REASONS = frozenset({"small", "values"})
 """Nobody expects these to be split."""
 NATIVELY = "by the server's own parallel plan, not split"
@@ -185,11 +187,15 @@ class RunAccount:
         )
 
     def vanished(self, number: int) -> None:
-        """A task that was done is no more."""
+        """A task that was done is no more. What it had made itself would be in its own way."""
+        plan, kind = self._tasks[number].prepared.plan, self._labels[number].kind
+        hint = "run the same command again: it does this statement anew"
+        if plan.creates is not None or kind in MAKES_TABLE:
+            hint = f"drop the table, which is empty now, then {hint}"
         self._tasks[number].error = DatabaseError(
             "a crash of the server has emptied the unlogged table that this statement had filled",
             sqlstate=CRASH_SHUTDOWN,
-            hint="run the same command again: it does this statement anew",
+            hint=hint,
         )
         self.close(number, "failed")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, assert_never
 
 from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pgfan.ports import Clock, Coordinator, Journal, Progress, Session
 
 STOP_TIMEOUT_S = 5.0
+CANCEL_EVERY_S = 0.5
+"""A worker that was still connecting, or between two messages, has not seen a cancel request."""
 CANCELS_MAX = 2
 """What PostgreSQL answers to a statement of each kind, before the number of rows."""
 
@@ -204,7 +206,13 @@ class Runner:
     # Answers ------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        answer = self._answers.get()
+        try:
+            answer = self._answers.get(
+                timeout=CANCEL_EVERY_S if self._cancelling.is_set() else None
+            )
+        except Empty:
+            self._cancel_batches()
+            return
         if answer is None:
             self._stop_or_cancel()
             return
@@ -255,5 +263,8 @@ class Runner:
         self._cancelling.set()
         if self._interrupts > CANCELS_MAX:
             raise InterruptedRunError("interrupted while waiting for the server")
+        self._cancel_batches()
+
+    def _cancel_batches(self) -> None:
         for worker in self._batches:
             self._context.sessions[worker].cancel()

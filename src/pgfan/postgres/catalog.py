@@ -30,9 +30,19 @@ if TYPE_CHECKING:
     from pgfan.ports import Session
     from pgfan.sql.facts import Name
 
-RELATIONS: LiteralString = """
+RESOLVED: LiteralString = """CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n
+    WHERE pg_catalog.cardinality(pg_catalog.parse_ident(name)) > 1
+        AND n.nspname = (pg_catalog.parse_ident(name))[1]
+        AND NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE'))
+    THEN pg_catalog.to_regclass(name) END"""
+"""What a quoted `name` means to the role; to_regclass fails for a schema that it may not use."""
+
+RELATIONS: LiteralString = (
+    """
 WITH RECURSIVE wanted AS (
-    SELECT ord, pg_catalog.to_regclass(name)::pg_catalog.oid AS oid
+    SELECT ord, """
+    + RESOLVED
+    + """::pg_catalog.oid AS oid
     FROM pg_catalog.unnest({names}) WITH ORDINALITY AS w(name, ord)
 ), down (root, oid) AS (
     SELECT oid, oid FROM wanted WHERE oid IS NOT NULL
@@ -53,6 +63,8 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
             AS size_bytes,
         (SELECT pg_catalog.count(*) > 1 FROM down WHERE root = c.oid) AS has_children,
         pg_catalog.row_security_active(c.oid) AS row_security,
+        pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
+        pg_catalog.has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') AS writable,
         EXISTS (SELECT FROM pg_catalog.pg_rewrite r
             WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS has_rules,
         ARRAY(SELECT DISTINCT event.letter || t.tgname FROM down
@@ -149,6 +161,7 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
         LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
     WHERE c.oid = w.oid
 ) AS facts"""
+)
 
 FUNCTIONS: LiteralString = """
 SELECT w.ord, n.nspname, p.provolatile, p.prokind, p.proretset
@@ -238,6 +251,8 @@ def _relation(value: dict[str, Any]) -> RelationFacts:
         heap=bool(value["heap"]),
         has_children=value["has_children"],
         row_security=value["row_security"],
+        readable=bool(value["readable"]),
+        writable=bool(value["writable"]),
         has_rules=value["has_rules"],
         triggers=_triggers(value, "i"),
         update_triggers=_triggers(value, "u"),

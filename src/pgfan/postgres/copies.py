@@ -153,7 +153,8 @@ def default_sequences(target: TargetTable) -> set[str]:
 def _default_of_copy(
     default: str, sequences: Mapping[str, str], times: tuple[str, CatalogFacts]
 ) -> str:
-    holder = pb.ResTarget(val=_parsed(default))
+    holder = pb.ResTarget()
+    holder.val.CopyFrom(_parsed(default))  # a constructor takes 100 levels at most
     replace_sequences(holder, sequences)
     freeze_time(holder, *times)
     return deparse_expression(holder.val)

@@ -96,7 +96,8 @@ def worker_guard(
         if session.reconnected and journal.vanished(session, run):
             raise ResumeRefusedError(
                 "a crash of the server has emptied an unlogged table that this run had filled",
-                hint="run the same command again: it fills the table anew and goes on from there",
+                hint="run the same command again: it fills the table anew and goes on from there; "
+                "drop the table first if CREATE TABLE AS or SELECT INTO had made it",
             )
 
     return guard

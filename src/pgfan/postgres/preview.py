@@ -21,6 +21,7 @@ from pgfan.plan.preview import (
     StatementPlan,
 )
 from pgfan.plan.ranges import Range
+from pgfan.postgres.catalog import RESOLVED
 from pgfan.postgres.explain import explain
 from pgfan.quoting import array, qualified
 from pgfan.sql.access import made_relations, may_define, references
@@ -45,10 +46,7 @@ TITLE_CHARS_MAX = 200
 _EXPLAINED = frozenset({"insert", "update", "delete", "merge", "select", "create table as"})
 _UNDEFINED = frozenset({"42P01", "3F000"})
 """SQLSTATE of a relation and of a schema that do not exist."""
-_MISSING = (
-    "SELECT name FROM pg_catalog.unnest({names}) AS n(name) "
-    "WHERE pg_catalog.to_regclass(name) IS NULL"
-)
+_MISSING = f"SELECT name FROM pg_catalog.unnest({{names}}) AS w(name) WHERE {RESOLVED} IS NULL"
 
 
 class Previewer:

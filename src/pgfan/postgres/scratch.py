@@ -87,12 +87,21 @@ class Scratch:
             )
         except DatabaseError as error:
             self.session.rollback()
+            takes = ""
             if error.sqlstate == LOCK_NOT_AVAILABLE:
                 error.message = (
                     f"no lock on {', '.join(relations)} within {LOCK_WAIT_MS // 1000} s: "
                     "another session writes there"
                 )
-            error.hint = "--no-lock runs without: nobody may write to these tables meanwhile"
+            elif error.sqlstate == INSUFFICIENT_PRIVILEGE:
+                error.message = (
+                    f"the role may not lock {', '.join(relations)}, which both runs read: "
+                    f"{error.message}"
+                )
+                takes = "a lock takes the right to UPDATE, DELETE or TRUNCATE; "
+            error.hint = (
+                f"{takes}--no-lock runs without: nobody may write to these tables meanwhile"
+            )
             raise
 
     def unlock(self) -> None:

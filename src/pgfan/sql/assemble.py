@@ -106,5 +106,5 @@ def _insert(tree: Message, select: Message) -> Message:
 
 def _select(value: Message) -> Message:
     select = pb.SelectStmt(limit_option="LIMIT_OPTION_DEFAULT", op="SETOP_NONE")
-    select.target_list.append(wrap("res_target", pb.ResTarget(val=value)))
+    select.target_list.add().res_target.val.CopyFrom(value)
     return select

@@ -43,7 +43,8 @@ class Creation:
         An error when the table is there already, with IF NOT EXISTS too: whoever sends this goes
         on with the table, and must have made it.
         """
-        tree = pb.CreateTableAsStmt(query=self._query(), objtype="OBJECT_TABLE")
+        tree = pb.CreateTableAsStmt(objtype="OBJECT_TABLE")
+        tree.query.CopyFrom(self._query())
         tree.into.CopyFrom(self.into)
         tree.into.skip_data = True
         tree.into.rel.schemaname = schema

@@ -87,6 +87,10 @@ class RelationFacts:
     heap: bool = True
     has_children: bool = False
     row_security: bool = False
+    readable: bool = True
+    """Whether the role may read all of it, not some columns: the right that locking it takes."""
+    writable: bool = True
+    """The same for INSERT, UPDATE or DELETE."""
     has_rules: bool = False
     triggers: tuple[str, ...] = ()
     """User triggers for INSERT on it or on its partitions, by name."""

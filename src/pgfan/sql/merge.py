@@ -25,7 +25,17 @@ from pgfan.sql.keys import KeyType, conjuncts
 from pgfan.sql.levels import SYSTEM_COLUMNS
 from pgfan.sql.reasons import Reason
 from pgfan.sql.target import TargetColumns, target_columns
-from pgfan.sql.tree import Message, copy_of, inner, kind_of, names, parse_expression, walk, wrap
+from pgfan.sql.tree import (
+    Message,
+    add_copies,
+    copy_of,
+    inner,
+    kind_of,
+    names,
+    parse_expression,
+    walk,
+    wrap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,16 +108,16 @@ def with_subquery(merge: Message) -> Message:
     copy = copy_of(merge)
     select = pb.SelectStmt(limit_option="LIMIT_OPTION_DEFAULT", op="SETOP_NONE")
     star = pb.ColumnRef(fields=[wrap("a_star", pb.A_Star())])
-    select.target_list.append(wrap("res_target", pb.ResTarget(val=wrap("column_ref", star))))
+    add_copies(select.target_list, [_output(wrap("column_ref", star))])
     subquery = pb.RangeSubselect()
     subquery.alias.CopyFrom(source.alias)
     subquery.alias.aliasname = _alias(source)
     if kind_of(source) == "RangeVar":
         plain = copy_of(source)
         plain.ClearField("alias")
-        select.from_clause.append(wrap("range_var", plain))
+        add_copies(select.from_clause, [wrap("range_var", plain)])
     else:
-        select.from_clause.append(wrap("range_function", source))
+        add_copies(select.from_clause, [wrap("range_function", source)])
     subquery.subquery.CopyFrom(wrap("select_stmt", select))
     copy.source_relation.CopyFrom(wrap("range_subselect", subquery))
     return copy
@@ -115,15 +125,16 @@ def with_subquery(merge: Message) -> Message:
 
 def as_insert(merge: Message) -> Message:
     """What the rules look at."""
-    join = pb.JoinExpr(jointype="JOIN_LEFT", larg=merge.source_relation)
+    join = pb.JoinExpr(jointype="JOIN_LEFT")
+    join.larg.CopyFrom(merge.source_relation)
     join.rarg.CopyFrom(wrap("range_var", merge.relation))
     join.quals.CopyFrom(merge.join_condition)
     select = pb.SelectStmt(limit_option="LIMIT_OPTION_DEFAULT", op="SETOP_NONE")
-    select.from_clause.append(wrap("join_expr", join))
+    add_copies(select.from_clause, [wrap("join_expr", join)])
     for clause in clauses(merge):
         if clause.HasField("condition"):
-            select.target_list.append(_output(clause.condition))
-        select.target_list.extend(map(_output, _values(clause)))
+            add_copies(select.target_list, [_output(clause.condition)])
+        add_copies(select.target_list, map(_output, _values(clause)))
     insert = pb.InsertStmt(override="OVERRIDING_NOT_SET")
     insert.relation.CopyFrom(merge.relation)
     insert.select_stmt.CopyFrom(wrap("select_stmt", select))
@@ -138,8 +149,10 @@ def merge_columns(merge: Message, facts: CatalogFacts) -> MergeColumns:
     for clause in clauses(copy):
         if clause.command_type != _INSERT:
             continue
-        select = pb.SelectStmt(target_list=map(_output, clause.values))
-        insert = pb.InsertStmt(relation=merge.relation, cols=clause.target_list)
+        select, insert = pb.SelectStmt(), pb.InsertStmt()
+        add_copies(select.target_list, map(_output, clause.values))
+        insert.relation.CopyFrom(merge.relation)
+        add_copies(insert.cols, clause.target_list)
         found = target_columns(insert, select, facts)
         reasons += found.reasons
         defaults += found.defaults
@@ -149,7 +162,7 @@ def merge_columns(merge: Message, facts: CatalogFacts) -> MergeColumns:
                 clause.target_list.append(_named(column.name))
         for omitted in found.frozen:
             clause.target_list.append(_named(omitted.name))
-            clause.values.append(parse_expression(omitted.default))
+            add_copies(clause.values, [parse_expression(omitted.default)])
     return MergeColumns(copy, TargetColumns((), tuple(reasons), tuple(defaults)))
 
 
@@ -300,7 +313,9 @@ def _function(source: Message) -> str:
 
 
 def _output(value: Message) -> Message:
-    return wrap("res_target", pb.ResTarget(val=value))
+    target = pb.ResTarget()
+    target.val.CopyFrom(value)
+    return wrap("res_target", target)
 
 
 def _named(name: str) -> Message:

@@ -120,6 +120,8 @@ def _objections_to_source(name: str, relation: RelationFacts) -> Iterator[Reason
         yield Reason("temporary-table", f"{name} is temporary: other connections cannot see it")
     if relation.row_security:
         yield Reason("row-security", f"row-level security is on for {name}")
+    if relation.kind in {"r", "p"} and not relation.readable:
+        yield Reason("privilege", f"the role may not read all of {name}: it cannot be locked")
     if relation.kind == "S":
         yield Reason("sequence-relation", f"{name} is a sequence: it has no snapshot")
     if relation.kind == "f" or relation.foreign_partitions:

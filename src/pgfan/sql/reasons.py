@@ -44,6 +44,7 @@ ReasonCode: TypeAlias = Literal[
     "operator-unknown",
     "parameter",
     "plain-cheaper",
+    "privilege",
     "published",
     "reads-target",
     "relation-unknown",

@@ -82,6 +82,10 @@ def _side_effects(name: str, target: RelationFacts, events: Iterable[str]) -> It
         yield Reason("check-function", f"the check {check} of {name} may look at other rows")
     if target.row_security:
         yield Reason("row-security", f"row-level security is on for {name}")
+    if not target.writable:
+        yield Reason("privilege", f"the role may not write all of {name}: it cannot be locked")
+    if not target.readable and {"update", "delete"} & set(events):
+        yield Reason("privilege", f"the role may not read all of {name}: no key divides it")
     if target.references_itself:
         yield Reason("target-references-itself", f"a foreign key of {name} refers to {name}")
 

@@ -126,8 +126,8 @@ def wrap(field: str, message: Message) -> Message:
 def add_copies(holder: Message, messages: Iterable[Message]) -> None:
     """Copies of `messages` at the end of a repeated field.
 
-    protobuf's own `extend`, and what is given to a constructor, are written and read again: that
-    ends at 100 levels, while CopyFrom has no such limit.
+    protobuf's own `append` and `extend`, and what is given to a constructor, are written and read
+    again: that ends at 100 levels, while CopyFrom has no such limit.
     """
     for message in messages:
         holder.add().CopyFrom(message)

@@ -232,7 +232,8 @@ def _columns(reference: Message, view: RelationFacts) -> list[str]:
 
 
 def _as_subquery(reference: Message, view: RelationFacts, query: Message) -> Message:
-    subquery = pb.RangeSubselect(subquery=wrap("select_stmt", query))
+    subquery = pb.RangeSubselect()
+    subquery.subquery.CopyFrom(wrap("select_stmt", query))
     subquery.alias.aliasname = reference.alias.aliasname or reference.relname
     for name in _columns(reference, view):
         subquery.alias.colnames.append(wrap("string", pb.String(sval=name)))
