@@ -1,6 +1,7 @@
 """What the catalogue says of the names in a statement: four queries, however many names.
 
-Two more when there is a view among them: one for all definitions, one for the relations in those.
+Two more when there is a view among them: one for all definitions, one for the relations in those;
+and two more for the leaves of partitioned tables, and of tables that others inherit from.
 
 Unqualified names are resolved by the server through the session's search_path, so the session
 must have the script's SET statements in force. The answers are frozen in `pgfan.sql.facts`.
@@ -12,6 +13,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from pgfan.postgres.leaves import read_leaves
 from pgfan.postgres.views import read_views
 from pgfan.quoting import array, literal, qualified
 from pgfan.sql.access import References, expression_references
@@ -208,6 +210,18 @@ def read_facts(
             else relation
             for name, relation in relations.items()
         }
+    roots = [
+        relation
+        for relation in relations.values()
+        if relation.kind == "p" or (relation.kind == "r" and relation.has_children)
+    ]
+    if roots:
+        leaves = read_leaves(session, roots)
+        names |= definition_references(one.definition for one in leaves.values())
+        relations = {
+            name: replace(relation, view=leaves.get(relation.oid, relation.view))
+            for name, relation in relations.items()
+        } | _relations(session, sorted(names.relations - relations.keys()))
     defaults = {
         column.default
         for relation in relations.values()

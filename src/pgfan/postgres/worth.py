@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 def rows_of(candidate: Candidate, facts: CatalogFacts) -> float:
     """About how many rows the candidate's relation has."""
-    relation = facts.relations[candidate.relation or ()]
-    # Never analysed: a guess of 100 bytes a row is enough to compare relations.
-    return relation.rows if relation.rows >= 0 else relation.size_bytes / 100
+    return facts.relations[candidate.relation or ()].estimated_rows
 
 
 def is_indexed(candidate: Candidate, facts: CatalogFacts) -> bool:

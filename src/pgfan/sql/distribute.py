@@ -12,7 +12,8 @@ every chunk the same rows: nothing volatile, nothing that depends on the order o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.sql import functions
@@ -28,7 +29,7 @@ from pgfan.sql.branches import (
 from pgfan.sql.calls import call_objections, once_objections
 from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series, unions
 from pgfan.sql.constructs import extent_objections
-from pgfan.sql.creation import creation_objection, creation_of
+from pgfan.sql.creation import Creation, creation_objection, creation_of
 from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.inline import inlined
 from pgfan.sql.keys import Column, KeyType, Level
@@ -41,8 +42,8 @@ from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
 from pgfan.sql.shape import ADDING, Shape, may_be_split, shape_of
 from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns
-from pgfan.sql.tree import Message, Nodes, walk
-from pgfan.sql.views import expanded
+from pgfan.sql.tree import Message, Nodes, kind_of, walk
+from pgfan.sql.views import Expanded, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -85,6 +86,7 @@ class Serial:
 Verdict: TypeAlias = Split | Serial
 
 _NOT_OF_THIS_KIND = Reason("not-insert-select", "statements of this kind are not split")
+_ROOTS = frozenset({"p", "r"})
 _TOO_DEEP = Reason("deparse", "the statement is nested too deeply to be rewritten")
 
 
@@ -98,6 +100,34 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
         return Serial((_TOO_DEEP,))
     creation = creation_of(tree)
     whole = expanded(inlined(tree if creation is None else creation.insert()), facts)
+    found = _verdict(whole, creation, facts)
+    if kind_of(whole.tree) != "InsertStmt":
+        return found
+    # The leaves of a partitioned table may drive it, one after the other.
+    apart = expanded(whole.tree, facts, _ROOTS)
+    if apart.tree is whole.tree:
+        return found
+    again = _verdict(replace(apart, refused=whole.refused), creation, facts)
+    rows, more = _rows(found, facts), _rows(again, facts)
+    by_column = isinstance(found, Split) and all(one.column for one in found.candidates)
+    return again if more > rows or (by_column and more == rows) else found
+
+
+def _rows(verdict: Verdict, facts: CatalogFacts) -> float:
+    """About how many rows the best that a statement may be split on has; -1 for none."""
+    if isinstance(verdict, Serial):
+        return -1.0
+
+    def most(candidates: tuple[Candidate, ...]) -> float:
+        relations = [facts.relations.get(one.relation or ()) for one in candidates]
+        return max((one.estimated_rows if one else inf for one in relations), default=0.0)
+
+    unions = (sum(most(branch.candidates) for branch in union) for union in verdict.unions)
+    return max(most(verdict.candidates), *unions, 0.0)
+
+
+def _verdict(whole: Expanded, creation: Creation | None, facts: CatalogFacts) -> Verdict:
+    """The verdict for a statement with its WITH and its views put in their places."""
     shape = shape_of(whole.tree, is_new=creation is not None)
     if shape is None:
         raise AssertionError("a statement that may be split has a shape")
@@ -122,7 +152,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
         candidates=found,
         reads=_reads(shape),
         hazards=_hazards(shape, columns.defaults),
-        unlogged=_is_unlogged(tree, facts),
+        unlogged=_is_unlogged(shape.tree, creation, facts),
         frozen_defaults=columns.frozen,
         rejected=rejected,
         shared_snapshot=shape.kind == "delete",
@@ -130,8 +160,7 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     )
 
 
-def _is_unlogged(tree: Message, facts: CatalogFacts) -> bool:
-    creation = creation_of(tree)
+def _is_unlogged(tree: Message, creation: Creation | None, facts: CatalogFacts) -> bool:
     if creation is not None:
         return creation.unlogged
     return facts.relations[relation_name(tree.relation)].persistence == "u"

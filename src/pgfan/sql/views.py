@@ -21,6 +21,7 @@ from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import References, references, relation_name
 from pgfan.sql.inline import inlined
+from pgfan.sql.levels import SYSTEM_COLUMNS
 from pgfan.sql.parsing import NestedTooDeepError, is_deeper, parse
 from pgfan.sql.reasons import Reason
 from pgfan.sql.render import LEVELS_MAX
@@ -45,14 +46,20 @@ class Expanded:
     refused: Mapping[Name, Reason] = field(default_factory=dict)
 
 
-def expanded(tree: Message, facts: CatalogFacts) -> Expanded:
+def expanded(
+    tree: Message, facts: CatalogFacts, kinds: frozenset[str] = frozenset({"v"})
+) -> Expanded:
     """`tree` with every view's definition in its place; `tree` itself when it names no view.
 
-    `facts` must hold what the definitions name. What `tree` writes to is left as it is.
+    `facts` must hold what the definitions name. What `tree` writes to is left as it is. With
+    `kinds` "p" and "r", tables that are made of leaves are replaced by a SELECT of those.
     """
-    if not any(relation.kind == "v" for relation in facts.relations.values()):
+    if not any(
+        relation.kind in kinds and (relation.kind == "v" or relation.view)
+        for relation in facts.relations.values()
+    ):
         return Expanded(tree)
-    expander = _Expander(facts)
+    expander = _Expander(facts, kinds)
     try:
         changed = expander.expand(tree, 0).query
     except _TooManyError as error:
@@ -99,8 +106,9 @@ class _Query:
 class _Expander:
     """Expands one statement; each definition is put in order once."""
 
-    def __init__(self, facts: CatalogFacts) -> None:
+    def __init__(self, facts: CatalogFacts, kinds: frozenset[str]) -> None:
         self._facts = facts
+        self._kinds = kinds
         self._definitions: dict[Name, _Query | Reason] = {}
         self.refused: dict[Name, Reason] = {}
 
@@ -112,7 +120,9 @@ class _Expander:
             reference = node.range_var
             name = relation_name(reference)
             view = self._facts.relations.get(name)
-            if view is None or view.kind != "v" or reference.catalogname:
+            if view is None or view.kind not in self._kinds or reference.catalogname:
+                continue
+            if view.kind != "v" and view.view is None:  # a table without leaves
                 continue
             definition = _objection(reference, view, query) or self._definition(name, view, depth)
             if stays:  # its names could hide those in the definition
@@ -174,12 +184,21 @@ def _objection(reference: Message, view: RelationFacts, query: Message) -> Reaso
     name = relation_name(reference)[-1]
     if not reference.inh:
         return Reason("view", f"ONLY {name}: a subquery has no ONLY")
+    if view.kind != "v" and any(_is_system_column(node) for node in walk(query)):
+        return Reason("view", f"a system column is read, and it may be one of {name}")
     alias = reference.alias.aliasname or name
     if _is_used_as_row(query, alias, frozenset(_columns(reference, view))):
         return Reason(
             "view", f"rows of the view {alias} are used whole: a subquery has no row type"
         )
     return None
+
+
+def _is_system_column(node: Message) -> bool:
+    """Whether the node is a bare `tableoid` or the like, which a view has not."""
+    if kind_of(node) != "ColumnRef" or len(node.fields) != 1:
+        return False
+    return node.fields[0].string.sval in SYSTEM_COLUMNS
 
 
 def _is_used_as_row(query: Message, alias: str, columns: frozenset[str]) -> bool:
