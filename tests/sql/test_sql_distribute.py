@@ -90,7 +90,7 @@ FROM_CASES = [
     ("SELECT x FROM b TABLESAMPLE BERNOULLI (10)", "! tablesample"),
     ("SELECT x FROM b, c TABLESAMPLE SYSTEM (1) REPEATABLE (7)", "! tablesample"),
     ("WITH s AS (SELECT 1) SELECT * FROM b, s", "ctid b"),
-    ("SELECT x FROM b WHERE x IN (WITH s AS (SELECT 1) SELECT x FROM c)", "! cte"),
+    ("SELECT x FROM b WHERE x IN (WITH s AS (SELECT 1) SELECT x FROM c)", "ctid b"),
     ("WITH s AS (DELETE FROM c RETURNING x) SELECT x FROM b", "! cte unknown-construct"),
     ("SELECT x INTO z FROM b", "! into relation-unknown"),
     ("SELECT x, $1 FROM b", "! parameter"),
