@@ -17,7 +17,10 @@ FROM_CASES = [
     ("SELECT * FROM b AS z", "ctid z"),
     ("SELECT * FROM b z (p, q)", "ctid z"),
     # The alias takes the name of the system column for one of the table's own.
-    ("SELECT * FROM b z (p, ctid)", "! no-driving-relation"),
+    (
+        "SELECT p FROM b z (p, ctid)",
+        "column p z, column ctid z, column n z, column age z, column count z",
+    ),
     ("SELECT b.ctid, b.xmin, b.tableoid FROM b", "ctid b"),
     ("SELECT b FROM b", "ctid b"),
     ("SELECT (b).x, (b.*)::text FROM b", "ctid b"),
