@@ -174,9 +174,21 @@ WHOLE = {
 
 
 @pytest.mark.parametrize(("setup", "script"), WHOLE.values(), ids=list(WHOLE))
-def test_several_heaps_are_left_whole(dsn: str, setup: tuple[str, ...], script: str) -> None:
-    outcome = both_ways(dsn, Case(script, "i int, t text", (TABLE, ROWS, *setup)))
-    assert dict(outcome.last.reasons).keys() == {"no-driving-relation"}
+def test_several_heaps_are_divided_by_a_column(
+    dsn: str, setup: tuple[str, ...], script: str
+) -> None:
+    case = Case(script, "i int, t text", (TABLE, ROWS, *setup, "ANALYZE"))
+    assert split_both_ways(dsn, case).last.key in {"column:i", "column:t", "i", "t"}
+
+
+def test_one_value_in_every_row_is_one_chunk_where_a_split_is_asked_for(dsn: str) -> None:
+    setup = (
+        "CREATE TABLE p (i int, t text) PARTITION BY LIST (i)",
+        "CREATE TABLE p0 PARTITION OF p DEFAULT",
+        "INSERT INTO p SELECT 7, NULL FROM generate_series(1, 20)",
+    )
+    outcome = both_ways(dsn, Case("INSERT INTO {target} SELECT * FROM p", "i int, t text", setup))
+    assert (outcome.last.verdict, outcome.last.chunks) == ("split", 1)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fuzz_statements import Example
 
-EXAMPLES = int(os.environ.get("PGFAN_FUZZ_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("PGFAN_FUZZ_EXAMPLES", "2000"))
 """On each server."""
 SEED = int(os.environ.get("PGFAN_FUZZ_SEED", "1"))
 

@@ -10,11 +10,24 @@ from mutation import Mutant
 
 RULES: dict[str, list[Mutant]] = {
     "the same relation is named more than once": [
-        Mutant("WITH read twice is inlined twice", "inlined", "len(found) > 1", "False"),
+        Mutant("WITH read twice is inlined twice", "_queries", "len(found.readers) > 1", "False"),
         Mutant(
             "a name in WITH means the query before it is defined",
-            "inlined",
-            "any(inside <= at for inside, _ in found)",
+            "_opened",
+            "every if clause.recursive else scope",
+            "every",
+        ),
+        Mutant("a WITH that stays keeps its name", "inlined", "_rename(...)", "pass"),
+        Mutant(
+            "what every chunk repeats of WITH is not looked at",
+            "_move_into_select",
+            "not tree.HasField('with_clause')",
+            "True",
+        ),
+        Mutant(
+            "the WITH of an UPDATE is not looked at",
+            "_as_insert",
+            'tree.HasField("with_clause")',
             "False",
         ),
         Mutant("two items of one name drive", "occurrences", "aliases[item.alias] > 1", "False"),
@@ -249,10 +262,10 @@ RULES: dict[str, list[Mutant]] = {
         ),
         Mutant("TABLESAMPLE", "_objections_below", 'yield Reason("tablesample", ...)', "pass"),
         Mutant("FOR UPDATE", "_objections_below", 'yield Reason("locking", ...)', "pass"),
-        Mutant("a recursive WITH is inlined", "inlined", "holder.with_clause.recursive", "False"),
+        Mutant("a recursive WITH is inlined", "_queries", "not found.done", "False"),
         Mutant(
             "a WITH that writes is inlined",
-            "inlined",
+            "_is_plain",
             'kind_of(inner(query.ctequery)) == "SelectStmt"',
             "True",
         ),

@@ -48,6 +48,7 @@ VERDICTS = [
     ("CREATE TABLE n AS SELECT 'now'::timestamptz FROM b", "! special-datetime"),
     ("CREATE TABLE n AS SELECT x FROM b WHERE x = $1", "! parameter"),
     ("CREATE TABLE n AS WITH b AS (SELECT x FROM c) SELECT * FROM b p, b q", "! cte"),
+    ("CREATE TABLE n AS WITH b AS (SELECT x FROM c) SELECT p.x FROM b p, b q, d", "ctid d"),
     (
         "CREATE TABLE n AS WITH b AS (DELETE FROM c RETURNING x) SELECT * FROM b",
         "! cte unknown-construct",

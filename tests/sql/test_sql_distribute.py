@@ -17,7 +17,10 @@ FROM_CASES = [
     ("SELECT * FROM b AS z", "ctid z"),
     ("SELECT * FROM b z (p, q)", "ctid z"),
     # The alias takes the name of the system column for one of the table's own.
-    ("SELECT * FROM b z (p, ctid)", "! no-driving-relation"),
+    (
+        "SELECT p FROM b z (p, ctid)",
+        "column p z, column ctid z, column n z, column age z, column count z",
+    ),
     ("SELECT b.ctid, b.xmin, b.tableoid FROM b", "ctid b"),
     ("SELECT b FROM b", "ctid b"),
     ("SELECT (b).x, (b.*)::text FROM b", "ctid b"),
@@ -90,7 +93,7 @@ FROM_CASES = [
     ("SELECT x FROM b TABLESAMPLE BERNOULLI (10)", "! tablesample"),
     ("SELECT x FROM b, c TABLESAMPLE SYSTEM (1) REPEATABLE (7)", "! tablesample"),
     ("WITH s AS (SELECT 1) SELECT * FROM b, s", "ctid b"),
-    ("SELECT x FROM b WHERE x IN (WITH s AS (SELECT 1) SELECT x FROM c)", "! cte"),
+    ("SELECT x FROM b WHERE x IN (WITH s AS (SELECT 1) SELECT x FROM c)", "ctid b"),
     ("WITH s AS (DELETE FROM c RETURNING x) SELECT x FROM b", "! cte unknown-construct"),
     ("SELECT x INTO z FROM b", "! into relation-unknown"),
     ("SELECT x, $1 FROM b", "! parameter"),

@@ -252,6 +252,7 @@ def test_groups(select: str, expected: str) -> None:
     assert in_words(verdict_of(f"INSERT INTO t {select}")) == expected
 
 
+COUNTER = "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 9)"
 WITH_CASES = [
     ("WITH s AS (SELECT x FROM b) SELECT x FROM s", "ctid b"),
     ("WITH s AS MATERIALIZED (SELECT x FROM b) SELECT x FROM s", "ctid b"),
@@ -263,17 +264,51 @@ WITH_CASES = [
     ("WITH s AS (SELECT count(*) AS n FROM b) SELECT c.x FROM c, s", "ctid c"),
     ("WITH s AS (SELECT count(*) AS n FROM b) SELECT n FROM s", "! aggregate"),
     ("WITH s AS (SELECT random() AS r) SELECT c.x, r FROM c, s", "! volatile-subquery"),
-    # Read twice, recursive, writing, or with a name that may mean two things.
-    ("WITH s AS (SELECT x FROM b) SELECT s.x FROM s, s z", "! cte relation-unknown"),
-    ("WITH RECURSIVE s AS (SELECT 1 AS x) SELECT x FROM s", "! cte relation-unknown"),
-    ("WITH b AS (SELECT x FROM b) SELECT x FROM b", "! cte"),
-    ("WITH c AS (SELECT x FROM b), b AS (SELECT x FROM d) SELECT c.x FROM c, b", "! cte"),
-    ("WITH c AS (SELECT x FROM b), b AS (SELECT x FROM d) SELECT c.x FROM c", "! cte"),
-    ("WITH b AS (SELECT x FROM b) SELECT x FROM c", "! cte"),
+    # Read twice, or recursive: nothing in it drives the statement, and every chunk has it whole.
+    ("WITH s AS (SELECT x FROM b) SELECT s.x FROM s, s z", "! cte"),
+    ("WITH s AS (SELECT x FROM b) SELECT c.x FROM c, s, s z", "ctid c"),
     (
-        "WITH s AS (SELECT x FROM (WITH r AS (TABLE b) TABLE r) z) SELECT x FROM s",
-        "! cte relation-unknown",
+        "WITH s AS (TABLE b) SELECT x FROM c WHERE x IN (SELECT x FROM s) AND EXISTS (TABLE s)",
+        "ctid c",
     ),
+    (f"{COUNTER} SELECT n FROM r", "! cte"),
+    (f"{COUNTER} SELECT x, r.n FROM c JOIN r ON r.n = x", "ctid c"),
+    (f"{COUNTER} SELECT x, count(*) FROM c JOIN r ON r.n = x GROUP BY x", "column x c"),
+    (f"{COUNTER} SELECT r.n, count(*) FROM c JOIN r ON r.n = x GROUP BY r.n", "! group-by"),
+    (f"{COUNTER}, s AS (SELECT x FROM c, r) SELECT x FROM s", "ctid c"),
+    (f"{COUNTER} SELECT x FROM c LEFT JOIN r ON r.n = x", "ctid c"),
+    (f"{COUNTER} SELECT x FROM c RIGHT JOIN r ON r.n = x", "! cte"),
+    ("WITH RECURSIVE s AS (SELECT x FROM r), r AS (SELECT x FROM b) SELECT x FROM s", "! cte"),
+    ("WITH RECURSIVE s AS (TABLE r), r AS (TABLE b) SELECT c.x FROM s, c", "ctid c"),
+    # It must then give every chunk the same rows.
+    ("WITH s AS (SELECT random() AS r) SELECT c.x, s.r FROM c, s, s z", "! volatile-subquery"),
+    ("WITH s AS (SELECT x FROM b LIMIT 3) SELECT c.x FROM c, s, s z", "! limit"),
+    ("WITH s AS (SELECT row_number() OVER () FROM b) SELECT c.x FROM c, s, s z", "! window"),
+    ("WITH s AS (SELECT array_agg(x) FROM b) SELECT c.x FROM c, s, s z", "! aggregate"),
+    ("WITH s AS (SELECT DISTINCT ON (x) y FROM b) SELECT c.x FROM c, s, s z", "! distinct"),
+    ("WITH s AS (SELECT x FROM b FOR UPDATE) SELECT c.x FROM c, s, s z", "! locking"),
+    ("WITH s AS (SELECT x FROM t) SELECT c.x FROM c, s, s z", "! reads-target"),
+    ("WITH s AS (SELECT x FROM nowhere) SELECT c.x FROM c, s, s z", "! relation-unknown"),
+    # Writing, or with clauses that add columns; two queries of one name.
+    (
+        f"{COUNTER} SEARCH DEPTH FIRST BY n SET o SELECT x FROM c, r",
+        "! cte relation-unknown unknown-construct",
+    ),
+    ("WITH s AS (TABLE b), s AS (TABLE c) SELECT x FROM d, s", "! cte relation-unknown"),
+    # A name means the query nearest to it, and the table before its own query is over.
+    ("WITH b AS (SELECT x FROM b) SELECT x FROM b", "ctid b"),
+    ("WITH c AS (SELECT x FROM b), b AS (SELECT z FROM d) SELECT c.x FROM c, b", "ctid b, ctid d"),
+    ("WITH c AS (SELECT x FROM b), b AS (SELECT z FROM d) SELECT c.x FROM c", "ctid b"),
+    ("WITH b AS (SELECT x FROM c) SELECT p.x FROM b p, b q, d", "ctid d"),
+    ("WITH b AS (SELECT x FROM c) SELECT p.x FROM b p, b q, public.b r", "ctid r"),
+    # One that is not read is not run.
+    ("WITH b AS (SELECT random() FROM b) SELECT x FROM c", "ctid c"),
+    # Below the top.
+    ("WITH s AS (SELECT x FROM (WITH r AS (TABLE b) TABLE r) z) SELECT x FROM s", "ctid b"),
+    ("SELECT q.x FROM (WITH s AS (TABLE b) SELECT x FROM s GROUP BY x) q", "column x b"),
+    ("SELECT x FROM b WHERE x IN (WITH s AS (SELECT x FROM c) SELECT x FROM s)", "ctid b"),
+    ("SELECT (WITH s AS (SELECT random() AS r) SELECT r FROM s) FROM b", "! volatile-subquery"),
+    ("SELECT q.x FROM c, LATERAL (WITH s AS (SELECT c.x) SELECT x FROM s) q", "ctid c"),
 ]
 
 
@@ -308,6 +343,19 @@ CHANGE_CASES = [
     (
         "WITH s AS (SELECT x FROM b) UPDATE t SET y = 'a' FROM s WHERE s.x = t.x",
         "column id t, column x t",
+    ),
+    (
+        "WITH s AS (TABLE b) UPDATE t SET y = 'a' FROM s, s z WHERE s.x = t.x AND z.x = t.x",
+        "column id t, column x t",
+    ),
+    ("WITH s AS (TABLE t) DELETE FROM t USING s, s z WHERE s.x = t.x", "ctid t"),
+    (
+        "WITH s AS (SELECT random() AS r) DELETE FROM t USING s, s z WHERE s.r = z.r",
+        "! volatile-subquery",
+    ),
+    (
+        "WITH s AS (DELETE FROM b RETURNING x) DELETE FROM t USING s",
+        "! cte relation-unknown unknown-construct",
     ),
     ("UPDATE t SET x = x + 1", "column id t, column y t"),
     ("UPDATE t SET x = x + 1, y = 'a', id = 3", "! key-assigned"),

@@ -102,6 +102,7 @@ AGGREGATES = [
     ("SELECT (SELECT grouping(x) FROM c GROUP BY ROLLUP (x) HAVING max(x) > 1) FROM b", "ctid b"),
 ]
 
+ANY_KEY = "ctid b, column x b, column y b, column n b, column age b, column count b"
 WINDOWS = [
     ("SELECT row_number() OVER () FROM b", "! window"),
     ("SELECT sum(x) OVER (PARTITION BY y) FROM b", "column y b"),
@@ -109,6 +110,29 @@ WINDOWS = [
     ("SELECT x FROM b WINDOW w AS (ORDER BY x)", "! window"),
     ("SELECT x FROM b ORDER BY rank() OVER (ORDER BY x)", "! window"),
     ("SELECT x FROM b WHERE x IN (SELECT lag(x) OVER (ORDER BY x) FROM c)", "! window"),
+    # Window functions in a subquery that give rows which are equal in their order equal values.
+    ("SELECT x FROM b WHERE x IN (SELECT rank() OVER (ORDER BY x) FROM c)", ANY_KEY),
+    ("SELECT b.x, s.s FROM b, (SELECT sum(x) OVER (ORDER BY y) AS s FROM c) s", ANY_KEY),
+    ("SELECT x FROM b WHERE x IN (SELECT count(*) OVER (PARTITION BY y) FROM c)", ANY_KEY),
+    ("SELECT x FROM b WHERE x IN (SELECT row_number() OVER (ORDER BY x) FROM c)", "! window"),
+    ("SELECT x FROM b WHERE x IN (SELECT ntile(3) OVER (ORDER BY x) FROM c)", "! window"),
+    ("SELECT x FROM b WHERE x IN (SELECT last_value(x) OVER (ORDER BY y) FROM c)", "! window"),
+    ("SELECT x FROM b WHERE y IN (SELECT string_agg(y, '') OVER () FROM c)", "! window"),
+    (
+        "SELECT x FROM b WHERE x IN (SELECT sum(x) OVER (ORDER BY y ROWS 1 PRECEDING) FROM c)",
+        "! window",
+    ),
+    (
+        "SELECT x FROM b WHERE x IN (SELECT sum(x) OVER w FROM c WINDOW w AS (ORDER BY y))",
+        "! window",
+    ),
+    (
+        (
+            "SELECT x FROM b WHERE x IN (SELECT sum(x) OVER (w ROWS 1 PRECEDING) FROM c "
+            "WINDOW w AS (ORDER BY y))"
+        ),
+        "! window",
+    ),
     ("SELECT app.clean(x) OVER () FROM b", "! window"),
     ("SELECT first_value(x) FROM b", "! window"),
 ]

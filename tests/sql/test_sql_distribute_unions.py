@@ -13,6 +13,7 @@ from pgfan.sql.distribute import Serial
 UNION = "(SELECT x FROM b UNION ALL SELECT x FROM c)"
 LIMITED = "(SELECT x FROM b UNION ALL (SELECT x FROM c LIMIT 1))"
 # What follows "INSERT INTO t ", and "(branch | branch)" of the union, or the reasons.
+WRITES = "! cte relation-unknown unknown-construct"
 CASES = [
     # At the top: every branch on its own.
     ("SELECT x FROM b UNION ALL SELECT x FROM c", "(ctid b | ctid c)"),
@@ -100,7 +101,7 @@ CASES = [
     ("SELECT x FROM b UNION ALL SELECT c.log_it FROM c", "! attribute-function"),
     ("SELECT x FROM b UNION ALL SELECT lastval()", "! function-volatile"),
     ("SELECT x FROM b UNION ALL (SELECT x FROM c FOR UPDATE)", "! locking"),
-    ("SELECT x FROM b UNION ALL (WITH s AS (SELECT 1) SELECT * FROM s)", "! cte relation-unknown"),
+    ("SELECT x FROM b UNION ALL (WITH s AS (DELETE FROM c RETURNING x) TABLE s)", WRITES),
     ("SELECT x FROM b UNION ALL SELECT 'now'::timestamp", "! special-datetime"),
     ("SELECT x FROM b UNION ALL SELECT $1", "! parameter"),
     ("SELECT x FROM b UNION ALL SELECT x FROM c ON CONFLICT DO NOTHING", "! set-operation"),
@@ -178,12 +179,24 @@ CASES = [
         "SELECT x FROM (SELECT x FROM b GROUP BY x UNION ALL SELECT x FROM c) s GROUP BY x",
         "! set-operation",
     ),
-    # WITH that is read once.
+    # WITH that is read once, and more than once.
     ("WITH s AS (SELECT x FROM b) SELECT x FROM s UNION ALL SELECT x FROM c", "(ctid b | ctid c)"),
     ("WITH s AS (SELECT x FROM b UNION ALL SELECT x FROM c) SELECT x FROM s", "(ctid b | ctid c)"),
     (
         "WITH s AS (SELECT x FROM b) SELECT x FROM s UNION ALL SELECT x FROM s",
-        "! cte relation-unknown",
+        "(once cte | once cte)",
+    ),
+    (
+        "WITH s AS (TABLE b) SELECT x FROM c WHERE x IN (TABLE s) UNION ALL SELECT z FROM d, s",
+        "(ctid c | ctid d)",
+    ),
+    (
+        "(WITH s AS (TABLE b) SELECT x FROM s) UNION ALL (WITH s AS (TABLE c) SELECT x FROM s)",
+        "(ctid b | ctid c)",
+    ),
+    (
+        "WITH s AS (SELECT random()) SELECT x FROM c, s UNION ALL SELECT z FROM d, s",
+        "! volatile-subquery",
     ),
 ]
 

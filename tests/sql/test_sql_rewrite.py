@@ -64,6 +64,26 @@ BLOCKS = [
         "SELECT b.x FROM c LEFT JOIN b USING (x)",
         "SELECT b.x FROM c LEFT JOIN b USING (x) WHERE " + CTID.format("c"),
     ),
+    # WITH that stays, inside of the SELECT and under a name of its own; c is the table in it.
+    (
+        "WITH c AS (SELECT x FROM c WHERE x > 1) SELECT b.x FROM b, c, c z",
+        "WITH pgfan_with_1 AS (SELECT x FROM c WHERE x > 1) SELECT b.x FROM b, pgfan_with_1 c, "
+        "pgfan_with_1 z WHERE " + CTID.format("b"),
+    ),
+    (
+        (
+            "WITH RECURSIVE r (n) AS (SELECT 1 UNION SELECT n + 1 FROM r) SELECT q.x FROM "
+            "(WITH r AS (SELECT 2, n FROM r) SELECT b.x FROM b, r, r AS pgfan_with_1) q"
+        ),
+        "WITH RECURSIVE pgfan_with_2(n) AS (SELECT 1 UNION SELECT n + 1 FROM pgfan_with_2 r) "
+        "SELECT q.x FROM (WITH pgfan_with_3 AS (SELECT 2, n FROM pgfan_with_2 r) SELECT b.x "
+        "FROM b, pgfan_with_3 r, pgfan_with_3 pgfan_with_1 WHERE " + CTID.format("b") + ") q",
+    ),
+    (
+        "SELECT (WITH s AS (SELECT b.x FROM c) SELECT count(*) FROM d AS b, s) FROM b",
+        "SELECT (WITH pgfan_with_1 AS (SELECT b.x FROM c) SELECT count(*) FROM d b, "
+        "pgfan_with_1 s) FROM b WHERE " + CTID.format("b"),
+    ),
     (
         'SELECT 1 FROM b AS "We""ird ctid"',
         'SELECT 1 FROM b "We""ird ctid" WHERE ' + CTID.format('"We""ird ctid"'),

@@ -67,7 +67,11 @@ CASES = [
     ("WITH b AS (TABLE c) SELECT b.x FROM b JOIN plain_v USING (x)", "ctid c, ctid b"),
     ("SELECT x FROM with_twice_v", "! cte"),
     ("SELECT n FROM recursive_v", "! cte"),
-    ("SELECT x FROM c WHERE x IN (WITH b AS (TABLE c) SELECT x FROM plain_v)", "! cte"),
+    ("SELECT c.x FROM c, with_twice_v", "ctid c"),
+    ("SELECT c.x FROM c, recursive_v", "ctid c"),
+    ("SELECT x FROM c WHERE x IN (WITH b AS (TABLE c) SELECT x FROM plain_v)", "ctid c"),
+    # A query in WITH around the view has the name of the table in it.
+    ("WITH b AS (TABLE d) SELECT plain_v.x FROM plain_v, b, b z", "ctid b"),
     # A subquery is not all that a view is.
     ("SELECT plain_v FROM plain_v", "! view"),
     ("SELECT z FROM plain_v AS z", "! view"),

@@ -98,11 +98,12 @@ class Chooser:
             return not is_indexed(candidate, facts), -rows_of(candidate, facts)
 
         best: Chosen | None = None
+        whole: Chosen | None = None
         forced = self._options.split == "always" or self._options.by is not None
         for candidate in sorted(columns, key=worth):
             name = candidate.stored_as or ""
             if not forced and not is_indexed(candidate, facts):
-                why = f"it groups by {name}, which has no index: every chunk would read all rows"
+                why = f"{name} has no index: every chunk would read all rows"
                 reason = Reason("key-not-indexed", why)
             elif best is not None:
                 reason = worse(candidate, best.candidate, facts)
@@ -112,8 +113,13 @@ class Chooser:
                 if found.bounds:
                     best = Chosen(candidate, column=found)
                     continue
+                if self._options.split == "always":
+                    whole = whole or Chosen(candidate, column=found)
                 reason = Reason("key-not-found", f"{name} has too few values to be cut into ranges")
             rejected[candidate] = (reason,)
+        if best is None and whole is not None:  # one range with all rows, as was asked for
+            del rejected[whole.candidate]
+            best = whole
         return best if best is not None else reason
 
     def rows_of(

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from pgfan.sql.facts import CatalogFacts
     from pgfan.sql.shape import Shape
 
+_DEFAULT_FRAME = 0x2 | 0x20 | 0x400
+"""RANGE, from UNBOUNDED PRECEDING to CURRENT ROW: nodes/parsenodes.h, FRAMEOPTION_DEFAULTS."""
+_RANKS = frozenset({"cume_dist", "dense_rank", "percent_rank", "rank"})
 _ARRAY_SUBLINK = 7  # SubLinkType in nodes/primnodes.h, as libpg_query numbers it
 
 
@@ -122,7 +125,8 @@ def _named(found: Placed, context: _Context) -> Iterator[Reason]:
     call, facts = found.node, context.facts
     name = functions.base_name(call)
     if functions.is_window(call, facts):
-        if not (found.is_on_path and call.HasField("over")):
+        repeats = not found.is_on_path and _has_equal_peers(call, facts)
+        if not repeats and not (found.is_on_path and call.HasField("over")):
             yield Reason("window", "window functions in a subquery depend on the order of rows")
         elif (reason := functions.objection(call, facts)) is not None:
             yield reason
@@ -140,6 +144,21 @@ def _named(found: Placed, context: _Context) -> Iterator[Reason]:
     elif found.place == "where" and len(list(from_items(found.select))) > 1:
         # It may be evaluated before the join, once for a row that every chunk reads.
         yield Reason("volatile-subquery", f"{name}() is volatile in the WHERE of a join")
+
+
+def _has_equal_peers(call: Message, facts: CatalogFacts) -> bool:
+    """Whether a window call gives all rows that its ORDER BY leaves equal the same value.
+
+    With the default frame, which ends with the last of them (manual, "Window Function Calls").
+    """
+    over, name = call.over, functions.base_name(call)
+    return (
+        call.HasField("over")
+        and not (over.name or over.refname)
+        and over.frame_options == _DEFAULT_FRAME
+        and functions.is_builtin(call, facts)
+        and (name in _RANKS or name in functions.ORDER_FREE_AGGREGATES)
+    )
 
 
 def _aggregate(found: Placed, context: _Context) -> Iterator[Reason]:

@@ -67,7 +67,11 @@ class Occurrence:
     meets: bool = False
 
     def candidates(self) -> Iterator[Candidate]:
-        """The keys that cut it; columns only where rows belong together, or change place."""
+        """The keys that cut it.
+
+        Columns only where blocks cannot: rows belong together, or change place, or are those of
+        several tables (partitions, children).
+        """
         item, facts = self.item, self.facts
         if item.kind == "RangeFunction" and _is_series(item.node, facts):
             yield Candidate("series", item.ordinal, item.alias, path=self.path)
@@ -79,8 +83,7 @@ class Occurrence:
         heap = _is_heap(item, facts) and self.kind not in {"update", "merge"}
         if heap:
             yield Candidate("ctid", item.ordinal, item.alias, name, self.path)
-        in_place = self.kind in IN_PLACE and not heap
-        if in_place or self.meets or self.is_grouped:
+        if not heap or self.meets or self.is_grouped:
             for seen, column in self._columns():
                 yield Candidate(
                     "column", item.ordinal, item.alias, name, self.path, seen, column.name

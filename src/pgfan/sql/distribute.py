@@ -31,7 +31,7 @@ from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_seri
 from pgfan.sql.constructs import extent_objections
 from pgfan.sql.creation import Creation, creation_objection, creation_of
 from pgfan.sql.groups import carried_upwards, grouping_objections
-from pgfan.sql.inline import inlined
+from pgfan.sql.inline import inlined, is_with_query
 from pgfan.sql.keys import Column, KeyType, Level
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.meeting import meeting_of, meeting_of_series
@@ -328,6 +328,9 @@ def _unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
 def _no_candidate(select: Message) -> Reason:
     if not select.from_clause:
         return Reason("no-driving-relation", "there is no FROM clause to divide")
+    if any(kind_of(node) == "RangeVar" and is_with_query(node) for node in walk(select)):
+        why = "a query in WITH that is recursive, or read more than once, is not divided"
+        return Reason("cte", why)
     return Reason(
         "no-driving-relation",
         "no heap table and no generate_series with constant bounds stands where every one of its "
@@ -337,7 +340,9 @@ def _no_candidate(select: Message) -> Reason:
 
 def _reads(shape: Shape) -> tuple[Name, ...]:
     """What is read, but for the rows of its target that an UPDATE or a DELETE changes itself."""
-    found = [relation_name(node) for node in shape.select_nodes.of("RangeVar")]
+    found = [
+        relation_name(node) for node in shape.select_nodes.of("RangeVar") if not is_with_query(node)
+    ]
     if shape.kind not in ADDING:
         found.remove(relation_name(shape.insert.relation))
     return tuple(sorted(set(found)))

@@ -1,82 +1,189 @@
-"""WITH queries that are read once, put where they are read.
+"""WITH queries that are read once, put where they are read; the others under names of their own.
 
 A SELECT in WITH that is read once gives the same rows as a subquery in FROM, so the rules for
-subqueries hold for it. One that is read more often, that is recursive, or that writes, stays where
-it is, and so does every one of them as soon as a name might mean two things.
+subqueries hold for it. One that is read more often, or that is recursive, stays: nothing in it may
+drive the statement, and every chunk evaluates it whole, like a subquery off the path. It gets a
+name that nothing else has, so that no name means two things, wherever a query is put.
+
+A query below a subquery of an expression, or below LATERAL, may use columns of the queries around
+it, which may mean others in another place: such a one stays too.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
 
-from pgfan.sql.tree import Message, copy_of, inner, kind_of, slots, walk, wrap
+from pgfan.sql.tree import Message, add_copies, copy_of, fields, inner, kind_of, walk, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping
 
 
 QUERIES_MAX = 200
 """Each may stand in the next, and is copied with all that stand in it."""
+PREFIX = "pgfan_with_"
+"""What the names of the queries that stay begin with."""
+_NAMES_ONLY = frozenset({"with_clause", "locked_rels", "into", "into_clause"})
+
+
+@dataclass
+class _With:
+    """A query in WITH. `readers` are the Nodes that hold a RangeVar which means it."""
+
+    query: Message
+    stays: bool
+    done: bool = False
+    readers: list[Message] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A message still to visit, the WITH queries that its names may mean, and what is around it."""
+
+    message: Message
+    scope: Mapping[str, _With]
+    is_inside: bool
+    """Whether columns of queries around it may be used in it."""
+    ends: _With | None = None
+    """Nothing to visit: the query of this WITH has been."""
 
 
 def inlined(tree: Message) -> Message:
-    """The statement, or query, without its WITH; `tree` itself when that may not be the same."""
-    if _holder(tree) is None or sum(kind_of(node) == "WithClause" for node in walk(tree)) != 1:
+    """The statement, or query, without WITH but for queries that stay; `tree` when it has none.
+
+    Also `tree` when it has too many of them, or two of one name: then their names are as written.
+    """
+    clauses = [node for node in walk(tree) if kind_of(node) == "WithClause"]
+    titles = [[inner(node).ctename for node in clause.ctes] for clause in clauses]
+    if not 0 < sum(map(len, titles)) <= QUERIES_MAX:
+        return tree
+    if any(len(set(names)) != len(names) for names in titles):
         return tree
     copy = copy_of(tree)
-    holder = _holder(copy)
-    if holder is None or holder.with_clause.recursive:
-        return tree
-    queries = [inner(node) for node in holder.with_clause.ctes]
-    titles = [query.ctename for query in queries]
-    plain = all(
-        kind_of(inner(query.ctequery)) == "SelectStmt"
-        and not (query.HasField("search_clause") or query.HasField("cycle_clause"))
-        for query in queries
-    )
-    if not plain or len(set(titles)) != len(titles) or len(queries) > QUERIES_MAX:
-        return tree
-    readers = _readers(copy, queries)
-    for at, query in enumerate(queries):
-        found = readers.get(query.ctename, [])
-        # Those after it may read it; the name means a table in those before it, and in itself.
-        if len(found) > 1 or any(inside <= at for inside, _ in found):
-            return tree
+    queries = list(_queries(copy))
+    staying = [query for query in queries if query.stays and query.readers]
+    if staying:
+        _rename(staying, str(tree))
     for query in queries:
-        for _, node in readers.get(query.ctename, []):
-            node.CopyFrom(_as_subquery(node.range_var, query))
-    holder.ClearField("with_clause")
+        if not query.stays:
+            for node in query.readers:
+                node.CopyFrom(_as_subquery(node.range_var, query.query))
+    for holder in walk(copy):
+        if "with_clause" in holder.DESCRIPTOR.fields_by_name and holder.HasField("with_clause"):
+            _drop_unread(holder)
+    _move_into_select(copy)
     return copy
 
 
-def _holder(tree: Message) -> Message | None:
-    """The message that has the WITH clause: the statement or query, or the SELECT of an INSERT."""
-    holders = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "SelectStmt"}
-    if kind_of(tree) not in holders:
-        return None
-    if tree.HasField("with_clause"):
-        return tree
-    select = tree.select_stmt.select_stmt if kind_of(tree) == "InsertStmt" else None
-    return select if select is not None and select.HasField("with_clause") else None
+def is_with_query(relation: Message) -> bool:
+    """Whether a RangeVar of an inlined statement means a query in WITH."""
+    return not relation.schemaname and relation.relname.startswith(PREFIX)
 
 
-def _readers(tree: Message, queries: Sequence[Message]) -> dict[str, list[tuple[int, Message]]]:
-    """The Nodes that hold an unqualified RangeVar, by its name.
+def not_analysed(clause: Message) -> bool:
+    """Whether a WITH clause that is left has a query that writes, or whose name is as written."""
+    queries = [inner(node) for node in clause.ctes]
+    return any(
+        kind_of(inner(query.ctequery)) != "SelectStmt" or not query.ctename.startswith(PREFIX)
+        for query in queries
+    )
 
-    Each with the index of the query in WITH that it stands in; behind the last when in none.
-    """
-    found: dict[str, list[tuple[int, Message]]] = {}
-    inside: set[int] = set()
-    for at, part in enumerate((*queries, tree)):
-        for node in slots(part):
-            if node.WhichOneof("node") != "range_var" or id(node) in inside:
-                continue
-            if not node.range_var.schemaname:
-                inside.add(id(node))  # found again below the whole tree
-                found.setdefault(node.range_var.relname, []).append((at, node))
-    return found
+
+def _queries(tree: Message) -> Iterator[_With]:
+    """The queries in WITH, each after all that stand in it and before those that may read it."""
+    stack = [_Place(tree, {}, is_inside=False)]
+    while stack:
+        place = stack.pop()
+        if place.ends is not None:
+            place.ends.done = True
+            yield place.ends
+            continue
+        wrapped, node, scope = place.message, inner(place.message), place.scope
+        if kind_of(node) == "RangeVar":
+            found = None if node.schemaname else scope.get(node.relname)
+            if found is not None and kind_of(wrapped) == "Node":  # a target is never one
+                found.readers.append(wrapped)
+                found.stays |= not found.done or len(found.readers) > 1
+            continue
+        is_lateral = kind_of(node) == "RangeSubselect" and node.lateral
+        is_inside = place.is_inside or is_lateral or kind_of(node) == "SubLink"
+        inside: list[_Place] = []
+        if "with_clause" in node.DESCRIPTOR.fields_by_name and node.HasField("with_clause"):
+            inside, scope = _opened(node.with_clause, scope, is_inside=is_inside)
+        stack += [
+            _Place(child, scope, is_inside)
+            for name, child in fields(node)
+            if name not in _NAMES_ONLY
+        ]
+        stack += reversed(inside)
+
+
+def _opened(
+    clause: Message, scope: Mapping[str, _With], *, is_inside: bool
+) -> tuple[list[_Place], Mapping[str, _With]]:
+    """What is to be visited of a WITH clause, in order; and what names mean after it."""
+    own = [_With(inner(node), is_inside or not _is_plain(inner(node))) for node in clause.ctes]
+    every = {**scope, **{one.query.ctename: one for one in own}}
+    places: list[_Place] = []
+    for one in own:
+        known = every if clause.recursive else scope
+        places.append(_Place(one.query.ctequery, known, is_inside))
+        places.append(_Place(one.query, known, is_inside, ends=one))
+        scope = {**scope, one.query.ctename: one}
+    return places, every
+
+
+def _is_plain(query: Message) -> bool:
+    return kind_of(inner(query.ctequery)) == "SelectStmt" and not (
+        query.HasField("search_clause") or query.HasField("cycle_clause")
+    )
+
+
+def _rename(queries: list[_With], text: str) -> None:
+    numbers = (number for number in count(1) if f"{PREFIX}{number}" not in text)
+    for one in queries:
+        if not _is_plain(one.query):
+            continue  # refused, by the name that it has
+        name = f"{PREFIX}{next(numbers)}"
+        for node in one.readers:
+            relation = node.range_var
+            relation.alias.aliasname = relation.alias.aliasname or relation.relname
+            relation.relname = name
+        one.query.ctename = name
+
+
+def _drop_unread(holder: Message) -> None:
+    """Leave only what was renamed, or is refused, in the WITH of `holder`."""
+    kept = [
+        copy_of(node)
+        for node in holder.with_clause.ctes
+        if not _is_plain(inner(node)) or inner(node).ctename.startswith(PREFIX)
+    ]
+    del holder.with_clause.ctes[:]
+    if kept:
+        add_copies(holder.with_clause.ctes, kept)
+    else:
+        holder.ClearField("with_clause")
+
+
+def _move_into_select(tree: Message) -> None:
+    """Move the WITH of an INSERT into its SELECT, unless something else reads it."""
+    if kind_of(tree) != "InsertStmt" or not tree.HasField("with_clause"):
+        return
+    select = inner(tree.select_stmt)
+    others = (tree.on_conflict_clause, tree.returning_clause)
+    nodes = [node for other in others for node in walk(other)]
+    if any(kind_of(node) == "RangeVar" and is_with_query(node) for node in nodes):
+        return
+    own = list(map(copy_of, select.with_clause.ctes))
+    select.with_clause.recursive |= tree.with_clause.recursive
+    del select.with_clause.ctes[:]
+    add_copies(select.with_clause.ctes, [*tree.with_clause.ctes, *own])
+    tree.ClearField("with_clause")
 
 
 def _as_subquery(relation: Message, query: Message) -> Message:

@@ -12,8 +12,10 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.candidates import unions
 from pgfan.sql.conflict import conflict_objections
 from pgfan.sql.constructs import construct_objections, extent_objections
+from pgfan.sql.inline import PREFIX, is_with_query, not_analysed
 from pgfan.sql.merge import merge_objections
 from pgfan.sql.reasons import Reason
+from pgfan.sql.shape import IN_PLACE
 from pgfan.sql.target import target_objections
 from pgfan.sql.tree import Nodes, children, walk
 
@@ -46,8 +48,8 @@ def objections_everywhere(
 
 def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
     tree = shape.tree
-    if tree.HasField("with_clause"):
-        yield Reason("cte", "WITH is not analysed yet")
+    if tree.HasField("with_clause") and shape.kind not in IN_PLACE:
+        yield Reason("cte", "WITH is read by more than the query: by ON CONFLICT, or by MERGE")
     if tree.HasField("returning_clause"):
         yield Reason("returning", "RETURNING gives one result, not one for each chunk")
     if shape.kind == "insert":
@@ -68,8 +70,8 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
 def _objections_below(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
     """What no level may have, and what a subquery that every chunk repeats may not."""
     nodes = shape.select_nodes
-    if nodes.of("WithClause"):
-        yield Reason("cte", "WITH is not analysed yet")
+    if any(map(not_analysed, nodes.of("WithClause"))):
+        yield Reason("cte", "a query in WITH that writes, or has SEARCH or CYCLE")
     if nodes.of("LockingClause"):
         yield Reason("locking", "FOR UPDATE and FOR SHARE lock rows for one transaction")
     for node in nodes.of("ParamRef"):
@@ -97,9 +99,13 @@ def _outside_of_branches(shape: Shape, facts: CatalogFacts) -> Nodes:
 def _objections_to_relations(
     shape: Shape, facts: CatalogFacts, views: Mapping[Name, Reason]
 ) -> Iterator[Reason]:
+    if any(name[-1].startswith(PREFIX) for name in facts.relations):
+        yield Reason("cte", f"a relation has a name that begins with {PREFIX}")
     target = facts.relations.get(relation_name(shape.insert.relation))
     joined = shape.joined_target
     for node in shape.select_nodes.of("RangeVar"):
+        if is_with_query(node):
+            continue
         name = ".".join(relation_name(node))
         relation = facts.relations.get(relation_name(node))
         if relation is None or relation.kind == "?" or node.catalogname:

@@ -141,6 +141,8 @@ def _as_insert(tree: Message, others: Sequence[Message], values: Sequence[Messag
     add_copies(select.from_clause, others)
     for value in values:
         select.target_list.add().res_target.val.CopyFrom(value.val)
+    if tree.HasField("with_clause"):
+        select.with_clause.CopyFrom(tree.with_clause)
     if tree.HasField("where_clause"):
         select.where_clause.CopyFrom(tree.where_clause)
     insert = pb.InsertStmt(override="OVERRIDING_NOT_SET")

@@ -20,7 +20,7 @@ import postgast
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import References, references, relation_name
-from pgfan.sql.inline import inlined
+from pgfan.sql.inline import inlined, not_analysed
 from pgfan.sql.levels import SYSTEM_COLUMNS
 from pgfan.sql.parsing import NestedTooDeepError, is_deeper, parse
 from pgfan.sql.reasons import Reason
@@ -115,7 +115,7 @@ class _Expander:
     def expand(self, query: Message, depth: int) -> _Query:
         """A copy with definitions in place of views; `query` itself when it names none."""
         copy, count = copy_of(query), 0
-        stays = any(kind_of(node) == "WithClause" for node in walk(query))
+        stays = any(kind_of(node) == "WithClause" and not_analysed(node) for node in walk(query))
         for node in [node for node in slots(copy) if node.WhichOneof("node") == "range_var"]:
             reference = node.range_var
             name = relation_name(reference)
@@ -150,10 +150,7 @@ class _Expander:
         query = _parsed(view.view.definition) if view.view else None
         if query is None:
             return Reason("view", f"the definition of {title} cannot be read")
-        query = inlined(query)
-        if query.HasField("with_clause"):
-            return Reason("cte", f"the view {title} has a WITH that is recursive or read twice")
-        return self.expand(query, depth + 1)
+        return self.expand(inlined(query), depth + 1)
 
 
 def _objection_to_view(title: str, view: RelationFacts) -> Reason | None:
