@@ -17,7 +17,7 @@ RULES: dict[str, list[Mutant]] = {
             "any(inside <= at for inside, _ in found)",
             "False",
         ),
-        Mutant("two items of one name drive", "occurrences", "aliases[item.alias] > 1", "False"),
+        Mutant("two items of one name drive", "_counted", "aliases[item.alias] == 1", "True"),
     ],
     "the statement reads the relation that it writes": [
         Mutant("an INSERT may read its target", "_objections_to_relations", "reads", "False"),
@@ -112,13 +112,13 @@ RULES: dict[str, list[Mutant]] = {
         Mutant("an aggregate is its subquery's own", "belongs_to_own_level", "", "return True"),
     ],
     "LATERAL": [
-        Mutant("LATERAL drives", "occurrences", "not item.node.lateral", "True"),
+        Mutant("LATERAL drives", "_places", "not item.node.lateral", "True"),
     ],
     "UNION, INTERSECT, EXCEPT": [
         Mutant(
             "a set operation at the top",
             "_path_objections",
-            'select.HasField("larg") or select.HasField("rarg")',
+            'select.HasField("larg") and (not is_union_all(select))',
             "False",
         ),
     ],
@@ -222,7 +222,7 @@ RULES: dict[str, list[Mutant]] = {
             "self._facts.operators.get((...,))",
             "False",
         ),
-        Mutant("OR holds like AND", "_conjuncts", "node.boolop == _AND", "True"),
+        Mutant("OR holds like AND", "conjuncts", "node.boolop == _AND", "True"),
     ],
     "aggregates without GROUP BY": [
         Mutant("count(*) adds up", "_aggregate", "not found.select.group_clause", "False"),
@@ -240,14 +240,14 @@ RULES: dict[str, list[Mutant]] = {
         ),
     ],
     "LIMIT, TABLESAMPLE, FOR UPDATE, recursive and data-modifying WITH, RETURNING": [
-        Mutant("LIMIT in a subquery", "_objections_below", "limited and (not any(...))", "False"),
+        Mutant("LIMIT", "extent_objections", 'yield Reason("limit", ...)', "pass"),
         Mutant(
             "OFFSET is no LIMIT",
-            "_objections_below",
+            "extent_objections",
             'node.HasField("limit_count") or node.HasField("limit_offset")',
             'node.HasField("limit_count")',
         ),
-        Mutant("TABLESAMPLE", "_objections_below", 'yield Reason("tablesample", ...)', "pass"),
+        Mutant("TABLESAMPLE", "extent_objections", 'yield Reason("tablesample", ...)', "pass"),
         Mutant("FOR UPDATE", "_objections_below", 'yield Reason("locking", ...)', "pass"),
         Mutant("a recursive WITH is inlined", "inlined", "holder.with_clause.recursive", "False"),
         Mutant(
@@ -312,7 +312,7 @@ RULES: dict[str, list[Mutant]] = {
         Mutant("x.name calls no function", "_attribute", "yield ...", "pass"),
         Mutant("a user's operator", "operator_objections", "yield ...", "pass"),
         Mutant(
-            "a user's cast", "_objections_everywhere", 'yield Reason("cast-function", ...)', "pass"
+            "a user's cast", "objections_everywhere", 'yield Reason("cast-function", ...)', "pass"
         ),
         Mutant(
             "syntax that nobody thought of",
@@ -358,14 +358,6 @@ RULES: dict[str, list[Mutant]] = {
             "pass",
         ),
     ],
-    "ON CONFLICT": [
-        Mutant(
-            "ON CONFLICT",
-            "_objections_to_statement",
-            'yield Reason("on-conflict", ...)',
-            "pass",
-        ),
-    ],
     "UPDATE, DELETE": [
         Mutant(
             "the key may be assigned",
@@ -373,12 +365,17 @@ RULES: dict[str, list[Mutant]] = {
             'yield Reason("key-assigned", ...)',
             "pass",
         ),
-        Mutant("an UPDATE by blocks", "candidates", 'self.kind != "update"', "True"),
+        Mutant(
+            "an UPDATE by blocks",
+            "candidates",
+            'self.kind not in {"update", "merge"}',
+            "self.kind != 'merge'",
+        ),
         Mutant(
             "a joined relation drives",
-            "occurrences",
-            'items[:1] if shape.kind != "insert" else items',
-            "items",
+            "_counted",
+            "level.items[:1] if shape.kind in IN_PLACE else level.items",
+            "level.items",
         ),
         Mutant(
             "a unique column may be assigned",
@@ -464,13 +461,13 @@ RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "WHERE is replaced",
-            "_and",
+            "add_condition",
             "not message.HasField(clause)",
             "True",
         ),
         Mutant(
             "a OR b becomes a AND b",
-            "_and",
+            "add_condition",
             "before.bool_expr.boolop == both.boolop",
             "True",
         ),
@@ -480,8 +477,8 @@ RULES: dict[str, list[Mutant]] = {
             "filtered(copy, candidate.path)",
             "filtered(copy, ())",
         ),
-        Mutant("the time is not frozen", "_prepared", "freeze_time(...)", "pass"),
-        Mutant("a frozen default is not written", "_prepared", "_write_out(...)", "pass"),
+        Mutant("the time is not frozen", "prepared", "freeze_time(...)", "pass"),
+        Mutant("a frozen default is not written", "prepared", "_write_out(...)", "pass"),
         Mutant("what is deparsed is not compared", "render", "same_tree(...)", "True"),
         Mutant(
             "the first call in the target list is the series",
