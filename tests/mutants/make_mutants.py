@@ -27,7 +27,7 @@ _SLOW = "test_sql_bad_input.py"
 _SEES_NO_RULE = "test_sql_script.py"  # it reads scripts, and nothing of what they mean
 TESTS_TIMEOUT_S = 300.0
 FUZZ_TIMEOUT_S = 1800.0
-_PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--durations=0")
+_PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "--durations=0")
 _TESTS_FAILED = 1  # pytest's exit code; 2 and above: it could not run them
 
 Outcome: TypeAlias = Literal["tables", "fuzzer", "survived", "not run"]

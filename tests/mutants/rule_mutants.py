@@ -86,10 +86,10 @@ READ_RULES: dict[str, list[Mutant]] = {
             "aliases[item.alias] == 1",
         ),
         Mutant(
-            "ON of an outer join restricts its preserved side",
+            "ON of an outer join restricts what it equates to another column",
             "matched",
             "own in carried and other[0] in nullable",
-            "own in carried",
+            "other[0] in nullable",
         ),
         Mutant("a join inside of the nullable side", "from_items", "reachable and left", "left"),
         Mutant("the nullable side carries the key", "_preserved", "", "return True"),
@@ -206,12 +206,6 @@ READ_RULES: dict[str, list[Mutant]] = {
             "_path_objections",
             "any(True for _ in unions(shape, facts))",
             "False",
-        ),
-        Mutant(
-            "a LIMIT anywhere beside branches",
-            "_objections_below",
-            "any(node is union for union in apart)",
-            "bool(apart)",
         ),
         Mutant(
             "branches are compared with a default that differs",

@@ -282,6 +282,18 @@ def test_with(select: str, expected: str) -> None:
     assert in_words(verdict_of(f"INSERT INTO t {select}")) == expected
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO t SELECT p.x FROM b p, b q",
+        "UPDATE t SET x = p.x FROM b p, b q WHERE p.x = t.id",
+        "DELETE FROM t USING b p, b q WHERE p.x = t.id",
+    ],
+)
+def test_with_before_a_statement_that_reads_it_twice(sql: str) -> None:
+    assert in_words(verdict_of(f"WITH b AS (SELECT x FROM c) {sql}")) == "! cte"
+
+
 @pytest.mark.parametrize(("select", "expected"), PATH_CASES, ids=[case[0] for case in PATH_CASES])
 def test_subqueries_on_the_way_up(select: str, expected: str) -> None:
     assert in_words(verdict_of(f"INSERT INTO t {select}")) == expected
