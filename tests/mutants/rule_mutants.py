@@ -535,12 +535,6 @@ READ_RULES: dict[str, list[Mutant]] = {
             "False",
         ),
         Mutant(
-            "WITH hides no name in a view",
-            "expand",
-            'any(kind_of(node) == "WithClause" for node in walk(query))',
-            "False",
-        ),
-        Mutant(
             "a view of another database",
             "expand",
             'view is None or view.kind != "v" or reference.catalogname',

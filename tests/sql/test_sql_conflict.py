@@ -135,6 +135,7 @@ INDEXES = [
         (BY_ID, BY_XY),
         "column x b, column y b",
     ),
+    ("SELECT 1, x, x FROM b ON CONFLICT (x) DO NOTHING", (BY_XY,), "! on-conflict"),
     ("SELECT x FROM b ON CONFLICT DO NOTHING", (BY_ID, LOWER), "! on-conflict"),
     ("SELECT x FROM b ON CONFLICT (id) DO NOTHING", (BY_ID, LOWER), "column x b"),
     ("SELECT 1, x FROM b ON CONFLICT (x) DO NOTHING", (PARTIAL,), "! on-conflict"),

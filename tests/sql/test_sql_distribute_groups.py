@@ -87,6 +87,7 @@ GROUP_CASES = [
     ("SELECT g, count(*) FROM generate_series(1, 10) g GROUP BY g", "series g"),
     ("SELECT g, count(*) FROM generate_series(1, 10) g, b GROUP BY g", "series g"),
     ("SELECT DISTINCT g, y FROM generate_series(1, 10) g, b", "series g, column y b"),
+    ("SELECT DISTINCT * FROM b AS z (y)", "column n z, column age z, column count z"),
     ("SELECT DISTINCT g + 1 FROM generate_series(1, 10) g", "! distinct"),
     ("SELECT count(*) FROM generate_series(1, 10) AS g (v) GROUP BY v", "series g"),
     ("SELECT s.v FROM (SELECT v FROM generate_series(1, 9) v) s GROUP BY s.v", "series v"),
