@@ -1,7 +1,7 @@
 """`make mutants`: the case tables against each of the rule mutants; a survivor fails the run.
 
-Each mutant is a copy of the package in which one rule is broken. The tests that need no server run
-first. What they do not notice is tried on the fuzzer, which compares real results.
+Each mutant is a copy of the package in which one rule is broken. The tests of its layer that need
+no server run first. What they do not notice is tried on the fuzzer, which compares real results.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from mutation import SOURCE, Mutant, mutate
 from rule_mutants import MUTANTS, RULES
 
 ROOT = SOURCE.parents[1]
-TABLES = ("tests/sql", "tests/plan")
+_SLOW = "test_sql_bad_input.py"
+_SEES_NO_RULE = "test_sql_script.py"  # it reads scripts, and nothing of what they mean
 TESTS_TIMEOUT_S = 300.0
 FUZZ_TIMEOUT_S = 1800.0
+_PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "--durations=0")
 _TESTS_FAILED = 1  # pytest's exit code; 2 and above: it could not run them
 
 Outcome: TypeAlias = Literal["tables", "fuzzer", "survived", "not run"]
@@ -38,7 +40,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=2000, help="of the fuzzer; 0: without it")
     parser.add_argument("--seed", type=int, default=3)
     arguments = parser.parse_args()
-    if _run(None, _tables()) != 0:
+    if _run(None, [*_PYTEST, *_tables(Path("sql")), *_tables(Path("plan"))]) != 0:
         print("the tests fail without any mutant", file=sys.stderr)
         return 2
     chosen = [mutant for _, mutant in MUTANTS if re.search(arguments.only, mutant.name)]
@@ -56,7 +58,7 @@ def main() -> int:
 
 
 def _by_tables(mutant: Mutant) -> Outcome:
-    match _run(mutant, _tables()):
+    match _run(mutant, [*_PYTEST, *_tables(mutate(mutant).path)]):
         case 0:
             return "survived"
         case code if code == _TESTS_FAILED:
@@ -70,8 +72,11 @@ def _by_fuzzer(mutant: Mutant, examples: int, seed: int) -> Outcome:
     return "survived" if _run(mutant, command, FUZZ_TIMEOUT_S) == 0 else "fuzzer"
 
 
-def _tables() -> list[str]:
-    return ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--durations=0", *TABLES]
+def _tables(path: Path) -> list[str]:
+    """The tests that look at a module's layer: its own first, those that take long last."""
+    files = sorted((ROOT / "tests" / path.parts[0]).glob("test_*.py"))
+    files.sort(key=lambda file: (file.name == _SLOW, path.stem not in file.name))
+    return [str(file) for file in files if file.name != _SEES_NO_RULE]
 
 
 def _run(mutant: Mutant | None, command: list[str], timeout_s: float = TESTS_TIMEOUT_S) -> int:

@@ -8,6 +8,7 @@ code that is not there any more is an error.
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,7 +53,7 @@ def mutate(mutant: Mutant) -> Mutated:
     """The module that `mutant` changes; raises StaleMutantError."""
     places: list[tuple[Path, ast.Module, _Place]] = []
     for path, text in _modules().items():
-        if mutant.where in text:
+        if re.search(rf"^ *(def )?{mutant.where}\b", text, re.MULTILINE):
             tree = ast.parse(text)
             places += [(path, tree, place) for place in _places(tree, mutant)]
     if len(places) != 1:

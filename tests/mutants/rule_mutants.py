@@ -7,8 +7,9 @@ the same. `make mutants` runs the tests against each of them.
 from __future__ import annotations
 
 from mutation import Mutant
+from write_mutants import WRITE_RULES
 
-RULES: dict[str, list[Mutant]] = {
+READ_RULES: dict[str, list[Mutant]] = {
     "the same relation is named more than once": [
         Mutant("WITH read twice is inlined twice", "_queries", "len(found.readers) > 1", "False"),
         Mutant(
@@ -30,7 +31,7 @@ RULES: dict[str, list[Mutant]] = {
             'tree.HasField("with_clause")',
             "False",
         ),
-        Mutant("two items of one name drive", "occurrences", "aliases[item.alias] > 1", "False"),
+        Mutant("two items of one name drive", "_counted", "aliases[item.alias] == 1", "True"),
     ],
     "the statement reads the relation that it writes": [
         Mutant("an INSERT may read its target", "_objections_to_relations", "reads", "False"),
@@ -91,6 +92,18 @@ RULES: dict[str, list[Mutant]] = {
             "both sides of RIGHT are preserved", "_preserved_sides", "(False, True)", "(True, True)"
         ),
         Mutant("FULL counts as preserved", "_preserved_sides", "(False, False)", "(True, True)"),
+        Mutant(
+            "the nullable side drives",
+            "_counted",
+            "item.preserved and aliases[item.alias] == 1",
+            "aliases[item.alias] == 1",
+        ),
+        Mutant(
+            "ON of an outer join restricts what it equates to another column",
+            "matched",
+            "own in carried and other[0] in nullable",
+            "other[0] in nullable",
+        ),
         Mutant("a join inside of the nullable side", "from_items", "reachable and left", "left"),
         Mutant("the nullable side carries the key", "_preserved", "", "return True"),
         Mutant(
@@ -115,6 +128,12 @@ RULES: dict[str, list[Mutant]] = {
             "True",
         ),
         Mutant("ARRAY(SELECT) has one order", "_array", "is_array", "False"),
+        Mutant(
+            "JSON_ARRAY(SELECT) has one order",
+            "construct_objection",
+            'yield Reason("row-order", ...)',
+            "pass",
+        ),
         Mutant("DISTINCT ON has one order", "_path_objections", "_is_distinct_on(node)", "False"),
         Mutant(
             "a window in a subquery has one order",
@@ -125,19 +144,110 @@ RULES: dict[str, list[Mutant]] = {
         Mutant("an aggregate is its subquery's own", "belongs_to_own_level", "", "return True"),
     ],
     "LATERAL": [
-        Mutant("LATERAL drives", "occurrences", "not item.node.lateral", "True"),
+        Mutant("LATERAL drives", "_places", "not item.node.lateral", "True"),
     ],
     "UNION, INTERSECT, EXCEPT": [
         Mutant(
             "a set operation at the top",
             "_path_objections",
-            'select.HasField("larg") or select.HasField("rarg")',
+            'select.HasField("larg") and (not is_union_all(select))',
             "False",
+        ),
+    ],
+    "UNION ALL": [
+        Mutant(
+            "UNION is UNION ALL",
+            "is_union_all",
+            'select.op == pb.SetOperation.Value("SETOP_UNION") and select.all',
+            'select.op == pb.SetOperation.Value("SETOP_UNION")',
+        ),
+        Mutant(
+            "EXCEPT ALL is UNION ALL",
+            "is_union_all",
+            'select.op == pb.SetOperation.Value("SETOP_UNION") and select.all',
+            "select.all",
+        ),
+        Mutant("LIMIT above the branches", "is_union_all", "not limited", "True"),
+        Mutant("the other branches are not empty", "make_empty", "", "return"),
+        Mutant(
+            "an aggregate is empty by its WHERE",
+            "make_empty",
+            "simple.limit_count.CopyFrom(...)",
+            "pass",
+        ),
+        Mutant(
+            "only the first SELECT of a branch is empty",
+            "simple_selects",
+            "stack.extend((node.rarg, node.larg))",
+            "stack.append(node.larg)",
+        ),
+        Mutant(
+            "the other branches run in every chunk",
+            "statement",
+            "(self.empty[number],)",
+            "(self.whole[number],)",
+        ),
+        Mutant(
+            "branches may be grouped together",
+            "_judge_unions",
+            "any(_ungrouped(select, facts) for select in union.selects)",
+            "False",
+        ),
+        Mutant("rows of several branches meet nobody", "_judge_unions", "shape.meets", "False"),
+        Mutant(
+            "what stands around the branches is not looked at",
+            "_judge_unions",
+            "list(_path_objections(shape, union.selects, facts))",
+            "[]",
+        ),
+        Mutant(
+            "a branch that runs once may call anything",
+            "_judge_unions",
+            "against += once_objections(branch.select, facts)",
+            "pass",
+        ),
+        Mutant("a call in a branch", "once_objections", "yield reason", "pass"),
+        Mutant("an attribute in a branch", "once_objections", "yield from _attribute(...)", "pass"),
+        Mutant(
+            "an operator in a branch",
+            "once_objections",
+            "yield from operator_objections(...)",
+            "pass",
+        ),
+        Mutant(
+            "a LIMIT of a branch that every chunk reads",
+            "_path_objections",
+            "any(True for _ in unions(shape, facts))",
+            "False",
+        ),
+        Mutant(
+            "branches are compared with a default that differs",
+            "_compares_rows",
+            "",
+            "return False",
         ),
     ],
     "GROUP BY, DISTINCT and windows": [
         Mutant("ROLLUP has no empty set", "_in_every_set", "node.kind == _SETS", "True"),
         Mutant("a column is not NULL outside of its set", "kept_by_groups", "", "return carried"),
+        Mutant(
+            "a grouping set may lack the key",
+            "_in_every_set",
+            "all(_in_every_set(level, inner(entry), carried) for entry in node.content)",
+            "any(_in_every_set(level, inner(entry), carried) for entry in node.content)",
+        ),
+        Mutant(
+            "of equal columns in grouping sets all are kept",
+            "kept_by_groups",
+            "frozenset({column})",
+            "carried",
+        ),
+        Mutant(
+            "GROUP BY 2 after a star",
+            "_grouped",
+            "any(is_star(inner(each.val)) for each in before)",
+            "False",
+        ),
         Mutant(
             "GROUP BY of any column",
             "_group_is_sound",
@@ -235,7 +345,7 @@ RULES: dict[str, list[Mutant]] = {
             "self._facts.operators.get((...,))",
             "False",
         ),
-        Mutant("OR holds like AND", "_conjuncts", "node.boolop == _AND", "True"),
+        Mutant("OR holds like AND", "conjuncts", "node.boolop == _AND", "True"),
     ],
     "aggregates without GROUP BY": [
         Mutant("count(*) adds up", "_aggregate", "not found.select.group_clause", "False"),
@@ -253,14 +363,14 @@ RULES: dict[str, list[Mutant]] = {
         ),
     ],
     "LIMIT, TABLESAMPLE, FOR UPDATE, recursive and data-modifying WITH, RETURNING": [
-        Mutant("LIMIT in a subquery", "_objections_below", "limited and (not any(...))", "False"),
+        Mutant("LIMIT", "extent_objections", 'yield Reason("limit", ...)', "pass"),
         Mutant(
             "OFFSET is no LIMIT",
-            "_objections_below",
+            "extent_objections",
             'node.HasField("limit_count") or node.HasField("limit_offset")',
             'node.HasField("limit_count")',
         ),
-        Mutant("TABLESAMPLE", "_objections_below", 'yield Reason("tablesample", ...)', "pass"),
+        Mutant("TABLESAMPLE", "extent_objections", 'yield Reason("tablesample", ...)', "pass"),
         Mutant("FOR UPDATE", "_objections_below", 'yield Reason("locking", ...)', "pass"),
         Mutant("a recursive WITH is inlined", "_queries", "not found.done", "False"),
         Mutant(
@@ -269,6 +379,14 @@ RULES: dict[str, list[Mutant]] = {
             'kind_of(inner(query.ctequery)) == "SelectStmt"',
             "True",
         ),
+        Mutant(
+            "WITH of the statement stays",
+            "_objections_to_statement",
+            'yield Reason("cte", ...)',
+            "pass",
+        ),
+        Mutant("WITH of a query stays", "_objections_below", 'yield Reason("cte", ...)', "pass"),
+        Mutant("INTO", "_path_objections", 'select.HasField("into_clause")', "False"),
         Mutant("RETURNING", "_objections_to_statement", 'yield Reason("returning", ...)', "pass"),
     ],
     "ORDER BY at the top": [
@@ -287,6 +405,18 @@ RULES: dict[str, list[Mutant]] = {
         Mutant("now() stays", "is_transaction_time", "", "return False"),
         Mutant("CURRENT_DATE stays", "looks_at_time", "_OP_NAMES[node.op] in _CASTS", "False"),
         Mutant("time in a default stays", "target_columns", "frozen.append(...)", "pass"),
+        Mutant(
+            "'to' || 'day' is text",
+            "special_datetimes",
+            'kind_of(node) == "TypeCast" and _is_built_text(node.arg)',
+            "False",
+        ),
+        Mutant(
+            "time in FROM is renamed",
+            "prepared",
+            "any(_is_time_in_from(node, facts) for node in walk(copy))",
+            "False",
+        ),
         Mutant("'today' is text", "special_datetimes", "_SPECIAL_DATETIME.search(text)", "False"),
         Mutant(
             "age(x) is age(x, y)",
@@ -325,7 +455,7 @@ RULES: dict[str, list[Mutant]] = {
         Mutant("x.name calls no function", "_attribute", "yield ...", "pass"),
         Mutant("a user's operator", "operator_objections", "yield ...", "pass"),
         Mutant(
-            "a user's cast", "_objections_everywhere", 'yield Reason("cast-function", ...)', "pass"
+            "a user's cast", "objections_everywhere", 'yield Reason("cast-function", ...)', "pass"
         ),
         Mutant(
             "syntax that nobody thought of",
@@ -371,46 +501,100 @@ RULES: dict[str, list[Mutant]] = {
             "pass",
         ),
     ],
-    "ON CONFLICT": [
-        Mutant(
-            "ON CONFLICT",
-            "_objections_to_statement",
-            'yield Reason("on-conflict", ...)',
-            "pass",
-        ),
-    ],
-    "UPDATE, DELETE": [
-        Mutant(
-            "the key may be assigned",
-            "_objections_to_key",
-            'yield Reason("key-assigned", ...)',
-            "pass",
-        ),
-        Mutant("an UPDATE by blocks", "candidates", 'self.kind != "update"', "True"),
-        Mutant(
-            "a joined relation drives",
-            "occurrences",
-            'items[:1] if shape.kind != "insert" else items',
-            "items",
-        ),
-        Mutant(
-            "a unique column may be assigned",
-            "_objections_to_statement",
-            'yield Reason("assigned-unique", ...)',
-            "pass",
-        ),
-        Mutant(
-            "a foreign key cascades",
-            "_objections_to_statement",
-            'yield Reason("foreign-key-action", ...)',
-            "pass",
-        ),
-        Mutant(
-            "a DELETE by blocks needs no snapshot", "distribute", 'shape.kind == "delete"', "False"
-        ),
-    ],
     "views, partitions, foreign tables": [
         Mutant("a view is a table", "_objections_to_relations", "yield views.get(...)", "pass"),
+        Mutant("a view has a row type", "_objection", "_is_used_as_row(...)", "False"),
+        Mutant(
+            "a view has a row type: its name",
+            "_means_row",
+            "only == alias and alias not in columns",
+            "False",
+        ),
+        Mutant(
+            "a view has a row type: its attributes",
+            "_means_row",
+            "first == alias and last not in columns",
+            "False",
+        ),
+        Mutant("a view has a schema", "_means_row", "alias in parts[:-1]", "False"),
+        Mutant("a view's star has a schema", "_is_plain_star", "len(node.fields) <= 2", "True"),
+        Mutant("ONLY of a view", "_objection", "not reference.inh", "False"),
+        Mutant("a security barrier", "_objection_to_view", "found.security_barrier", "False"),
+        Mutant(
+            "a view hides no rows",
+            "_objection_to_view",
+            "found.row_security",
+            "False",
+        ),
+        Mutant(
+            "the owner's privileges",
+            "_objection_to_view",
+            "if found.forbidden:\n    return ...",
+            "pass",
+        ),
+        Mutant(
+            "operators that search_path hides",
+            "_objection_to_view",
+            "if found.hidden_operators:\n    why = ...\n    return ...",
+            "pass",
+        ),
+        Mutant("a rule of a view", "_objection_to_view", "view.has_rules", "False"),
+        Mutant("a temporary view", "_objection_to_view", 'view.persistence == "t"', "False"),
+        Mutant("a view on itself", "_made", "depth >= NESTED_MAX", "False"),
+        Mutant(
+            "a view's WITH stays inside",
+            "_made",
+            'query.HasField("with_clause")',
+            "False",
+        ),
+        Mutant(
+            "a view of another database",
+            "expand",
+            'view is None or view.kind != "v" or reference.catalogname',
+            'view is None or view.kind != "v"',
+        ),
+        Mutant(
+            "the columns of a view are the definition's",
+            "_as_subquery",
+            "subquery.alias.colnames.append(...)",
+            "pass",
+        ),
+        Mutant(
+            "a view has no alias",
+            "_as_subquery",
+            "reference.alias.aliasname or reference.relname",
+            "reference.relname",
+        ),
+        Mutant(
+            "foreign partitions of a source",
+            "_objections_to_source",
+            'relation.kind == "f" or relation.foreign_partitions',
+            'relation.kind == "f"',
+        ),
+        Mutant(
+            "a source of another database",
+            "_objections_to_relations",
+            'relation is None or relation.kind == "?" or node.catalogname',
+            'relation is None or relation.kind == "?"',
+        ),
+        Mutant(
+            "a target of another database",
+            "target_objections",
+            'target is None or target.kind == "?" or relation.catalogname',
+            'target is None or target.kind == "?"',
+        ),
+        Mutant(
+            "a column without an order is cut",
+            "_columns",
+            "column.orderable and known.count(seen) == 1",
+            "known.count(seen) == 1",
+        ),
+        Mutant(
+            "a name that two columns have is cut",
+            "_columns",
+            "column.orderable and known.count(seen) == 1",
+            "column.orderable",
+        ),
         Mutant("a parent's blocks are all", "_is_heap", "not relation.has_children", "True"),
         Mutant("ONLY is not seen", "_is_heap", "not item.node.inh", "False"),
         Mutant("any access method has blocks", "_is_heap", "relation.heap", "True"),
@@ -477,13 +661,13 @@ RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "WHERE is replaced",
-            "_and",
+            "add_condition",
             "not message.HasField(clause)",
             "True",
         ),
         Mutant(
             "a OR b becomes a AND b",
-            "_and",
+            "add_condition",
             "before.bool_expr.boolop == both.boolop",
             "True",
         ),
@@ -493,8 +677,8 @@ RULES: dict[str, list[Mutant]] = {
             "filtered(copy, candidate.path)",
             "filtered(copy, ())",
         ),
-        Mutant("the time is not frozen", "_prepared", "freeze_time(...)", "pass"),
-        Mutant("a frozen default is not written", "_prepared", "_write_out(...)", "pass"),
+        Mutant("the time is not frozen", "prepared", "freeze_time(...)", "pass"),
+        Mutant("a frozen default is not written", "prepared", "_write_out(...)", "pass"),
         Mutant("what is deparsed is not compared", "render", "same_tree(...)", "True"),
         Mutant(
             "the first call in the target list is the series",
@@ -511,6 +695,7 @@ RULES: dict[str, list[Mutant]] = {
     ],
 }
 
+RULES = READ_RULES | WRITE_RULES
 MUTANTS: list[tuple[str, Mutant]] = [
     (rule, mutant) for rule, mutants in RULES.items() for mutant in mutants
 ]

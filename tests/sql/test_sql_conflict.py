@@ -71,6 +71,10 @@ CONFLICTS = [
     (f"(id) OVERRIDING USER VALUE SELECT x FROM b {UPDATE}", "! on-conflict"),
     (f"SELECT c.x FROM b LEFT JOIN c ON b.x = c.x {UPDATE}", "! on-conflict"),
     (f"SELECT max(x) FROM b GROUP BY y {UPDATE}", "! on-conflict"),
+    (
+        (f"SELECT b.x FROM b JOIN c ON b.x = c.x GROUP BY GROUPING SETS ((b.x), (c.x)) {UPDATE}"),
+        "! on-conflict",
+    ),
     # Conflict targets that are not an index of plain columns.
     ("SELECT x FROM b ON CONFLICT (x) DO UPDATE SET x = 1", "! on-conflict"),
     ("SELECT x FROM b ON CONFLICT (id, x) DO NOTHING", "! on-conflict"),
@@ -131,6 +135,7 @@ INDEXES = [
         (BY_ID, BY_XY),
         "column x b, column y b",
     ),
+    ("SELECT 1, x, x FROM b ON CONFLICT (x) DO NOTHING", (BY_XY,), "! on-conflict"),
     ("SELECT x FROM b ON CONFLICT DO NOTHING", (BY_ID, LOWER), "! on-conflict"),
     ("SELECT x FROM b ON CONFLICT (id) DO NOTHING", (BY_ID, LOWER), "column x b"),
     ("SELECT 1, x FROM b ON CONFLICT (x) DO NOTHING", (PARTIAL,), "! on-conflict"),
@@ -283,6 +288,8 @@ MERGES = [
     ("MERGE INTO t USING b ON NOT t.id = b.x WHEN MATCHED THEN DELETE", "! merge-key"),
     ("MERGE INTO t USING b ON abs(t.id) = b.x WHEN MATCHED THEN DELETE", "! merge-key"),
     ("MERGE INTO t USING b ON b.n = b.x WHEN MATCHED THEN DELETE", "! merge-key"),
+    ("MERGE INTO t USING b ON b.y = b.x WHEN MATCHED THEN DELETE", "! merge-key"),
+    ("MERGE INTO t USING b ON t.id IS DISTINCT FROM b.x WHEN MATCHED THEN DELETE", "! merge-key"),
     ("MERGE INTO t USING b ON t.id = 1 WHEN MATCHED THEN DELETE", "! merge-key"),
     ("MERGE INTO t USING b ON true WHEN NOT MATCHED THEN INSERT VALUES (b.x)", "! merge-key"),
     (
@@ -414,6 +421,21 @@ def test_a_chunk_of_a_merge_restricts_both_sides(
         column.replace('"', "") for column in columns
     )
     assert "R".join(template.pieces) == text
+
+
+def test_the_target_is_cut_only_by_bounds_of_its_own_type() -> None:
+    for kind, meets in (("integer", "id"), ("bigint", None)):
+        facts = facts_of(BY_ID, columns=(ColumnFacts("id", None, type=kind),))
+        (candidate,) = split_of(f"{ON} {CHANGE}", facts).candidates
+        assert candidate.meets == meets
+    series = "MERGE INTO t USING generate_series(1, 9) g ON t.id = g WHEN MATCHED THEN DELETE"
+    assert split_of(series, facts_of(BY_ID)).candidates[0].meets is None
+
+
+def test_a_default_that_a_merge_leaves_out_may_not_be_volatile() -> None:
+    facts = facts_of(BY_ID, columns=(ColumnFacts("x", "app.log_it(1)"),))
+    assert in_words(verdict_of(f"{ON} {CHANGE}", facts)) == "column x b"
+    assert in_words(verdict_of(f"{ON} {NEW}", facts)) == "! default-function"
 
 
 def test_defaults_that_look_at_the_time_are_written_into_each_insert() -> None:

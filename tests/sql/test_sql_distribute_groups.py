@@ -87,6 +87,7 @@ GROUP_CASES = [
     ("SELECT g, count(*) FROM generate_series(1, 10) g GROUP BY g", "series g"),
     ("SELECT g, count(*) FROM generate_series(1, 10) g, b GROUP BY g", "series g"),
     ("SELECT DISTINCT g, y FROM generate_series(1, 10) g, b", "series g, column y b"),
+    ("SELECT DISTINCT * FROM b AS z (y)", "column n z, column age z, column count z"),
     ("SELECT DISTINCT g + 1 FROM generate_series(1, 10) g", "! distinct"),
     ("SELECT count(*) FROM generate_series(1, 10) AS g (v) GROUP BY v", "series g"),
     ("SELECT s.v FROM (SELECT v FROM generate_series(1, 9) v) s GROUP BY s.v", "series v"),
@@ -315,6 +316,18 @@ WITH_CASES = [
 @pytest.mark.parametrize(("select", "expected"), WITH_CASES, ids=[case[0] for case in WITH_CASES])
 def test_with(select: str, expected: str) -> None:
     assert in_words(verdict_of(f"INSERT INTO t {select}")) == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO t SELECT p.x FROM b p, b q",
+        "UPDATE t SET x = p.x FROM b p, b q WHERE p.x = t.id",
+        "DELETE FROM t USING b p, b q WHERE p.x = t.id",
+    ],
+)
+def test_with_before_a_statement_that_reads_it_twice(sql: str) -> None:
+    assert in_words(verdict_of(f"WITH b AS (SELECT x FROM c) {sql}")) == "! cte"
 
 
 @pytest.mark.parametrize(("select", "expected"), PATH_CASES, ids=[case[0] for case in PATH_CASES])
