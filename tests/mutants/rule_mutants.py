@@ -544,12 +544,6 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant("a temporary view", "_objection_to_view", 'view.persistence == "t"', "False"),
         Mutant("a view on itself", "_made", "depth >= NESTED_MAX", "False"),
         Mutant(
-            "a view's WITH stays inside",
-            "_made",
-            'query.HasField("with_clause")',
-            "False",
-        ),
-        Mutant(
             "a view of another database",
             "expand",
             "view is None or view.kind not in self._kinds or reference.catalogname",
