@@ -130,11 +130,13 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant("ARRAY(SELECT) has one order", "_array", "is_array", "False"),
         Mutant(
             "JSON_ARRAY(SELECT) has one order",
-            "construct_objection",
+            "_objections_to_kind",
             'yield Reason("row-order", ...)',
             "pass",
         ),
-        Mutant("DISTINCT ON has one order", "_path_objections", "_is_distinct_on(node)", "False"),
+        Mutant(
+            "DISTINCT ON has one order", "_path_objections", "_is_distinct_on(each.node)", "False"
+        ),
         Mutant(
             "a window in a subquery has one order",
             "_named",
@@ -357,7 +359,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "JSON_ARRAYAGG looks at one row",
-            "construct_objection",
+            "_objections_to_kind",
             'yield Reason("aggregate", ...)',
             "pass",
         ),
@@ -408,7 +410,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "'to' || 'day' is text",
             "special_datetimes",
-            'kind_of(node) == "TypeCast" and _is_built_text(node.arg)',
+            'any(_is_built_text(node.arg) for node in nodes.of("TypeCast"))',
             "False",
         ),
         Mutant(
@@ -459,7 +461,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "syntax that nobody thought of",
-            "construct_objection",
+            "_objections_to_kind",
             "kind not in ALLOWED and kind not in EXPLAINED",
             "False",
         ),
@@ -542,16 +544,10 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant("a temporary view", "_objection_to_view", 'view.persistence == "t"', "False"),
         Mutant("a view on itself", "_made", "depth >= NESTED_MAX", "False"),
         Mutant(
-            "a view's WITH stays inside",
-            "_made",
-            'query.HasField("with_clause")',
-            "False",
-        ),
-        Mutant(
             "a view of another database",
             "expand",
-            'view is None or view.kind != "v" or reference.catalogname',
-            'view is None or view.kind != "v"',
+            "view is None or view.kind not in self._kinds or reference.catalogname",
+            "view is None or view.kind not in self._kinds",
         ),
         Mutant(
             "the columns of a view are the definition's",

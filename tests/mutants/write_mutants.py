@@ -218,7 +218,7 @@ WRITE_RULES: dict[str, list[Mutant]] = {
             "pass",
         ),
         Mutant(
-            "a DELETE by blocks needs no snapshot", "distribute", 'shape.kind == "delete"', "False"
+            "a DELETE by blocks needs no snapshot", "_verdict", 'shape.kind == "delete"', "False"
         ),
     ],
     "MERGE": [
@@ -349,13 +349,13 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "values of actions are not looked at",
             "as_insert",
-            "select.target_list.extend(...)",
+            "add_copies(select.target_list, map(_output, _values(clause)))",
             "pass",
         ),
         Mutant(
             "conditions of actions are not looked at",
             "as_insert",
-            "select.target_list.append(...)",
+            "add_copies(select.target_list, [_output(clause.condition)])",
             "pass",
         ),
         Mutant("the target of a MERGE drives", "as_insert", '"JOIN_LEFT"', '"JOIN_INNER"'),
@@ -378,8 +378,8 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "time in a default of a MERGE stays",
             "merge_columns",
-            "clause.values.append(...)",
-            "clause.values.append(parse_expression('DEFAULT'))",
+            "add_copies(clause.values, [parse_expression(omitted.default)])",
+            "add_copies(clause.values, [parse_expression('NULL')])",
         ),
         Mutant(
             "the target is cut by bounds of another type",
@@ -419,9 +419,8 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "a table that is there already is filled",
             "empty",
-            'pb.CreateTableAsStmt(query=self._query(), objtype="OBJECT_TABLE")',
-            'pb.CreateTableAsStmt(query=self._query(), objtype="OBJECT_TABLE", '
-            "if_not_exists=self.if_not_exists)",
+            'pb.CreateTableAsStmt(objtype="OBJECT_TABLE")',
+            'pb.CreateTableAsStmt(objtype="OBJECT_TABLE", if_not_exists=self.if_not_exists)',
         ),
         Mutant("INTO stays in the SELECT", "_query", "_leftmost(...).ClearField(...)", "pass"),
         Mutant(

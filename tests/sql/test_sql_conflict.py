@@ -316,6 +316,8 @@ MERGES = [
     (f"{ON} WHEN MATCHED THEN UPDATE SET y = (SELECT c.y FROM c LIMIT 1)", "! limit"),
     (f"{ON} WHEN MATCHED THEN UPDATE SET y = app.lookup(b.y)", "! function-volatile"),
     (f"{ON} WHEN MATCHED AND random() < 0.5 THEN DELETE", "column x b"),
+    (f"{ON} WHEN MATCHED AND app.lookup(b.y) > 1 THEN DELETE", "! function-volatile"),
+    (f"{ON} WHEN MATCHED AND EXISTS (SELECT FROM t z) THEN DELETE", "! reads-target"),
     (f"{ON} AND random() < 0.5 {CHANGE}", "! volatile-subquery"),
     (f"{ON} WHEN MATCHED THEN UPDATE SET y = DEFAULT", "! unknown-construct"),
     (f"{ON} WHEN MATCHED THEN UPDATE SET (x, y) = (1, 2)", "! unknown-construct"),
@@ -331,6 +333,7 @@ MERGES = [
     ),
     (f"{ON} WHEN MATCHED AND b.ctid IS NOT NULL THEN DELETE", "! merge"),
     (f"{ON} WHEN MATCHED THEN UPDATE SET y = b::text", "! merge"),
+    (f"{ON} WHEN MATCHED THEN UPDATE SET y = b.*::text", "! merge"),
     (f"{ON} WHEN NOT MATCHED THEN INSERT VALUES (b.*)", "! merge"),
     (
         "MERGE INTO t USING public.b ON t.id = public.b.x WHEN MATCHED THEN DELETE",
