@@ -21,7 +21,14 @@ from pgfan.postgres.choosing import Chooser, Rejected, SplitOptions
 from pgfan.postgres.chosen import Chosen, template_of
 from pgfan.postgres.explain import explained
 from pgfan.postgres.native import native_statements
-from pgfan.postgres.target import SMALL_COST, FirstLook, cost_if_worth, find_target, first_look
+from pgfan.postgres.target import (
+    SMALL_COST,
+    FirstLook,
+    cost_if_worth,
+    find_target,
+    first_look,
+    writes_unlogged,
+)
 from pgfan.postgres.worth import source_names
 from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
@@ -113,9 +120,11 @@ class Analyst:
         `hidden` is the name under which a new table is to be filled.
         """
         objection = self._objection_by_request(item)
-        if objection is not None:
-            return _serial(objection)
         statement = item.first
+        if objection is not None:
+            asked = objection.code == "asked-serial" and may_be_split(statement.tree)
+            unlogged = asked and writes_unlogged(self._session, item)
+            return _serial(objection, unlogged=unlogged)
         if not may_be_split(statement.tree):
             refused = distribute(statement.tree, CatalogFacts())
             return _serial(*(refused.reasons if isinstance(refused, Serial) else ()))
