@@ -25,11 +25,11 @@ from pgfan.postgres.coordinator import (
     ResumeOptions,
     again_when_lost,
 )
-from pgfan.postgres.fence import NO_TIMEOUTS, owner_guard, worker_guard
+from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
 from pgfan.postgres.history import RunStatus, find_unfinished, forget_runs, list_runs
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
 from pgfan.postgres.preview import Previewer
-from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, take_over
+from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, new_run_id, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.snapshot import SnapshotHolder
@@ -207,8 +207,8 @@ class _Execution:
 
     def run(self, script: Program | None, run: str | None) -> RunResult:
         try:
+            self._owner.on_connect = no_timeouts
             server = probe_server(self._owner)
-            self._owner.execute(NO_TIMEOUTS)
             try:
                 opened, script = self._open(server, script, run)
             except DatabaseError as error:
@@ -234,17 +234,21 @@ class _Execution:
             if script is None:
                 raise UsageError("without a journal there is nothing to resume")
             return OpenRun("none", "", {}, resumed=False), script
-        if not journal.exists(self._owner):
+        new_run = new_run_id()
+
+        def begin() -> tuple[OpenRun, Program]:
+            if not journal.exists(self._owner):
+                if script is None:
+                    raise UsageError("there is no journal in this database, so nothing to resume")
+                journal.create(self._owner)
             if script is None:
-                raise UsageError("there is no journal in this database, so nothing to resume")
-            journal.create(self._owner)
-        if script is None:
-            record = find_unfinished(self._owner, journal, run)
-            return take_over(self._owner, journal, record), Program.from_json(record.script)
-        opened = begin_or_resume(
-            self._owner, journal, _new_script(script), server, restart=self._options.restart
-        )
-        return opened, script
+                record = find_unfinished(self._owner, journal, run)
+                return take_over(self._owner, journal, record), Program.from_json(record.script)
+            begun = _new_script(script, new_run)
+            restart = self._options.restart
+            return begin_or_resume(self._owner, journal, begun, server, restart=restart), script
+
+        return again_when_lost(begin)
 
     def _go(self, server: ServerFacts, opened: OpenRun, script: Program) -> RunResult:
         items = script.items
@@ -362,9 +366,9 @@ def _jobs_wanted(session: PostgresSession, options: ExecOptions) -> int:
     return jobs_wanted(options.jobs, host, len(os.sched_getaffinity(0)))
 
 
-def _new_script(program: Program) -> NewScript:
+def _new_script(program: Program, run: str) -> NewScript:
     texts = tuple(statement.text for statement in program.statements)
-    return NewScript(program.title, texts, program.to_json())
+    return NewScript(program.title, texts, program.to_json(), run)
 
 
 def _label(number: int, item: ScriptItem) -> TaskLabel:

@@ -314,6 +314,33 @@ def test_a_crash_empties_what_an_earlier_statement_has_filled(
     assert_holds(own.dsn, "t", EXPECTED)
 
 
+def test_a_crash_empties_what_a_serial_statement_has_filled(own: EmbeddedServer) -> None:
+    execute(own.dsn, "CREATE UNLOGGED TABLE u (i int)", "CREATE TABLE t (i int PRIMARY KEY)")
+    script = f"INSERT INTO u {EXPECTED}; {SERIES}"
+    ended = run_through(own, crash, script, "--split", "never")
+    assert ended.code == 1, ended.said
+    assert "emptied an unlogged table" in ended.said
+    finish(own.dsn, script, "--split", "never")
+    assert_holds(own.dsn, "u", EXPECTED)
+    assert_holds(own.dsn, "t", EXPECTED)
+
+
+@pytest.mark.parametrize("split", ["always", "never"])
+def test_a_crash_empties_a_table_that_the_run_had_made(own: EmbeddedServer, split: str) -> None:
+    """The same command cannot make it again before it is dropped, and the hint says so."""
+    execute(own.dsn, "CREATE TABLE t (i int PRIMARY KEY)")
+    script = f"CREATE UNLOGGED TABLE u AS {EXPECTED}; {SERIES}"
+    ended = run_through(own, crash, script, "--split", split)
+    assert ended.code == 1, ended.said
+    assert "drop the table first" in ended.said
+    again = run(own.dsn, script)
+    assert "already exists" in again.said
+    execute(own.dsn, "DROP TABLE u")
+    finish(own.dsn, script)
+    assert_holds(own.dsn, "u", EXPECTED)
+    assert_holds(own.dsn, "t", EXPECTED)
+
+
 def test_a_crash_under_a_statement_outside_of_transactions(own: EmbeddedServer) -> None:
     execute(
         own.dsn,

@@ -122,6 +122,50 @@ def test_lost_around_the_owners_words(dsn18: str, needle: bytes, fault: Fault) -
     assert query(dsn18, "SELECT state FROM pgfan.task") == [("done",)]
 
 
+@FAULTS
+@pytest.mark.parametrize("at", range(1, 4))
+@pytest.mark.parametrize("options", [(), ("--restart",)], ids=["fresh", "restart"])
+def test_lost_around_a_commit_while_the_run_begins(
+    dsn18: str, at: int, options: tuple[str, ...], fault: Fault
+) -> None:
+    """The journal's, the owner's lock, the run's row: the client goes on by itself, with one run.
+
+    What --restart gives up is cleared away all the same.
+    """
+    execute(dsn18, FILL, "CREATE TABLE t (i int)")
+    if options:
+        assert run(dsn18, CLEARED).code == 1
+        assert query(dsn18, HIDDEN) == [(1,)]
+    script = CLEARED if options else HEAP
+    with proxy(dsn18, b"COMMIT", fault, at={at}) as (between, through):
+        ended = run(through, script, *options)
+        assert between.struck == 1
+    if options:
+        assert ended.code == 1, ended.said
+        assert "division by zero" in ended.said
+        assert query(dsn18, HIDDEN) == [(1,)]
+        states = [("abandoned",), ("failed",)]
+    else:
+        assert ended.code == 0, ended.said
+        assert_holds(dsn18, "t", EXPECTED)
+        states = [("done",)]
+    assert "going on with run" not in ended.said
+    assert query(dsn18, "SELECT state FROM pgfan.run ORDER BY 1") == states
+
+
+@FAULTS
+def test_lost_while_a_run_is_taken_over(dsn18: str, fault: Fault) -> None:
+    execute(dsn18, "CREATE TABLE t (i int PRIMARY KEY CHECK (i <> 350))")
+    assert run(dsn18, SERIES).code == 1
+    execute(dsn18, "ALTER TABLE t DROP CONSTRAINT t_i_check")
+    with proxy(dsn18, b"SET owner = ", fault) as (between, through):
+        finish(through, SERIES)
+        assert between.struck == 1
+    assert_holds(dsn18, "t", EXPECTED)
+    assert query(dsn18, "SELECT state FROM pgfan.run") == [("done",)]
+
+
+CLEARED = "CREATE TABLE n AS SELECT i / (350 - i) AS i FROM s"
 CREATION = "CREATE TABLE t AS SELECT i FROM s"
 HIDDEN = r"SELECT count(*) FROM pg_class WHERE relname LIKE 'pgfan\_%' AND relkind = 'r'"
 

@@ -7,4 +7,4 @@ from pgfan.postgres import runs
 
 def test_runs_that_begin_together_have_ids_of_their_own() -> None:
     # 2,000 of 16 random bits would collide about 30 times.
-    assert len({runs._new_id() for _ in range(2_000)}) == 2_000
+    assert len({runs.new_run_id() for _ in range(2_000)}) == 2_000

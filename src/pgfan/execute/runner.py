@@ -133,7 +133,7 @@ class Runner:
         try:
             prepared = context.coordinator.prepare(number)
         except PgfanError as error:
-            placed = context.on_error(number, error, 0)
+            placed = self._placed(number, error)
             context.coordinator.fail(number, placed)
             self._account.refuse(number, placed, began_s)
             return self._scheduler.handle(messages.PrepareFailed(number))
@@ -174,7 +174,7 @@ class Runner:
         try:
             begin = self._context.coordinator.renew(number)
         except PgfanError as error:
-            running.error = self._context.on_error(number, error, 0)
+            running.error = self._placed(number, error)
             return self._scheduler.handle(messages.PrepareFailed(number))
         running.prepared = replace(running.prepared, begin=begin)
         return self._scheduler.handle(messages.Renewed(number))
@@ -185,7 +185,7 @@ class Runner:
         try:
             lost = self._context.coordinator.finish(number, rows, running.chunks, seconds)
         except DatabaseError as error:
-            running.error = self._context.on_error(number, error, 0)
+            running.error = self._placed(number, error)
             return self._scheduler.handle(messages.FinishFailed(number))
         if lost is not None:
             self._account.chunks_lost(number, lost)
@@ -202,6 +202,12 @@ class Runner:
             if left is not None:
                 self._account.say("warning", left)
             self._account.close(number, "failed")
+
+    def _placed(self, number: int, error: PgfanError) -> PgfanError:
+        """An error of the coordinator's, whose SQL the user has not written, at the statement."""
+        if isinstance(error, DatabaseError):
+            error.statement_offset = None
+        return self._context.on_error(number, error, 0)
 
     # Answers ------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from pgfan.errors import DatabaseError
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
 from pgfan.postgres.branches import Cuttable, Cutter, divide, first_that_works
@@ -20,7 +21,14 @@ from pgfan.postgres.choosing import Chooser, Rejected, SplitOptions
 from pgfan.postgres.chosen import Chosen, template_of
 from pgfan.postgres.explain import explained
 from pgfan.postgres.native import native_statements
-from pgfan.postgres.target import SMALL_COST, FirstLook, cost_if_worth, find_target, first_look
+from pgfan.postgres.target import (
+    SMALL_COST,
+    FirstLook,
+    cost_if_worth,
+    find_target,
+    first_look,
+    writes_unlogged,
+)
 from pgfan.postgres.worth import source_names
 from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
@@ -47,6 +55,9 @@ if TYPE_CHECKING:
 
 CHUNKS_COST_MAX = 1.5
 """How much dearer than one query all chunks may be: two workers still gain a quarter."""
+_OF_NAMES = ("42", "3F", "XX000")
+"""SQLSTATE of errors in names, types and privileges; a lookup of what was just dropped is the last.
+The statement itself reports them better, if it has them too."""
 _TAGS = {
     "InsertStmt": "INSERT 0",
     "UpdateStmt": "UPDATE",
@@ -109,9 +120,11 @@ class Analyst:
         `hidden` is the name under which a new table is to be filled.
         """
         objection = self._objection_by_request(item)
-        if objection is not None:
-            return _serial(objection)
         statement = item.first
+        if objection is not None:
+            asked = objection.code == "asked-serial" and may_be_split(statement.tree)
+            unlogged = asked and writes_unlogged(self._session, item)
+            return _serial(objection, unlogged=unlogged)
         if not may_be_split(statement.tree):
             refused = distribute(statement.tree, CatalogFacts())
             return _serial(*(refused.reasons if isinstance(refused, Serial) else ()))
@@ -121,7 +134,16 @@ class Analyst:
         if look is not None and small is not None and self._options.split == "auto":
             return _serial(small, unlogged=look.unlogged)
         facts = read_facts(self._session, references(statement.tree), self._refuses)
-        found = self._judged(item, facts, hidden, look)
+        try:
+            found = self._judged(item, facts, hidden, look)
+        except DatabaseError as error:
+            # Something was dropped or altered meanwhile, or the role may not do what a split takes.
+            if not error.sqlstate.startswith(_OF_NAMES):
+                raise
+            self._session.rollback()
+            self._snapshots.close()
+            why = Reason("explain", f"the analysis failed: {error.message}")
+            return _serial(why, unlogged=_target_unlogged(statement, facts))
         if found.plan.verdict == "split" or found.is_small or item.seeded or self._refuses:
             return found
         statements = native_statements(self._session, statement.text, statement.tree, facts)

@@ -33,6 +33,7 @@ BUCKETS_PER_PART = 8
 BUCKETS_MAX = 4_096
 GROWTH_MAX = 2.0
 UNDEFINED_FUNCTION = "42883"
+INSUFFICIENT_PRIVILEGE = "42501"
 
 EQ = "OPERATOR(pg_catalog.=)"
 NE = "OPERATOR(pg_catalog.<>)"
@@ -106,7 +107,12 @@ def read_bounds(session: Session, relation_oid: int, column: str, parts: int) ->
 
 def _from_statistics(session: Session, column: _Column, parts: int) -> ColumnBounds | None:
     """None when there are none for this column, or not for this user."""
-    rows = session.execute(PORTABLE_TEXT + _statistics_sql(column))[-1].rows
+    try:
+        rows = session.execute(PORTABLE_TEXT + _statistics_sql(column))[-1].rows
+    except DatabaseError as error:
+        if error.sqlstate == INSUFFICIENT_PRIVILEGE:  # some take pg_stats away from everybody
+            return None
+        raise
     null_fraction = float(rows[0][0] or 0.0) if rows else 0.0
     known = [row[1:] for row in rows if row[-1] is not None]
     if not known and null_fraction < 1.0:

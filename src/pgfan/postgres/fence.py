@@ -35,6 +35,11 @@ ORPHANS_WAIT_MS = 5000
 TERMINATED_WAIT_MS = 60_000
 
 
+def no_timeouts(session: PostgresSession) -> None:
+    """What the owner's session does first, before there is a run."""
+    session.execute(NO_TIMEOUTS)
+
+
 def lock_key(purpose: str, run: str) -> int:
     """The 64-bit key of an advisory lock."""
     digest = hashlib.sha256(f"pgfan {purpose} {run}".encode()).digest()

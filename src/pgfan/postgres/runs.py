@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pgfan.errors import ResumeRefusedError, RunEndedError, RunLockedError, UsageError
@@ -28,17 +28,23 @@ if TYPE_CHECKING:
     from pgfan.postgres.server import ServerFacts
     from pgfan.postgres.session import PostgresSession
 
+GONE = ("abandoned",)
 # What changes the meaning of a statement without being in its text.
 SESSION_SETTINGS = ("TimeZone", "DateStyle", "IntervalStyle", "search_path", "extra_float_digits")
 
 
 @dataclass(frozen=True)
 class NewScript:
-    """A script to run: its statements' texts tell it from others, `record` is kept to resume it."""
+    """A script to run: its statements' texts tell it from others, `record` is kept to resume it.
+
+    `run` is the id of the run that it begins. The same one may be begun again, when the connection
+    was lost and nobody knows whether it has begun.
+    """
 
     title: str
     texts: tuple[str, ...]
     record: dict[str, Any]
+    run: str
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def begin_or_resume(
     """
     fingerprint = fingerprint_of(script.texts, server)
     settings = session_settings(session)
-    run, owner = _new_id(), secrets.token_hex(8)
+    run, owner = script.run, secrets.token_hex(8)
     # Before its row is seen: whoever finds the row must meet the lock.
     own(session, run)
     # Two clients that start the same script at once: the second one sees the first one's row.
@@ -91,6 +97,13 @@ def begin_or_resume(
         f"BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock_key('fingerprint', fingerprint)})"
     )
     found = journal.runs(session, fingerprint=fingerprint, states=UNFINISHED)
+    own_row = [record for record in found if record.id == run]
+    if own_row:  # of a COMMIT whose answer was lost
+        session.execute("COMMIT")
+        opened = take_over(session, journal, own_row[0], settings)
+        if restart:
+            _clear(session, journal, journal.runs(session, fingerprint=fingerprint, states=GONE))
+        return replace(opened, resumed=False)
     if found and not restart:
         session.execute("COMMIT")
         try:
@@ -113,10 +126,15 @@ def begin_or_resume(
     )
     journal.insert_run(session, record, owner)
     session.execute("COMMIT")
-    for record in found:
+    _clear(session, journal, found)
+    return OpenRun(run, owner, {}, resumed=False)
+
+
+def _clear(session: PostgresSession, journal: PostgresJournal, runs: Sequence[RunRecord]) -> None:
+    """Make sure that nobody works on abandoned runs, and drop the tables they had not finished."""
+    for record in runs:
         drive_out_workers(session, record.id)
         drop_unfinished(session, journal, record.id)
-    return OpenRun(run, owner, {}, resumed=False)
 
 
 def take_over(
@@ -176,6 +194,6 @@ def _locked(run: RunRecord) -> RunLockedError:
     )
 
 
-def _new_id() -> str:
+def new_run_id() -> str:
     """Sorts by time, is short enough to type, and is unique without asking anybody."""
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(4)

@@ -23,7 +23,7 @@ from pgfan.sql.render import render
 if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
     from pgfan.sql.facts import CatalogFacts
-    from pgfan.sql.script import Statement
+    from pgfan.sql.script import ScriptItem, Statement
 
 SMALL_COST = 10_000.0
 """EXPLAIN's cost below which a statement is over before a second worker has begun: about 0.1 s."""
@@ -74,6 +74,21 @@ def first_look(session: PostgresSession, statement: Statement) -> FirstLook | No
     if len(answer.rows) != 1 or answer.rows[0][0] != "r":
         return None
     return FirstLook(found, answer.rows[0][1] == "u")
+
+
+def writes_unlogged(session: PostgresSession, item: ScriptItem) -> bool:
+    """Whether a crash empties what a statement writes, that nobody looks at otherwise."""
+    tree = item.first.tree
+    creation = creation_of(tree)
+    if creation is not None:
+        return creation.unlogged
+    session.prepare(item.settings)
+    name = literal(qualified(relation_name(tree.relation)))
+    try:
+        rows = session.execute(_PERSISTENCE + f"({name})")[0].rows
+    except DatabaseError:  # the statement will say the same
+        return False
+    return any(persistence == "u" for _, persistence in rows)
 
 
 def find_target(
