@@ -106,6 +106,22 @@ SOUND = {
         "WITH w (z, n) AS (SELECT k, count(*) FROM a GROUP BY k), v AS (SELECT max(i) AS m FROM a) "
         "SELECT w.z, w.n::text || v.m FROM w, v"
     ),
+    "WITH read twice beside what is divided, with the name of its table": (
+        "WITH b AS (SELECT k, name FROM b WHERE k > 3) "
+        "SELECT a.i, x.name FROM a JOIN b x USING (k) JOIN b y USING (k)"
+    ),
+    "recursive WITH": (
+        "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5), "
+        "w AS (SELECT a.i, a.t, r.n FROM a JOIN r ON a.k = r.n) SELECT w.i + w.n, w.t FROM w"
+    ),
+    "WITH below, of the row around it": (
+        "SELECT i, (WITH s AS (SELECT a.k + b.k AS n FROM b) SELECT max(x.n) FROM s x, s y)::text "
+        "FROM a"
+    ),
+    "a rank in a subquery": (
+        "SELECT a.i, s.r::text FROM a JOIN (SELECT k, rank() OVER (ORDER BY k) AS r FROM b) s "
+        "USING (k)"
+    ),
     "from a subquery": "SELECT s.i, s.t FROM (SELECT i, t FROM a) s",
 }
 

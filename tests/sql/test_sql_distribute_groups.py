@@ -290,6 +290,17 @@ WITH_CASES = [
     ("WITH s AS (SELECT x FROM b FOR UPDATE) SELECT c.x FROM c, s, s z", "! locking"),
     ("WITH s AS (SELECT x FROM t) SELECT c.x FROM c, s, s z", "! reads-target"),
     ("WITH s AS (SELECT x FROM nowhere) SELECT c.x FROM c, s, s z", "! relation-unknown"),
+    (
+        (
+            "WITH s AS (SELECT x FROM c) SELECT ARRAY(SELECT s.x FROM s WHERE s.x = b.x) FROM b "
+            "WHERE EXISTS (TABLE s)"
+        ),
+        "! row-order",
+    ),
+    (
+        ("SELECT ARRAY(WITH s AS (SELECT x FROM c) SELECT s.x FROM s WHERE s.x = b.x) FROM b"),
+        "! row-order",
+    ),
     # Writing, or with clauses that add columns; two queries of one name.
     (
         f"{COUNTER} SEARCH DEPTH FIRST BY n SET o SELECT x FROM c, r",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pgfan.sql import functions
 from pgfan.sql.access import OPERATOR_KINDS, attribute_names, operator_names
 from pgfan.sql.conflict import conflict_items
+from pgfan.sql.inline import is_with_query
 from pgfan.sql.levels import (
     Placed,
     belongs_to_own_level,
@@ -111,7 +112,11 @@ class _Context:
 def _queries_per_row(found: Placed) -> Iterator[Message]:
     if found.kind == "SubLink" and found.is_per_row:
         query = inner(found.node.subselect)
-        if is_evaluated_per_row(query, found.select):
+        # What reads a query in WITH has for all rows the one order that this has.
+        nodes = Nodes(walk(query))
+        if is_evaluated_per_row(query, found.select) and not any(
+            map(is_with_query, nodes.of("RangeVar"))
+        ):
             yield query
 
 
