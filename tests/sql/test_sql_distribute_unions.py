@@ -195,6 +195,13 @@ CASES = [
         "(ctid b | ctid c)",
     ),
     (
+        (
+            "WITH s AS (TABLE b LIMIT 3) SELECT x FROM c WHERE x IN (TABLE s) UNION ALL "
+            "SELECT z FROM d, s"
+        ),
+        "! limit",
+    ),
+    (
         "WITH s AS (SELECT random()) SELECT x FROM c, s UNION ALL SELECT z FROM d, s",
         "! volatile-subquery",
     ),

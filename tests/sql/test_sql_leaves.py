@@ -49,6 +49,18 @@ def test_leaves(query: str, expected: str) -> None:
     assert in_words(distribute(tree_of(f"INSERT INTO t {query}"), facts)) == expected
 
 
+def test_leaves_are_taken_before_blocks_of_a_smaller_table() -> None:
+    """A column of the root is not: it would be taken only where there is nothing else."""
+    facts = catalogue()
+    sized: dict[Name, float] = {("b",): 100.0, ("c",): 10.0, ("d",): 50.0}
+    known = {name: replace(facts.relations[name], rows=rows) for name, rows in sized.items()}
+    root = replace(relation("b"), oid=900, name="root", kind="p", heap=False, rows=110.0)
+    known["root",] = replace(root, view=ViewFacts(LEAVES))
+    facts = replace(facts, relations={**facts.relations, **known})
+    found = distribute(tree_of("INSERT INTO t SELECT root.x FROM root, d"), facts)
+    assert in_words(found) == "ctid d, (ctid b | ctid c)"
+
+
 def test_a_change_is_not_divided_by_leaves() -> None:
     facts = catalogue()
     root = replace(relation("b"), oid=900, name="root", kind="p", heap=False)

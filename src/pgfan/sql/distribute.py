@@ -119,7 +119,9 @@ def _rows(verdict: Verdict, facts: CatalogFacts) -> float:
         return -1.0
 
     def most(candidates: tuple[Candidate, ...]) -> float:
-        relations = [facts.relations.get(one.relation or ()) for one in candidates]
+        # A column is taken only where there is nothing else.
+        taken = [one for one in candidates if one.column is None] or candidates
+        relations = [facts.relations.get(one.relation or ()) for one in taken]
         return max((one.estimated_rows if one else inf for one in relations), default=0.0)
 
     unions = (sum(most(branch.candidates) for branch in union) for union in verdict.unions)
@@ -328,7 +330,7 @@ def _unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
 def _no_candidate(select: Message) -> Reason:
     if not select.from_clause:
         return Reason("no-driving-relation", "there is no FROM clause to divide")
-    if any(kind_of(node) == "RangeVar" and is_with_query(node) for node in walk(select)):
+    if any(map(is_with_query, Nodes(walk(select)).of("RangeVar"))):
         why = "a query in WITH that is recursive, or read more than once, is not divided"
         return Reason("cte", why)
     return Reason(
