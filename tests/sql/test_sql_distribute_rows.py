@@ -243,6 +243,9 @@ FUNCTION_CASES = [
     ("SELECT '[today,)'::daterange FROM b", "! special-datetime"),
     (f"SELECT '{' ' * 300}tomorrow'::date FROM b", "! special-datetime"),
     ("SELECT ('no' || 'w')::timestamp FROM b", "! special-datetime"),
+    ("SELECT ('no' || 'w')::timestamp::text::int FROM b", "! special-datetime"),
+    ("SELECT ('no' || 'w')::text FROM b", "! special-datetime"),
+    ("SELECT length('no' || 'w')::int, ('1' || '2')::numeric(9, 2) FROM b", "ctid b"),
     ("SELECT x FROM b JOIN c ON c.y = 'today'", "! special-datetime"),
     (
         "SELECT (x || '-01-01')::date, 'knowledge', 'nowadays'::text, 'infinity'::date FROM b",

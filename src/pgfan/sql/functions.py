@@ -178,12 +178,18 @@ def _builtin_objection(name: str, args: int, found: tuple[FunctionFacts, ...]) -
     return None
 
 
+_NUMBERS = frozenset(
+    ("pg_catalog", name) for name in ("bool", "float4", "float8", "int2", "int4", "int8", "numeric")
+)
+
+
 def special_datetimes(nodes: Nodes) -> Iterator[Reason]:
     """String constants such as 'now' or 'today', which mean the time of each chunk.
 
     Wherever they stand: 'now' is also the time in '{now}'::timestamptz[] and in a row or a range.
     """
-    if any(_is_built_text(node.arg) for node in nodes.of("TypeCast")):
+    casts = [node for node in nodes.of("TypeCast") if not _is_to_number(node)]
+    if any(_is_built_text(node.arg) for node in casts):
         yield Reason("special-datetime", "a cast of text put together may give such a time")
     for node in nodes.of("A_Const"):
         if node.WhichOneof("val") != "sval":
@@ -194,6 +200,11 @@ def special_datetimes(nodes: Nodes) -> Iterator[Reason]:
             yield Reason(
                 "special-datetime", f"the constant '{shown}' may mean the time of the transaction"
             )
+
+
+def _is_to_number(cast: Message) -> bool:
+    """Whether the cast is to one of the grammar's own names for numbers and truth values."""
+    return names(cast.type_name.names) in _NUMBERS
 
 
 def _is_built_text(node: Message) -> bool:
