@@ -169,7 +169,7 @@ def run_chunks(site: Site, rows: int, repeat: int, *, say: Callable[[str], None]
         site.control.execute("DROP TABLE IF EXISTS numbers; CREATE TABLE numbers (value integer)")
         site.checkpoint()
         command = [*PGFAN, "exec", "-d", site.dsn, "--json", *options, "-c", sql]
-        seconds, output = _timed("pgfan exec of chunks", command)
+        seconds, output = timed("pgfan exec of chunks", command)
         task = PgfanTask.read(output)
         distinct = int(site.value("SELECT count(DISTINCT value) FROM numbers"))
         if (task.chunks, distinct) != (chunks, chunks):
@@ -184,7 +184,7 @@ def run_chunks(site: Site, rows: int, repeat: int, *, say: Callable[[str], None]
 def run_help(repeat: int, *, say: Callable[[str], None]) -> HelpResult:
     """Time `pgfan --help`, once unmeasured."""
     times = [
-        _timed("pgfan --help", [*PGFAN, "--help"])[0] for _ in range(ROUNDS_PER_REPEAT * repeat + 1)
+        timed("pgfan --help", [*PGFAN, "--help"])[0] for _ in range(ROUNDS_PER_REPEAT * repeat + 1)
     ]
     result = HelpResult(tuple(times[1:]))
     say(f"help  {1e3 * median(result.seconds):.0f} ms")
@@ -193,11 +193,11 @@ def run_help(repeat: int, *, say: Callable[[str], None]) -> HelpResult:
 
 def _time_statement(site: Site, statement: str, *, ours: bool) -> float:
     if ours:
-        return _timed("pgfan exec", [*PGFAN, "exec", "-d", site.dsn, "-c", statement])[0]
-    return _timed("psql", site.psql_command(statement))[0]
+        return timed("pgfan exec", [*PGFAN, "exec", "-d", site.dsn, "-c", statement])[0]
+    return timed("psql", site.psql_command(statement))[0]
 
 
-def _timed(name: str, command: list[str]) -> tuple[float, str]:
+def timed(name: str, command: list[str]) -> tuple[float, str]:
     """Seconds and output. Raises PgfanError for a command that fails."""
     try:
         outcome = run_command(command)

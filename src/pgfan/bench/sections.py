@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pgfan.bench.analysis import run_analysis, run_script
 from pgfan.bench.example import run_example
 from pgfan.bench.machine import machine_facts
 from pgfan.bench.overhead import run_chunks, run_help, run_overhead
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pgfan.bench.site import Site
 
 DATABASE = "pgfan_bench"
-SECTIONS = ("example", "overhead", "chunks", "help")
+SECTIONS = ("example", "overhead", "chunks", "script", "analysis", "help")
 REPEAT_MAX = 1_000
 
 
@@ -123,6 +124,10 @@ def run_bench(site: Site, options: BenchOptions, *, say: Callable[[str], None]) 
                 done[name] = run_overhead(site, options.rows, options.repeat, say=say)
             elif name == "chunks":
                 done[name] = run_chunks(site, options.rows, options.repeat, say=say)
+            elif name == "script":
+                done[name] = run_script(site, options.rows, options.repeat, say=say)
+            elif name == "analysis":
+                done[name] = run_analysis(site, options.rows, options.repeat, say=say)
             else:
                 done[name] = run_help(options.repeat, say=say)
         except PgfanError as error:

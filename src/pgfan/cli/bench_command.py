@@ -75,7 +75,8 @@ def example(
     only
         Names of the ways to run, separated by commas; all without it.
     sections
-        Names out of example, overhead, chunks and help, separated by commas; all without it.
+        Names out of example, overhead, chunks, script, analysis and help, separated by commas; all
+        without it.
     seed
         What the order within each round is shuffled with.
     json
