@@ -410,8 +410,11 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "'to' || 'day' is text",
             "special_datetimes",
-            'any(_is_built_text(node.arg) for node in nodes.of("TypeCast"))',
+            "any(_is_built_text(node.arg) for node in casts)",
             "False",
+        ),
+        Mutant(
+            "a cast to a date gives a number", "special_datetimes", "_is_to_number(node)", "True"
         ),
         Mutant(
             "time in FROM is renamed",
