@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SMALL_COST = 10_000.0
 """EXPLAIN's cost below which a statement is over before a second worker has begun: about 0.1 s."""
+WRITE_COST = 0.1
+"""What a row costs to write, about 1 us, which EXPLAIN leaves out."""
 _PERSISTENCE = (
     "SELECT relkind, relpersistence FROM pg_catalog.pg_class "
     "WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass"
@@ -52,9 +54,10 @@ class FirstLook:
     @property
     def objection(self) -> Reason | None:
         """Why the statement is over before anything could make it faster."""
-        if self.found.cost >= SMALL_COST:
+        cost = self.found.cost + self.found.rows * WRITE_COST
+        if cost >= SMALL_COST:
             return None
-        why = f"EXPLAIN's cost is {self.found.cost:.0f}: not worth more than one connection"
+        why = f"EXPLAIN's cost with the writing is {cost:.0f}: not worth more than one connection"
         return Reason("small", why)
 
 
