@@ -146,6 +146,15 @@ def test_colour_adds_nothing_but_colour() -> None:
             ),
         ),
         (
+            serial(
+                verdict="split",
+                by=DrivingKey("UNION ALL", "UNION ALL", "branches"),
+                units=7,
+                unit="units",
+            ),
+            "split by the branches of UNION ALL, 7 units",
+        ),
+        (
             serial(verdict="split", by=DrivingKey("s.orders", "orders", "ctid"), unit="blocks"),
             "split by blocks of s.orders, 1 block",
         ),

@@ -253,6 +253,8 @@ def _key_text(by: DrivingKey) -> str:
             return f"blocks of {relation}{known_as}"
         case "series":
             return relation
+        case "branches":
+            return f"the branches of {relation}"
         case column:
             return f"{relation}.{_safe(column)}{known_as}"
 
