@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from fuzz_statements import Example
 
-EXAMPLES = int(os.environ.get("PGFAN_FUZZ_EXAMPLES", "2000"))
-"""On each server."""
+EXAMPLES = int(os.environ.get("PGFAN_FUZZ_EXAMPLES", "1000"))
+"""On each server: 2,000 in `make test`."""
 SEED = int(os.environ.get("PGFAN_FUZZ_SEED", "1"))
 
 
