@@ -147,12 +147,7 @@ class PostgresCoordinator:
             return None
         unlogged = prepared.plan.unlogged
         if journal.finish_complete(
-            self._session,
-            prepared.key,
-            prepared.plan.total,
-            figures,
-            unlogged=unlogged,
-            flush=prepared.plan.split is not None,  # the one chunk of another was flushed
+            self._session, prepared.key, prepared.plan.total, figures, unlogged=unlogged
         ):
             return None
         totals = journal.chunks(self._session, prepared.key, unlogged=unlogged)

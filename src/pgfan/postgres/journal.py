@@ -273,19 +273,18 @@ class PostgresJournal:
     ) -> int:
         """Write a task that begins, or begins again with another plan; its key.
 
-        `label` is its source and kind. Not flushed: the commits of its chunks come later in the
-        WAL, so none of them outlives a crash that this one does not.
+        `label` is its source and kind.
         """
         source, kind = label
         text = json.dumps(plan.to_json())
-        answer = _execute_unflushed(
+        rows = _rows(
             session,
             f"INSERT INTO {self._schema}.task (run, number, source, kind, state, plan) VALUES "
             f"({literal(run)}, {number}, {literal(source)}, {literal(kind)}, 'running', "
             f"{literal(text)}) ON CONFLICT (run, number) DO UPDATE "
             "SET state = 'running', plan = EXCLUDED.plan, error = NULL RETURNING key",
         )
-        return int(answer.rows[0][0] or 0)
+        return int(rows[0][0] or 0)
 
     def set_sources(self, session: Session, task: int, sources: dict[str, Any]) -> None:
         """Keep what the source relations looked like under the task's snapshot."""
@@ -315,20 +314,18 @@ class PostgresJournal:
         figures: tuple[int | None, int, float],
         *,
         unlogged: bool,
-        flush: bool = True,
     ) -> bool:
         """Mark a task done if its chunks cover [0, `total`); False when some are missing.
 
-        Its commit is synchronous, and so makes all the chunks that it has seen durable; `flush`
-        False when they are. `figures` are rows, chunks and seconds.
+        Its commit is synchronous, and so makes all the chunks that it has seen durable. `figures`
+        are rows, chunks and seconds.
         """
         covered = (
             "SELECT COALESCE(pg_catalog.sum(hi OPERATOR(pg_catalog.-) lo), '0') "
             f"FROM {self._chunks(unlogged=unlogged)} WHERE task {EQ} '{task}'"
         )
         condition = f" AND ({covered}) {EQ} '{total}'"
-        finish = self._finish(task, *figures) + condition
-        result = session.execute(finish)[0] if flush else _execute_unflushed(session, finish)
+        result = session.execute(self._finish(task, *figures) + condition)[0]
         return result.row_count == 1
 
     def delete_chunks(self, session: Session, task: int) -> None:
@@ -359,15 +356,6 @@ class PostgresJournal:
 
     def _chunks(self, *, unlogged: bool) -> str:
         return f"{self._schema}.{'chunk_unlogged' if unlogged else 'chunk'}"
-
-
-def _execute_unflushed(session: Session, sql: str) -> Result:
-    """Run one statement whose commit does not wait for the disk."""
-    try:
-        return session.execute(f"BEGIN; SET LOCAL synchronous_commit = off; {sql}; COMMIT")[2]
-    except DatabaseError:
-        session.rollback()
-        raise
 
 
 def _rows(session: Session, sql: str) -> Sequence[tuple[str | None, ...]]:
