@@ -199,3 +199,26 @@ def split_both_ways(
     assert outcome.last.chunks >= case.chunks_min
     assert outcome.last.rows == value(dsn, f"SELECT count(*) FROM {SPLIT}")
     return outcome
+
+
+def make_targets(dsn: str, sources: Sequence[str], columns: str, fill: str) -> None:
+    """The sources, and two equal targets: `fill` puts rows into {target}."""
+    execute(dsn, *sources)
+    for name in (SERIAL, SPLIT):
+        execute(dsn, f"CREATE TABLE {name} ({columns})", fill.replace("{target}", name))
+
+
+def tag_of(dsn: str, statement: str) -> str:
+    """Run a statement on one connection; its command tag."""
+    return connected(dsn).execute(statement.encode()).statusmessage or ""
+
+
+def assert_split_alike(dsn: str, statement: str, key: str) -> None:
+    """Split on `key`, {target} has the same rows afterwards, and the tag is the same."""
+    tag = tag_of(dsn, statement.replace("{target}", SERIAL))
+    outcome = pgfan(dsn, statement.replace("{target}", SPLIT), chunk_rows=40)
+    assert outcome.result.ok, outcome.result.error
+    assert (outcome.last.verdict, outcome.last.key) == ("split", key), outcome.last.reasons
+    assert outcome.last.chunks > 2
+    assert outcome.tags == [tag]
+    assert differences(dsn, SERIAL, SPLIT) == (0, 0)

@@ -7,11 +7,14 @@ import pytest
 from side_by_side import (
     SERIAL,
     SPLIT,
+    assert_split_alike,
     connected,
     differences,
     execute,
+    make_targets,
     pgfan,
     reused_dsn,
+    tag_of,
 )
 
 dsn = reused_dsn
@@ -98,25 +101,13 @@ SAME = {
 
 
 def make(dsn: str, columns: str = COLUMNS, fill: str = FILL) -> None:
-    execute(dsn, *SOURCES)
-    for name in (SERIAL, SPLIT):
-        execute(dsn, f"CREATE TABLE {name} ({columns})", fill.replace("{target}", name))
-
-
-def tag_of(dsn: str, statement: str) -> str:
-    return connected(dsn).execute(statement.encode()).statusmessage or ""
+    make_targets(dsn, SOURCES, columns, fill)
 
 
 @pytest.mark.parametrize(("statement", "key"), SAME.values(), ids=list(SAME))
 def test_the_same_rows_and_the_same_tag(dsn: str, statement: str, key: str) -> None:
     make(dsn)
-    tag = tag_of(dsn, statement.replace("{target}", SERIAL))
-    outcome = pgfan(dsn, statement.replace("{target}", SPLIT), chunk_rows=40)
-    assert outcome.result.ok, outcome.result.error
-    assert (outcome.last.verdict, outcome.last.key) == ("split", key), outcome.last.reasons
-    assert outcome.last.chunks > 2
-    assert outcome.tags == [tag]
-    assert differences(dsn, SERIAL, SPLIT) == (0, 0)
+    assert_split_alike(dsn, statement, key)
 
 
 TARGETS = {

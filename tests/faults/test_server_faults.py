@@ -325,6 +325,18 @@ def test_a_crash_empties_what_a_serial_statement_has_filled(own: EmbeddedServer)
     assert_holds(own.dsn, "t", EXPECTED)
 
 
+def test_a_crash_empties_what_rows_in_values_have_filled(own: EmbeddedServer) -> None:
+    """No split looks at VALUES; what a crash does to its table is the same."""
+    execute(own.dsn, "CREATE UNLOGGED TABLE u (i int)", "CREATE TABLE t (i int PRIMARY KEY)")
+    script = f"INSERT INTO u VALUES (1), (2); {SERIES}"
+    ended = run_through(own, crash, script)
+    assert ended.code == 1, ended.said
+    assert "emptied an unlogged table" in ended.said
+    finish(own.dsn, script)
+    assert_holds(own.dsn, "u", "VALUES (1), (2)")
+    assert_holds(own.dsn, "t", EXPECTED)
+
+
 @pytest.mark.parametrize("split", ["always", "never"])
 def test_a_crash_empties_a_table_that_the_run_had_made(own: EmbeddedServer, split: str) -> None:
     """The same command cannot make it again before it is dropped, and the hint says so."""

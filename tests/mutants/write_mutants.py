@@ -425,14 +425,14 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant("INTO stays in the SELECT", "_query", "_leftmost(...).ClearField(...)", "pass"),
         Mutant(
             "an unlogged table is logged",
-            "_is_unlogged",
+            "writes_unlogged",
             "return creation.unlogged",
             "return False",
         ),
         Mutant(
             "an unlogged target is logged",
-            "_is_unlogged",
-            'facts.relations[...].persistence == "u"',
+            "writes_unlogged",
+            'target is not None and target.persistence == "u"',
             "False",
         ),
     ],

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgfan.bench.site import Site
-    from pgfan.postgres.session import PostgresSession
     from pgfan.sql.facts import CatalogFacts
 
-TABLES = """
-DROP TABLE IF EXISTS totals, orders, customers, lines, provinces;
+DROP = "DROP TABLE IF EXISTS totals, orders, customers, lines, provinces;"
+TABLES = f"""{DROP}
 CREATE TABLE provinces (id int PRIMARY KEY, name text);
 CREATE TABLE customers (id int PRIMARY KEY, province int, name text, made timestamptz);
 CREATE TABLE orders (id int PRIMARY KEY, customer int, total numeric, day date);
@@ -134,7 +133,7 @@ def run_analysis(
         many,
         _many(facts, many),
     )
-    _drop(session)
+    session.execute(DROP)
     say(f"analysis  {1e3 * median(result.verdict_s):.2f} ms, {result.many_s:.1f} s for all")
     return result
 
@@ -160,7 +159,7 @@ def run_script(site: Site, rows: int, repeat: int, *, say: Callable[[str], None]
                 seconds = timed("pgfan exec" if ours else "psql", command)[0]
                 if number:
                     (pgfan if ours else psql).append(seconds)
-    _drop(site.control)
+    site.control.execute(DROP)
     say(f"script  psql {median(psql):.2f} s, pgfan {median(pgfan):.2f} s")
     return ScriptResult(statements, tuple(psql), tuple(pgfan))
 
@@ -179,7 +178,3 @@ def _many(facts: CatalogFacts, count: int) -> float:
     for number in range(count):
         distribute(inner(parse(STATEMENT.format(number=number)).stmts[0].stmt), facts)
     return time.perf_counter() - begin
-
-
-def _drop(session: PostgresSession) -> None:
-    session.execute(TABLES.split(";", 1)[0])

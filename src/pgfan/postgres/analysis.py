@@ -21,19 +21,21 @@ from pgfan.postgres.choosing import Chooser, Rejected, SplitOptions
 from pgfan.postgres.chosen import Chosen, template_of
 from pgfan.postgres.explain import explained
 from pgfan.postgres.native import native_statements
+from pgfan.postgres.server import transaction_time
 from pgfan.postgres.target import (
     SMALL_COST,
     FirstLook,
     cost_if_worth,
     find_target,
     first_look,
-    writes_unlogged,
+    small_objection,
+    target_is_unlogged,
 )
 from pgfan.postgres.worth import source_names
 from pgfan.quoting import qualified
-from pgfan.sql.access import references, relation_name
+from pgfan.sql.access import references
 from pgfan.sql.assemble import assemble
-from pgfan.sql.creation import aimed_at, creation_of
+from pgfan.sql.creation import aimed_at, creation_of, writes_unlogged
 from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
 from pgfan.sql.reasons import Reason
@@ -64,10 +66,6 @@ _TAGS = {
     "DeleteStmt": "DELETE",
     "MergeStmt": "MERGE",
 }
-_FROZEN_AT = (
-    "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
-    "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
-)
 
 
 @dataclass(frozen=True)
@@ -122,17 +120,18 @@ class Analyst:
         objection = self._objection_by_request(item)
         statement = item.first
         if objection is not None:
-            asked = objection.code == "asked-serial" and may_be_split(statement.tree)
-            unlogged = asked and writes_unlogged(self._session, item)
+            unlogged = not item.is_block and target_is_unlogged(self._session, item)
             return _serial(objection, unlogged=unlogged)
         if not may_be_split(statement.tree):
             refused = distribute(statement.tree, CatalogFacts())
-            return _serial(*(refused.reasons if isinstance(refused, Serial) else ()))
+            reasons = refused.reasons if isinstance(refused, Serial) else ()
+            return _serial(*reasons, unlogged=target_is_unlogged(self._session, item))
         self._session.prepare(item.settings)
         look = None if self._options.closely else first_look(self._session, statement)
-        small = look.objection if look is not None else None
-        if look is not None and small is not None and self._options.split == "auto":
-            return _serial(small, unlogged=look.unlogged)
+        if look is not None and look.unlogged is not None and self._options.split == "auto":
+            small = small_objection(look.found)
+            if small is not None:
+                return _serial(small, unlogged=look.unlogged)
         facts = read_facts(self._session, references(statement.tree), self._refuses)
         try:
             found = self._judged(item, facts, hidden, look)
@@ -143,10 +142,11 @@ class Analyst:
             self._session.rollback()
             self._snapshots.close()
             why = Reason("explain", f"the analysis failed: {error.message}")
-            return _serial(why, unlogged=_target_unlogged(statement, facts))
+            return _serial(why, unlogged=_writes_unlogged(statement, facts))
         if found.plan.verdict == "split" or found.is_small or item.seeded or self._refuses:
             return found
-        statements = native_statements(self._session, statement.text, statement.tree, facts)
+        cost = look.found.cost if look is not None else None
+        statements = native_statements(self._session, statement, facts, cost)
         if statements is None:
             return found
         return replace(found, plan=replace(found.plan, verdict="native", statements=statements))
@@ -155,7 +155,7 @@ class Analyst:
         self, item: ScriptItem, facts: CatalogFacts, hidden: str, look: FirstLook | None
     ) -> Analysis:
         statement = item.first
-        unlogged = _target_unlogged(statement, facts)
+        unlogged = _writes_unlogged(statement, facts)
         if self._options.atomic and creation_of(statement.tree) is None:
             why = "--atomic: a split statement is not atomic while it runs"
             return _serial(Reason("atomic", why), unlogged=unlogged)
@@ -206,7 +206,7 @@ class Analyst:
         )
         if isinstance(cost, Reason):
             return _serial(cost, unlogged=split.unlogged)
-        frozen_at = self._session.execute(_FROZEN_AT)[0].rows[0][0] or ""
+        frozen_at = transaction_time(self._session)
         sources = source_names(split, facts)
         plan = partial(
             SplitPlan,
@@ -229,6 +229,9 @@ class Analyst:
         self, split: Split, work: _Work, cost: float
     ) -> list[Callable[[], Cuttable | Reason]]:
         """Ways to split the statement: what has the most rows first."""
+        whole = partial(self._cuttable, work, split, cost)
+        if not split.unions:  # nothing to compare: the candidates are measured when one is chosen
+            return [whole]
 
         def rows_of(candidate: Candidate) -> float:
             return self._chooser.rows_of(split, candidate, work.facts, work.frozen_at)
@@ -236,7 +239,7 @@ class Analyst:
         ways: list[tuple[float, Callable[[], Cuttable | Reason]]] = []
         if split.candidates:
             rows = max(rows_of(each) for each in split.candidates)
-            ways.append((rows, partial(self._cuttable, work, split, cost)))
+            ways.append((rows, whole))
         for branches in split.unions:
             rows = sum(
                 max((rows_of(each) for each in branch.candidates), default=0.0)
@@ -365,9 +368,5 @@ def _serial(*reasons: Reason, unlogged: bool = False) -> Analysis:
     return Analysis(TaskPlan("serial", pairs, (), unlogged))
 
 
-def _target_unlogged(statement: Statement, facts: CatalogFacts) -> bool:
-    creation = creation_of(statement.tree)
-    if creation is not None:
-        return creation.unlogged
-    name = relation_name(statement.tree.relation)
-    return name in facts.relations and facts.relations[name].persistence == "u"
+def _writes_unlogged(statement: Statement, facts: CatalogFacts) -> bool:
+    return writes_unlogged(statement.tree, creation_of(statement.tree), facts)

@@ -17,6 +17,7 @@ from pgfan.sql.staging import Staged, insertion, staged, staged_query
 if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
     from pgfan.sql.facts import CatalogFacts
+    from pgfan.sql.script import Statement
     from pgfan.sql.tree import Message
 
 PARALLEL_BYTES_MIN = 8 * 1024 * 1024
@@ -32,9 +33,12 @@ _MAY_STAGE = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_databa
 
 
 def native_statements(
-    session: PostgresSession, text: str, tree: Message, facts: CatalogFacts
+    session: PostgresSession, statement: Statement, facts: CatalogFacts, cost: float | None
 ) -> tuple[str, ...] | None:
-    """CREATE TEMPORARY TABLE and INSERT for the statement `text`, when that pays; else None."""
+    """CREATE TEMPORARY TABLE and INSERT for the statement, when that pays; else None.
+
+    `cost` is what EXPLAIN said of the statement as it is; None when nobody has asked.
+    """
     sizes = [
         relation.size_bytes if relation.kind in {"r", "m", "S"} else PARALLEL_BYTES_MIN
         for relation in facts.relations.values()
@@ -42,23 +46,25 @@ def native_statements(
     if max(sizes, default=0) < PARALLEL_BYTES_MIN:
         return None
     try:
-        found = _paying(session, text, tree)
+        found = _paying(session, statement, cost)
     except (DatabaseError, RenderError):
         # Whatever is wrong with the statement, running it as it is will say so best.
         return None
     return (found.create, found.insert) if found is not None else None
 
 
-def _paying(session: PostgresSession, text: str, tree: Message) -> Staged | None:
+def _paying(session: PostgresSession, statement: Statement, cost: float | None) -> Staged | None:
+    tree = statement.tree
     query = staged_query(tree)
     if query is None:
         return None
-    serial, parallel = explain(session, text), explain(session, query)
+    parallel = explain(session, query)
     if not parallel.is_parallel:
         return None
+    serial_cost = cost if cost is not None else explain(session, statement.text).cost
     pages = parallel.rows * (parallel.width + ROW_BYTES) / PAGE_BYTES
     staging = 2 * (pages + parallel.rows * CPU_TUPLE_COST)
-    if (parallel.cost + staging) * GAIN_MIN > serial.cost:
+    if (parallel.cost + staging) * GAIN_MIN > serial_cost:
         return None
     if session.execute(_MAY_STAGE)[0].rows[0][0] != "t":
         return None

@@ -26,6 +26,10 @@ SELECT pg_catalog.version(), pg_catalog.current_setting('server_version_num'),
         - pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4
         - (SELECT pg_catalog.sum(numbackends) FROM pg_catalog.pg_stat_database) + 1,
     pg_catalog.current_database(), CURRENT_USER"""
+_TRANSACTION_TIME = (
+    "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
+    "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ def probe_server(session: PostgresSession) -> ServerFacts:
             hint="ALTER ROLE ... SET standard_conforming_strings = on",
         )
     return ServerFacts(int(number), int(free), database, user, _refusal(version, citus == "t"))
+
+
+def transaction_time(session: PostgresSession) -> str:
+    """The server's now(), as text that every session reads alike: to the microsecond, in UTC."""
+    return session.execute(_TRANSACTION_TIME)[0].rows[0][0] or ""
 
 
 def _refusal(version: str, citus: bool) -> str | None:

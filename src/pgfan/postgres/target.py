@@ -19,12 +19,15 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.creation import creation_of
 from pgfan.sql.reasons import Reason
 from pgfan.sql.render import render
+from pgfan.sql.tree import kind_of
 
 if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
     from pgfan.sql.facts import CatalogFacts
     from pgfan.sql.script import ScriptItem, Statement
 
+WRITING = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CopyStmt"})
+"""Statements that add to or change the rows of the relation that they name."""
 SMALL_COST = 10_000.0
 """EXPLAIN's cost below which a statement is over before a second worker has begun: about 0.1 s."""
 WRITE_COST = 0.1
@@ -46,23 +49,26 @@ class Target:
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What one round trip tells of a statement; `unlogged`: whether its target is."""
+    """What one round trip tells of a statement.
+
+    `unlogged`: whether its target is; None when only a closer look tells.
+    """
 
     found: Explained
-    unlogged: bool
+    unlogged: bool | None
 
-    @property
-    def objection(self) -> Reason | None:
-        """Why the statement is over before anything could make it faster."""
-        cost = self.found.cost + self.found.rows * WRITE_COST
-        if cost >= SMALL_COST:
-            return None
-        why = f"EXPLAIN's cost with the writing is {cost:.0f}: not worth more than one connection"
-        return Reason("small", why)
+
+def small_objection(found: Explained) -> Reason | None:
+    """Why a statement is over before anything could make it faster."""
+    cost = found.cost + found.rows * WRITE_COST
+    if cost >= SMALL_COST:
+        return None
+    why = f"EXPLAIN's cost with the writing is {cost:.0f}: not worth more than one connection"
+    return Reason("small", why)
 
 
 def first_look(session: PostgresSession, statement: Statement) -> FirstLook | None:
-    """EXPLAIN's cost before anything else is asked; None for what needs a closer look."""
+    """EXPLAIN's cost before anything else is asked; None when it tells nothing."""
     creation = creation_of(statement.tree)
     try:
         if creation is not None:
@@ -74,17 +80,20 @@ def first_look(session: PostgresSession, statement: Statement) -> FirstLook | No
     except DatabaseError:
         return None
     # Whether a partitioned table is logged is its partitions' to say.
-    if len(answer.rows) != 1 or answer.rows[0][0] != "r":
-        return None
-    return FirstLook(found, answer.rows[0][1] == "u")
+    is_table = len(answer.rows) == 1 and answer.rows[0][0] == "r"
+    return FirstLook(found, answer.rows[0][1] == "u" if is_table else None)
 
 
-def writes_unlogged(session: PostgresSession, item: ScriptItem) -> bool:
-    """Whether a crash empties what a statement writes, that nobody looks at otherwise."""
+def target_is_unlogged(session: PostgresSession, item: ScriptItem) -> bool:
+    """Whether a crash empties what a statement writes that nobody looks at otherwise."""
     tree = item.first.tree
+    if kind_of(tree) == "CreateTableAsStmt":  # of VALUES too, and of EXECUTE
+        return bool(tree.into.rel.relpersistence == "u")
     creation = creation_of(tree)
     if creation is not None:
         return creation.unlogged
+    if kind_of(tree) not in WRITING:
+        return False
     session.prepare(item.settings)
     name = literal(qualified(relation_name(tree.relation)))
     try:
@@ -124,7 +133,7 @@ def cost_if_worth(
     found = look.found if look is not None else explained(session, statement.text)
     if isinstance(found, Reason):
         return found
-    small = FirstLook(found, unlogged).objection
+    small = small_objection(found)
     if small is not None and not forced:
         return small
     if target.place is None:

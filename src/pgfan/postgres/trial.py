@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgfan.postgres import copies
 from pgfan.postgres.catalog import read_facts
+from pgfan.postgres.server import transaction_time
 from pgfan.quoting import qualified
 from pgfan.sql.access import references, relation_name
 from pgfan.sql.conflict import name_columns
@@ -41,10 +42,6 @@ SIDES = ("serial", "split")
 SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 ROWS_UNKNOWN = 1000
 """What the planner takes for the length of a series that it cannot compute."""
-_FROZEN_AT = (
-    "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "
-    "'YYYY-MM-DD HH24:MI:SS.US') || '+00'"
-)
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def make_sides(
 ) -> tuple[tuple[tuple[str, str], str], ...]:
     """The table and the statement's text for the serial run, then for the split one."""
     session.prepare(trial.item.settings)
-    frozen_at = session.execute(_FROZEN_AT)[0].rows[0][0] or ""
+    frozen_at = transaction_time(session)
     tree, target = trial.item.first.tree, trial.target
     texts = set(sequence_texts(tree))
     if target is not None:

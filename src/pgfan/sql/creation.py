@@ -9,11 +9,16 @@ rest, and the new table has no triggers, constraints or defaults. See "CREATE TA
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
 
+from pgfan.sql.access import relation_name
 from pgfan.sql.reasons import Reason
 from pgfan.sql.tree import Message, copy_of, inner, kind_of, wrap
+
+if TYPE_CHECKING:
+    from pgfan.sql.facts import CatalogFacts
 
 _UNUSUAL_KINDS = {"OBJECT_MATVIEW": "CREATE MATERIALIZED VIEW"}
 _ON_COMMIT_NONE = "ONCOMMIT_NOOP"
@@ -103,6 +108,14 @@ def creation_objection(tree: Message) -> Reason | None:
     if into.rel.catalogname:
         return Reason("relation-unknown", "the new table's name has a database in it")
     return None
+
+
+def writes_unlogged(tree: Message, creation: Creation | None, facts: CatalogFacts) -> bool:
+    """Whether a crash empties what a statement writes: a new table, or a relation of `facts`."""
+    if creation is not None:
+        return creation.unlogged
+    target = facts.relations.get(relation_name(tree.relation))
+    return target is not None and target.persistence == "u"
 
 
 def aimed_at(insert: Message, schema: str, name: str) -> Message:

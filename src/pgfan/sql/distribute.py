@@ -29,7 +29,7 @@ from pgfan.sql.branches import (
 from pgfan.sql.calls import call_objections, once_objections
 from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series, unions
 from pgfan.sql.constructs import extent_objections
-from pgfan.sql.creation import Creation, creation_objection, creation_of
+from pgfan.sql.creation import Creation, creation_objection, creation_of, writes_unlogged
 from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.inline import inlined, is_with_query
 from pgfan.sql.keys import Column, KeyType, Level
@@ -154,18 +154,12 @@ def _verdict(whole: Expanded, creation: Creation | None, facts: CatalogFacts) ->
         candidates=found,
         reads=_reads(shape),
         hazards=_hazards(shape, columns.defaults),
-        unlogged=_is_unlogged(shape.tree, creation, facts),
+        unlogged=writes_unlogged(shape.tree, creation, facts),
         frozen_defaults=columns.frozen,
         rejected=rejected,
         shared_snapshot=shape.kind == "delete",
         unions=divided,
     )
-
-
-def _is_unlogged(tree: Message, creation: Creation | None, facts: CatalogFacts) -> bool:
-    if creation is not None:
-        return creation.unlogged
-    return facts.relations[relation_name(tree.relation)].persistence == "u"
 
 
 def _why_not(
