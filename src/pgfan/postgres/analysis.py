@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 CHUNKS_COST_MAX = 1.5
 """How much dearer than one query all chunks may be: two workers still gain a quarter."""
+TRIES_MAX = 3
 _OF_NAMES = ("42", "3F", "XX000")
 """SQLSTATE of errors in names, types and privileges; a lookup of what was just dropped is the last.
 The statement itself reports them better, if it has them too."""
@@ -132,9 +133,9 @@ class Analyst:
             small = small_objection(look.found)
             if small is not None:
                 return _serial(small, unlogged=look.unlogged)
-        facts = read_facts(self._session, references(statement.tree), self._refuses)
+        facts = self._facts(statement)
         try:
-            found = self._judged(item, facts, hidden, look)
+            found = self._settled(item, facts, hidden, look)
         except DatabaseError as error:
             # Something was dropped or altered meanwhile, or the role may not do what a split takes.
             if not error.sqlstate.startswith(_OF_NAMES):
@@ -150,6 +151,24 @@ class Analyst:
         if statements is None:
             return found
         return replace(found, plan=replace(found.plan, verdict="native", statements=statements))
+
+    def _facts(self, statement: Statement) -> CatalogFacts:
+        return read_facts(self._session, references(statement.tree), self._refuses)
+
+    def _settled(
+        self, item: ScriptItem, facts: CatalogFacts, hidden: str, look: FirstLook | None
+    ) -> Analysis:
+        """A verdict on the relations as they are once they are locked."""
+        for _ in range(TRIES_MAX):
+            found = self._judged(item, facts, hidden, look)
+            if found.snapshot is None:
+                return found
+            before, facts = facts, self._facts(item.first)
+            if facts.allows_what(before):
+                return found
+            self._snapshots.close()
+        why = Reason("explain", "its relations are altered faster than they are looked at")
+        return _serial(why, unlogged=_writes_unlogged(item.first, facts))
 
     def _judged(
         self, item: ScriptItem, facts: CatalogFacts, hidden: str, look: FirstLook | None

@@ -7,7 +7,7 @@ the server, and everything here is keyed by the name as written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -147,3 +147,14 @@ class CatalogFacts:
     applied where no syntax shows them, so one is enough."""
     server_refuses_split: str | None = None
     """Why no statement may be split on this server (Citus, a fork), or None."""
+
+    def allows_what(self, earlier: CatalogFacts) -> bool:
+        """Whether every verdict on `earlier` holds: all is as it was, but for sizes."""
+        return self._without_sizes() == earlier._without_sizes()
+
+    def _without_sizes(self) -> CatalogFacts:
+        relations = {
+            name: replace(relation, rows=-1.0, size_bytes=0)
+            for name, relation in self.relations.items()
+        }
+        return replace(self, relations=relations)
