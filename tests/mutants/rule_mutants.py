@@ -31,7 +31,7 @@ READ_RULES: dict[str, list[Mutant]] = {
             'tree.HasField("with_clause")',
             "False",
         ),
-        Mutant("two items of one name drive", "_counted", "aliases[item.alias] == 1", "True"),
+        Mutant("two items of one name drive", "counted", "aliases[item.alias] == 1", "True"),
     ],
     "the statement reads the relation that it writes": [
         Mutant("an INSERT may read its target", "_objections_to_relations", "reads", "False"),
@@ -94,7 +94,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant("FULL counts as preserved", "_preserved_sides", "(False, False)", "(True, True)"),
         Mutant(
             "the nullable side drives",
-            "_counted",
+            "counted",
             "item.preserved and aliases[item.alias] == 1",
             "aliases[item.alias] == 1",
         ),
@@ -135,7 +135,7 @@ READ_RULES: dict[str, list[Mutant]] = {
             "pass",
         ),
         Mutant(
-            "DISTINCT ON has one order", "_path_objections", "_is_distinct_on(each.node)", "False"
+            "DISTINCT ON has one order", "path_objections", "_is_distinct_on(each.node)", "False"
         ),
         Mutant(
             "a window in a subquery has one order",
@@ -151,7 +151,7 @@ READ_RULES: dict[str, list[Mutant]] = {
     "UNION, INTERSECT, EXCEPT": [
         Mutant(
             "a set operation at the top",
-            "_path_objections",
+            "path_objections",
             'select.HasField("larg") and (not is_union_all(select))',
             "False",
         ),
@@ -192,14 +192,14 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "branches may be grouped together",
             "_judge_unions",
-            "any(_ungrouped(select, facts) for select in union.selects)",
+            "any(ungrouped(select, facts) for select in union.selects)",
             "False",
         ),
         Mutant("rows of several branches meet nobody", "_judge_unions", "shape.meets", "False"),
         Mutant(
             "what stands around the branches is not looked at",
             "_judge_unions",
-            "list(_path_objections(shape, union.selects, facts))",
+            "list(path_objections(shape, union.selects, facts))",
             "[]",
         ),
         Mutant(
@@ -218,8 +218,8 @@ READ_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "a LIMIT of a branch that every chunk reads",
-            "_path_objections",
-            "any(True for _ in unions(shape, facts))",
+            "path_objections",
+            "shape.unions",
             "False",
         ),
         Mutant(
@@ -318,7 +318,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "only the innermost SELECT groups",
-            "_objections_to_key",
+            "key_objections",
             "reversed(range(len(levels)))",
             "[len(levels) - 1]",
         ),
@@ -388,7 +388,7 @@ READ_RULES: dict[str, list[Mutant]] = {
             "pass",
         ),
         Mutant("WITH of a query stays", "_objections_below", 'yield Reason("cte", ...)', "pass"),
-        Mutant("INTO", "_path_objections", 'select.HasField("into_clause")', "False"),
+        Mutant("INTO", "path_objections", 'select.HasField("into_clause")', "False"),
         Mutant("RETURNING", "_objections_to_statement", 'yield Reason("returning", ...)', "pass"),
     ],
     "ORDER BY at the top": [

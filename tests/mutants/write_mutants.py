@@ -126,8 +126,8 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "calls in DO UPDATE are not looked at",
             "placed_nodes",
-            'field != "select_stmt"',
-            'field not in {"select_stmt", "on_conflict_clause"}',
+            "index.is_in_select(number)",
+            'index.is_in_select(number) or placed.place == "conflict"',
         ),
     ],
     "values that a range has for itself": [
@@ -183,7 +183,7 @@ WRITE_RULES: dict[str, list[Mutant]] = {
     "UPDATE, DELETE": [
         Mutant(
             "the key may be assigned",
-            "_objections_to_key",
+            "key_objections",
             'yield Reason("key-assigned", ...)',
             "pass",
         ),
@@ -195,9 +195,9 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "a joined relation drives",
-            "_counted",
-            "level.items[:1] if shape.kind in IN_PLACE else level.items",
-            "level.items",
+            "counted",
+            "items[:1] if self.kind in IN_PLACE else items",
+            "items",
         ),
         Mutant(
             "a unique column may be assigned",
@@ -366,9 +366,9 @@ WRITE_RULES: dict[str, list[Mutant]] = {
             'shape.kind == "insert"',
         ),
         Mutant(
-            "a MERGE only inserts", "shape_of", "merge.events(changed)", 'frozenset({"insert"})'
+            "a MERGE only inserts", "_shape_of", "merge.events(changed)", 'frozenset({"insert"})'
         ),
-        Mutant("a MERGE assigns nothing", "shape_of", "merge.assigned(changed)", "frozenset()"),
+        Mutant("a MERGE assigns nothing", "_shape_of", "merge.assigned(changed)", "frozenset()"),
         Mutant(
             "a default of a MERGE with a volatile function",
             "merge_columns",

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postgast import pg_query_pb2 as pb
+
 from pgfan.sql import functions
 from pgfan.sql.access import OPERATOR_KINDS, attribute_names, operator_names
 from pgfan.sql.conflict import conflict_items
@@ -32,6 +34,13 @@ if TYPE_CHECKING:
     from pgfan.sql.facts import CatalogFacts
     from pgfan.sql.shape import Shape
 
+JUDGED_KINDS = frozenset(
+    {
+        *("A_Indirection", "ColumnRef", "FuncCall", *OPERATOR_KINDS),
+        *filter(is_from_kind, pb.DESCRIPTOR.message_types_by_name),
+    }
+)
+"""The types of nodes that `call_objections` looks at."""
 _DEFAULT_FRAME = 0x2 | 0x20 | 0x400
 """RANGE, from UNBOUNDED PRECEDING to CURRENT ROW: nodes/parsenodes.h, FRAMEOPTION_DEFAULTS."""
 _RANKS = frozenset({"cume_dist", "dense_rank", "percent_rank", "rank"})
@@ -41,7 +50,7 @@ _ARRAY_SUBLINK = 7  # SubLinkType in nodes/primnodes.h, as libpg_query numbers i
 def call_objections(shape: Shape, nodes: Sequence[Placed], facts: CatalogFacts) -> Iterator[Reason]:
     """Why the functions that a statement calls do not give the same rows when it is split.
 
-    `nodes` are those of the statement, placed for a driving relation.
+    `nodes` are those of the statement of `JUDGED_KINDS`, placed for a driving relation.
     """
     from_nodes = [found.node for found in nodes if is_from_kind(found.kind)]
     from_nodes += conflict_items(shape.insert)
@@ -91,6 +100,8 @@ def once_objections(query: Message, facts: CatalogFacts) -> Iterator[Reason]:
 
 def operator_objections(node: Message, facts: CatalogFacts) -> Iterator[Reason]:
     """Operators of users whose functions are not immutable, or return sets."""
+    if not facts.operators:
+        return
     for name in operator_names(node):
         for function in facts.operators.get(name, ()):
             if function.volatility != "i" or function.returns_set:

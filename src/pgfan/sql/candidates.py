@@ -7,22 +7,22 @@ of an outer join). Whether a key is sound is decided in `pgfan.sql.distribute`.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pgfan.sql import functions
 from pgfan.sql.access import relation_name
-from pgfan.sql.branches import Query, is_union_all
+from pgfan.sql.branches import Query
 from pgfan.sql.keys import DEPTH_MAX, Level
 from pgfan.sql.levels import placed_nodes
-from pgfan.sql.shape import IN_PLACE
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pgfan.sql.facts import CatalogFacts, ColumnFacts, Name
+    from pgfan.sql.index import TreeIndex
     from pgfan.sql.shape import Kind, Shape
     from pgfan.sql.sources import FromItem
 
@@ -112,24 +112,15 @@ def occurrences(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[Occ
     """Every item of FROM of `start`, at any depth, all of whose rows count."""
     for place in _places(shape, facts, start):
         path, levels, is_grouped = place.query.path, place.levels, place.is_grouped
-        for item in _counted(shape, levels[-1]):
+        for item in shape.counted(levels[-1].items):
             if item.kind != "RangeSubselect" or item.node.lateral:
                 yield Occurrence(item, path, levels, is_grouped, shape.kind, facts, shape.meets)
-
-
-def unions(shape: Shape, facts: CatalogFacts) -> Iterator[Query]:
-    """Every UNION ALL all of whose rows count, but not those in the branches of another."""
-    if not shape.has_union_all:
-        return
-    for place in _places(shape, facts, Query((), (shape.select,))):
-        if is_union_all(place.query.select):
-            yield place.query
 
 
 def _places(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[_Place]:
     """`start` and the subqueries in FROM, at any depth, all of whose rows count."""
     levels = tuple(Level(select, facts) for select in start.selects)
-    is_grouped = any(_has_groups(select, walk(select)) for select in start.selects)
+    is_grouped = any(_has_groups(select, shape) for select in start.selects)
     places = deque([_Place(start, levels, is_grouped)])
     while places:
         place = places.popleft()
@@ -137,20 +128,13 @@ def _places(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[_Place]
         query, level = place.query, place.levels[-1]
         if len(place.levels) > DEPTH_MAX:
             continue
-        for item in _counted(shape, level):
+        for item in shape.counted(level.items):
             if item.kind == "RangeSubselect" and not item.node.lateral:
                 below = level.below(item.ordinal)
                 if not below.select.values_lists:
                     inside = Query((*query.path, item.ordinal), (*query.selects, below.select))
-                    grouped = place.is_grouped or _has_groups(below.select, walk(below.select))
+                    grouped = place.is_grouped or _has_groups(below.select, shape)
                     places.append(_Place(inside, (*place.levels, below), grouped))
-
-
-def _counted(shape: Shape, level: Level) -> Iterator[FromItem]:
-    aliases = Counter(item.alias for item in level.items)
-    for item in level.items[:1] if shape.kind in IN_PLACE else level.items:
-        if item.preserved and aliases[item.alias] == 1:
-            yield item
 
 
 def target_series(shape: Shape, query: Query, facts: CatalogFacts) -> Candidate | None:
@@ -158,7 +142,7 @@ def target_series(shape: Shape, query: Query, facts: CatalogFacts) -> Candidate 
     select = query.select
     if select.from_clause or select.HasField("larg") or select.values_lists:
         return None
-    found = _is_target_series(shape.insert, select, facts)
+    found = _is_target_series(shape.index, select, facts)
     return Candidate("series", -1, (), path=query.path) if found else None
 
 
@@ -204,7 +188,7 @@ def _is_constant(argument: Message, facts: CatalogFacts) -> bool:
     return True
 
 
-def _is_target_series(insert: Message, select: Message, facts: CatalogFacts) -> bool:
+def _is_target_series(index: TreeIndex, select: Message, facts: CatalogFacts) -> bool:
     """Whether a SELECT without FROM has a generate_series as its only set-returning call.
 
     Set-returning calls run side by side, in ORDER BY too. And WHERE is evaluated once for all of
@@ -212,8 +196,8 @@ def _is_target_series(insert: Message, select: Message, facts: CatalogFacts) -> 
     """
     calls = [
         found
-        for found in placed_nodes(insert, (select,))
-        if kind_of(found.node) == "FuncCall" and found.place in {"target", "where", "sort"}
+        for found in placed_nodes(index, (select,), frozenset({"FuncCall"}))
+        if found.place in {"target", "where", "sort"}
     ]
     if any(found.place == "where" and functions.is_volatile(found.node, facts) for found in calls):
         return False
@@ -226,13 +210,13 @@ def _is_target_series(insert: Message, select: Message, facts: CatalogFacts) -> 
     )
 
 
-def _has_groups(select: Message, nodes: Iterable[Message]) -> bool:
-    """Whether rows of this SELECT are looked at together; `nodes` are all below it."""
+def _has_groups(select: Message, shape: Shape) -> bool:
+    """Whether rows of this SELECT are looked at together."""
     if select.HasField("larg"):  # the arms are no level of it
         return False
     return bool(
         select.group_clause
         or select.distinct_clause
         or select.window_clause
-        or any(kind_of(node) == "FuncCall" and node.HasField("over") for node in nodes)
+        or any(call.HasField("over") for call in shape.index.of("FuncCall", select))
     )

@@ -54,6 +54,10 @@ EXPLAINED = frozenset(
 )
 
 
+EXTENT_KINDS = frozenset({"RangeTableSample", "SelectStmt", "SubLink"})
+"""The types of nodes that `extent_objections` looks at."""
+
+
 def construct_objections(nodes: Nodes) -> Iterator[Reason]:
     """Why nodes of some types may not stand in a split statement."""
     for kind, found in nodes.by_kind.items():

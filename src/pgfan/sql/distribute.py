@@ -24,20 +24,17 @@ from pgfan.sql.branches import (
     Branches,
     Query,
     branches_of,
-    is_union_all,
 )
-from pgfan.sql.calls import call_objections, once_objections
-from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series, unions
-from pgfan.sql.constructs import extent_objections
+from pgfan.sql.calls import once_objections
+from pgfan.sql.candidates import Candidate, occurrences, target_series
 from pgfan.sql.creation import Creation, creation_objection, creation_of, writes_unlogged
-from pgfan.sql.groups import carried_upwards, grouping_objections
+from pgfan.sql.index import TreeIndex
 from pgfan.sql.inline import inlined, is_with_query
-from pgfan.sql.keys import Column, KeyType, Level
-from pgfan.sql.levels import placed_nodes
 from pgfan.sql.meeting import meeting_of, meeting_of_series
 from pgfan.sql.merge import merge_columns
 from pgfan.sql.objections import objections_everywhere
 from pgfan.sql.parsing import is_deeper
+from pgfan.sql.path import key_objections, path_objections, ungrouped
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
 from pgfan.sql.shape import ADDING, Shape, may_be_split, shape_of
@@ -46,7 +43,7 @@ from pgfan.sql.tree import Message, Nodes, kind_of, walk
 from pgfan.sql.views import Expanded, expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from pgfan.sql.facts import CatalogFacts, Name
 
@@ -99,15 +96,18 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     if is_deeper(tree, LEVELS_MAX):
         return Serial((_TOO_DEEP,))
     creation = creation_of(tree)
-    whole = expanded(inlined(tree if creation is None else creation.insert()), facts)
-    found = _verdict(whole, creation, facts)
+    written = tree if creation is None else creation.insert()
+    index = TreeIndex(written)
+    whole = expanded(inlined(written, index.nodes), facts)
+    known = index if whole.tree is written else None
+    found = _verdict(whole, known, creation, facts)
     if kind_of(whole.tree) != "InsertStmt":
         return found
     # The leaves of a partitioned table may drive it, one after the other.
     apart = expanded(whole.tree, facts, _ROOTS)
     if apart.tree is whole.tree:
         return found
-    again = _verdict(replace(apart, refused=whole.refused), creation, facts)
+    again = _verdict(replace(apart, refused=whole.refused), None, creation, facts)
     rows, more = _rows(found, facts), _rows(again, facts)
     by_column = isinstance(found, Split) and all(one.column for one in found.candidates)
     return again if more > rows or (by_column and more == rows) else found
@@ -128,12 +128,14 @@ def _rows(verdict: Verdict, facts: CatalogFacts) -> float:
     return max(most(verdict.candidates), *unions, 0.0)
 
 
-def _verdict(whole: Expanded, creation: Creation | None, facts: CatalogFacts) -> Verdict:
+def _verdict(
+    whole: Expanded, index: TreeIndex | None, creation: Creation | None, facts: CatalogFacts
+) -> Verdict:
     """The verdict for a statement with its WITH and its views put in their places."""
-    shape = shape_of(whole.tree, is_new=creation is not None)
+    shape = shape_of(whole.tree, index, is_new=creation is not None)
     if shape is None:
         raise AssertionError("a statement that may be split has a shape")
-    if is_deeper(shape.tree, LEVELS_MAX):
+    if (index is None or creation is not None) and is_deeper(shape.tree, LEVELS_MAX):
         return Serial((_TOO_DEEP,))
     columns, rewritten = TargetColumns(), shape.tree
     if shape.kind == "insert":
@@ -147,7 +149,7 @@ def _verdict(whole: Expanded, creation: Creation | None, facts: CatalogFacts) ->
     if reasons or not (found or divided):
         if not (found or divided):
             why = _why_not(shape, rejected, undivided, facts)
-            reasons += why or (() if reasons else (_no_candidate(shape.select),))
+            reasons += why or (() if reasons else (_no_candidate(shape, shape.select),))
         return Serial(_unique(reasons), rejected)
     return Split(
         tree=rewritten,
@@ -173,7 +175,7 @@ def _why_not(
         return (*min(rejected.values(), key=_vagueness), *undivided)
     if undivided:
         return undivided
-    return _path_objections(shape, (shape.select,), facts) + _ungrouped(shape.select, facts)
+    return path_objections(shape, (shape.select,), facts) + ungrouped(shape.select, facts)
 
 
 def _judge(
@@ -187,9 +189,9 @@ def _judge(
         path = occurrence.path
         if path not in by_path:
             selects = tuple(level.select for level in occurrence.levels)
-            by_path[path] = _path_objections(shape, selects, facts)
+            by_path[path] = path_objections(shape, selects, facts)
         for candidate in occurrence.candidates():
-            against = _unique((*by_path[path], *_objections_to_key(occurrence, candidate, shape)))
+            against = _unique((*by_path[path], *key_objections(occurrence, candidate, shape)))
             meeting = meeting_of(occurrence, candidate, occurrence.levels, shape, facts)
             if not against and not isinstance(meeting, Reason):
                 found.append(meeting)
@@ -200,8 +202,8 @@ def _judge(
                 rejected[candidate] = against
     series = target_series(shape, start, facts)
     if series is not None:
-        against = _path_objections(shape, start.selects, facts)
-        against += _ungrouped(start.select, facts)
+        against = path_objections(shape, start.selects, facts)
+        against += ungrouped(start.select, facts)
         meeting = meeting_of_series(series, shape, facts)
         if isinstance(meeting, Reason):
             rejected[series] = _unique((*against, meeting))
@@ -218,7 +220,7 @@ def _judge_unions(
     """The UNION ALLs that the statement distributes over, and the reasons against the others."""
     found: list[Branches] = []
     reasons: list[Reason] = []
-    for union in unions(shape, facts):
+    for union in shape.unions:
         if shape.meets:
             why = "rows of several branches may meet on one row of the target"
             reasons.append(Reason("set-operation", why))
@@ -228,8 +230,8 @@ def _judge_unions(
             why = f"more than {BRANCHES_MAX} branches: every chunk would carry all of them"
             reasons.append(Reason("set-operation", f"UNION ALL of {why}"))
             continue
-        against = list(_path_objections(shape, union.selects, facts))
-        if any(_ungrouped(select, facts) for select in union.selects):
+        against = list(path_objections(shape, union.selects, facts))
+        if any(ungrouped(select, facts) for select in union.selects):
             why = "what groups the rows of a UNION ALL needs all of its branches at once"
             against.append(Reason("set-operation", why))
         for branch in branches:
@@ -247,65 +249,8 @@ def _branch(shape: Shape, query: Query, facts: CatalogFacts) -> Branch:
         return Branch(query.path, found, ())
     if rejected:
         return Branch(query.path, (), min(rejected.values(), key=len))
-    reasons = _path_objections(shape, query.selects, facts) + _ungrouped(query.select, facts)
-    return Branch(query.path, (), reasons or (_no_candidate(query.select),))
-
-
-def _objections_to_key(
-    occurrence: Occurrence,
-    candidate: Candidate,
-    shape: Shape,
-) -> Iterator[Reason]:
-    """Why rows of several ranges of this very key may belong together."""
-    levels = occurrence.levels
-    carried, key = frozenset[Column](), KeyType("", "")
-    if candidate.key == "series":
-        value = levels[-1].only_column(candidate.ordinal)
-        carried = frozenset({value}) if value is not None else carried
-    if candidate.column is not None:
-        if shape.kind == "update" and candidate.column in shape.assigned:
-            yield Reason("key-assigned", f"the statement changes {candidate.column}")
-        column = (candidate.ordinal, candidate.column)
-        key = levels[-1].key_type(column) or key
-        carried = levels[-1].carrying([column], key)
-    ordinals = (*occurrence.path, candidate.ordinal)
-    for depth in reversed(range(len(levels))):
-        yield from grouping_objections(levels[depth], carried)
-        if depth and ordinals[depth - 1] < 0:
-            carried = frozenset()  # other branches have rows with the same key
-        elif depth and carried:
-            around = levels[depth - 1]
-            carried = around.carrying(
-                carried_upwards(around, ordinals[depth - 1], carried),
-                key,
-            )
-
-
-def _ungrouped(select: Message, facts: CatalogFacts) -> tuple[Reason, ...]:
-    return tuple(grouping_objections(Level(select, facts), frozenset()))
-
-
-def _path_objections(
-    shape: Shape, selects: tuple[Message, ...], facts: CatalogFacts
-) -> tuple[Reason, ...]:
-    """Why the SELECTs around the driving relation are not evaluated row by row."""
-    found: list[Reason] = []
-    for select in selects:
-        if select.HasField("larg") and not is_union_all(select):
-            found.append(Reason("set-operation", "UNION, INTERSECT and EXCEPT look at all rows"))
-        if select.HasField("into_clause"):
-            found.append(Reason("into", "SELECT INTO makes a table"))
-    placed = list(placed_nodes(shape.insert, selects))
-    for each in placed:
-        is_select = each.kind == "SelectStmt" and not any(each.node is one for one in selects)
-        if is_select and _is_distinct_on(each.node):
-            why = "DISTINCT ON in a subquery depends on the order of rows"
-            found.append(Reason("distinct", why))
-    if any(True for _ in unions(shape, facts)):
-        nodes = Nodes(each.node for each in placed)
-        found += extent_objections(nodes)
-    found += call_objections(shape, placed, facts)
-    return _unique(found)
+    reasons = path_objections(shape, query.selects, facts) + ungrouped(query.select, facts)
+    return Branch(query.path, (), reasons or (_no_candidate(shape, query.select),))
 
 
 def _vagueness(reasons: tuple[Reason, ...]) -> tuple[int, bool]:
@@ -313,18 +258,14 @@ def _vagueness(reasons: tuple[Reason, ...]) -> tuple[int, bool]:
     return len(reasons), any(reason.code == "merge-key" for reason in reasons)
 
 
-def _is_distinct_on(select: Message) -> bool:
-    return any(node.WhichOneof("node") for node in select.distinct_clause)
-
-
 def _unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     return tuple(dict.fromkeys(reasons))
 
 
-def _no_candidate(select: Message) -> Reason:
+def _no_candidate(shape: Shape, select: Message) -> Reason:
     if not select.from_clause:
         return Reason("no-driving-relation", "there is no FROM clause to divide")
-    if any(map(is_with_query, Nodes(walk(select)).of("RangeVar"))):
+    if any(map(is_with_query, shape.index.of("RangeVar", select))):
         why = "a query in WITH that is recursive, or read more than once, is not divided"
         return Reason("cte", why)
     return Reason(

@@ -155,6 +155,8 @@ def objection(call: Message, facts: CatalogFacts) -> Reason | None:
 def is_harmless_attribute(name: str, facts: CatalogFacts) -> bool:
     """Whether `a.name`, should it be a call of name(a), is sound wherever it stands."""
     found = facts.functions.get((name,), ())
+    if not found:
+        return True
     if any(function.volatility == "v" or function.returns_set for function in found):
         return False
     if any(function.kind != "f" for function in found):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
 
-from pgfan.sql.tree import Message, add_copies, copy_of, fields, inner, kind_of, walk, wrap
+from pgfan.sql.tree import Message, Nodes, add_copies, copy_of, fields, inner, kind_of, walk, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,12 +52,13 @@ class _Place:
     """Nothing to visit: the query of this WITH has been."""
 
 
-def inlined(tree: Message) -> Message:
+def inlined(tree: Message, nodes: Nodes | None = None) -> Message:
     """The statement, or query, without WITH but for queries that stay; `tree` when it has none.
 
     Also `tree` when it has too many of them, or two of one name: then their names are as written.
+    `nodes` are those of `tree` where they are known.
     """
-    clauses = [node for node in walk(tree) if kind_of(node) == "WithClause"]
+    clauses = (nodes or Nodes(walk(tree))).of("WithClause")
     titles = [[inner(node).ctename for node in clause.ctes] for clause in clauses]
     if not 0 < sum(map(len, titles)) <= QUERIES_MAX:
         return tree

@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from pgfan.sql.access import relation_name
-from pgfan.sql.tree import Message, children, fields, inner, kind_of, walk
+from pgfan.sql.tree import Message, children, inner, kind_of, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from pgfan.sql.facts import CatalogFacts
+    from pgfan.sql.index import TreeIndex
 
 SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 
@@ -52,36 +53,40 @@ class Placed(NamedTuple):
         return self.place in {"target", "where", "conflict"}
 
 
-def placed_nodes(insert: Message, path: Sequence[Message]) -> Iterator[Placed]:
-    """Every node of `insert`; parents first. `path`: the SELECTs around the driving relation.
+def placed_nodes(index: TreeIndex, path: Sequence[Message], kinds: frozenset[str]) -> list[Placed]:
+    """The nodes of some types of an INSERT; those of `path[0]` first, parents first.
 
-    Of a set operation on the path only the arm that is on it too: a chunk has the others empty.
+    `path`: the SELECTs around the driving relation. Of a set operation on the path only the arm
+    that is on it too: a chunk has the others empty.
     """
-    top = path[0]
-    stack = [
-        _placed(inner(node), top, "conflict" if field == "on_conflict_clause" else "other")
-        for field, node in fields(insert)
-        if field != "select_stmt"
-    ]
-    stack.append(_placed(top, top, "other"))
-    while stack:
-        found = stack.pop()
-        yield found
-        if found.kind != "SelectStmt":
-            around, place = found.select, found.place
-            stack += [Placed(n, kind_of(n), around, place) for n in children(found.node)]
-        elif any(found.node is one for one in path):
-            stack.extend(
-                _placed(inner(node), found.node, _PLACES.get(field, "other"))
-                for field, node in fields(found.node)
-                if field not in {"larg", "rarg"} or any(inner(node) is one for one in path)
-            )
+    top = index.number(path[0])
+    on_path = {index.number(select): select for select in path}
+    left_out = _other_arms(index, path, on_path)
+    found: list[Placed] = []
+    outside: list[Placed] = []
+    for number, node, kind, around, field in index.places(kinds):
+        if around in on_path:
+            placed = Placed(node, kind, on_path[around], _PLACES.get(field, "other"))
+        elif number == top:
+            placed = Placed(node, kind, node, "other")
+        elif around >= 0:
+            placed = Placed(node, kind, index.node(around), "below")
         else:
-            stack.extend(_placed(child, found.node, "below") for child in children(found.node))
+            place: Place = "conflict" if field == "on_conflict_clause" else "other"
+            placed = Placed(node, kind, path[0], place)
+        if top <= number < index.end(top):
+            if not any(number in arm for arm in left_out):
+                found.append(placed)
+        elif number and not index.is_in_select(number):
+            outside.append(placed)
+    return found + outside
 
 
-def _placed(node: Message, select: Message, place: Place) -> Placed:
-    return Placed(node, kind_of(node), select, place)
+def _other_arms(index: TreeIndex, path: Sequence[Message], on_path: Container[int]) -> list[range]:
+    """The arms of the set operations on the path that are not on it."""
+    arms = [arm for select in path if select.HasField("larg") for arm in (select.larg, select.rarg)]
+    numbers = [index.number(arm) for arm in arms]
+    return [range(one, index.end(one)) for one in numbers if one not in on_path]
 
 
 def belongs_to_own_level(call: Message, select: Message, facts: CatalogFacts) -> bool:

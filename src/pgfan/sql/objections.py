@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from pgfan.sql import functions
 from pgfan.sql.access import relation_name
-from pgfan.sql.candidates import unions
 from pgfan.sql.conflict import conflict_objections
 from pgfan.sql.constructs import construct_objections, extent_objections
 from pgfan.sql.inline import PREFIX, is_with_query, not_analysed
@@ -17,7 +16,7 @@ from pgfan.sql.merge import merge_objections
 from pgfan.sql.reasons import Reason
 from pgfan.sql.shape import IN_PLACE
 from pgfan.sql.target import target_objections
-from pgfan.sql.tree import Nodes, children, walk
+from pgfan.sql.tree import Nodes, children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +30,7 @@ def objections_everywhere(
 ) -> Iterator[Reason]:
     """What speaks against a split whatever the driving relation is."""
     yield from _objections_to_statement(shape, facts)
-    yield from _objections_below(shape, facts)
+    yield from _objections_below(shape)
     yield from construct_objections(shape.nodes)
     if shape.kind != "create":  # what the name means now is not what will be written
         yield from target_objections(shape.insert.relation, facts, shape.events)
@@ -42,8 +41,7 @@ def objections_everywhere(
             f"the cast {facts.unsafe_casts[0]} calls a function that may look "
             "at other rows, and casts are applied unseen",
         )
-    nodes = shape.nodes if shape.tree is shape.insert else Nodes(walk(shape.tree))
-    yield from functions.special_datetimes(nodes)
+    yield from functions.special_datetimes(shape.tree_nodes)
 
 
 def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
@@ -67,7 +65,7 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
             yield Reason("assigned-unique", f"{what}: unique over all rows, and assigned")
 
 
-def _objections_below(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
+def _objections_below(shape: Shape) -> Iterator[Reason]:
     """What no level may have, and what a subquery that every chunk repeats may not."""
     nodes = shape.select_nodes
     if any(map(not_analysed, nodes.of("WithClause"))):
@@ -76,17 +74,17 @@ def _objections_below(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
         yield Reason("locking", "FOR UPDATE and FOR SHARE lock rows for one transaction")
     for node in nodes.of("ParamRef"):
         yield Reason("parameter", f"there is no value for parameter ${node.number}")
-    yield from extent_objections(_outside_of_branches(shape, facts))
+    yield from extent_objections(_outside_of_branches(shape))
 
 
-def _outside_of_branches(shape: Shape, facts: CatalogFacts) -> Nodes:
+def _outside_of_branches(shape: Shape) -> Nodes:
     """The nodes of the SELECT; a branch that runs once may have what the others may not.
 
     What speaks against a branch that is divided is found on the path to it.
     """
-    if not shape.has_union_all:
+    if not shape.unions:
         return shape.select_nodes
-    apart = [union.select for union in unions(shape, facts)]
+    apart = [union.select for union in shape.unions]
     found, stack = [], [shape.select]
     while stack:
         node = stack.pop()

@@ -15,6 +15,7 @@ from postgast import pg_query_pb2 as pb
 from pgfan.quoting import qualified
 from pgfan.sql.branches import add_condition, output_count, simple_selects
 from pgfan.sql.freeze import freeze_time, looks_at_time
+from pgfan.sql.index import TreeIndex
 from pgfan.sql.keys import Level
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.render import RenderError, render
@@ -147,10 +148,8 @@ def series_call(tree: Message, candidate: Candidate) -> Message:
         return inner(item.node.functions[0].list.items[0])
     return next(
         found.node
-        for found in placed_nodes(tree, (select,))
-        if found.place == "target"
-        and kind_of(found.node) == "FuncCall"
-        and names(found.node.funcname)[-1] == "generate_series"
+        for found in placed_nodes(TreeIndex(tree), (select,), frozenset({"FuncCall"}))
+        if found.place == "target" and names(found.node.funcname)[-1] == "generate_series"
     )
 
 

@@ -9,20 +9,25 @@ is run, into a table that is made before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql import conflict, merge
-from pgfan.sql.branches import is_union_all, step_into
+from pgfan.sql.branches import Query, is_union_all, step_into
 from pgfan.sql.creation import creation_of
+from pgfan.sql.index import TreeIndex
+from pgfan.sql.keys import DEPTH_MAX
 from pgfan.sql.sources import from_items, select_of
-from pgfan.sql.tree import Message, Nodes, add_copies, children, inner, kind_of, walk, wrap
+from pgfan.sql.tree import Message, Nodes, add_copies, inner, kind_of, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from pgfan.sql.sources import FromItem
 
 Kind: TypeAlias = Literal["insert", "update", "delete", "create", "merge"]
 ADDING: frozenset[Kind] = frozenset({"insert", "create"})
@@ -46,6 +51,8 @@ class Shape:
     assigned: frozenset[str] = frozenset()
     events: frozenset[merge.Event] = frozenset()
     meets: bool = False
+    tree_index: TreeIndex | None = None
+    """That of `tree`, where there is one already."""
 
     @property
     def joined_target(self) -> Message | None:
@@ -53,9 +60,22 @@ class Shape:
         return self.select.from_clause[0].join_expr.rarg.range_var if self.kind == "merge" else None
 
     @cached_property
+    def index(self) -> TreeIndex:
+        """That of `insert`: most rules look at all of its nodes."""
+        known = self.tree_index if self.tree is self.insert else None
+        return TreeIndex(self.insert) if known is None else known
+
+    @cached_property
+    def tree_nodes(self) -> Nodes:
+        """All nodes of `tree`."""
+        if self.tree is self.insert:
+            return self.index.nodes
+        return (self.tree_index or TreeIndex(self.tree)).nodes
+
+    @cached_property
     def select_nodes(self) -> Nodes:
-        """The SELECT and all nodes below it, parents first: most rules look at all of them."""
-        return Nodes(walk(self.select))
+        """The SELECT and all nodes below it, parents first."""
+        return self.index.below(self.select)
 
     @cached_property
     def has_union_all(self) -> bool:
@@ -63,10 +83,36 @@ class Shape:
         return any(is_union_all(node) for node in self.select_nodes.of("SelectStmt"))
 
     @cached_property
+    def unions(self) -> tuple[Query, ...]:
+        """Every UNION ALL all of whose rows count, but not those in the branches of another."""
+        if not self.has_union_all:
+            return ()
+        found: list[Query] = []
+        queries = deque([Query((), (self.select,))])
+        while queries:
+            query = queries.popleft()
+            if is_union_all(query.select):
+                found.append(query)
+            elif len(query.selects) <= DEPTH_MAX:
+                for item in self.counted(list(from_items(query.select))):
+                    if item.kind == "RangeSubselect" and not item.node.lateral:
+                        inside = inner(item.node.subquery)
+                        if not inside.values_lists:
+                            path = (*query.path, item.ordinal)
+                            queries.append(Query(path, (*query.selects, inside)))
+        return tuple(found)
+
+    def counted(self, items: Sequence[FromItem]) -> Iterator[FromItem]:
+        """The items of a FROM clause that may drive the statement: each of their rows counts."""
+        aliases = Counter(item.alias for item in items)
+        for item in items[:1] if self.kind in IN_PLACE else items:
+            if item.preserved and aliases[item.alias] == 1:
+                yield item
+
+    @property
     def nodes(self) -> Nodes:
         """All nodes below `insert`."""
-        others = (child for child in children(self.insert) if child is not self.select)
-        return Nodes((*(node for child in others for node in walk(child)), *self.select_nodes))
+        return self.index.nodes
 
 
 def may_be_split(tree: Message) -> bool:
@@ -79,8 +125,20 @@ def may_be_split(tree: Message) -> bool:
     return creation_of(tree) is not None
 
 
-def shape_of(tree: Message, *, is_new: bool = False) -> Shape | None:
-    """None for every statement that is not split. `is_new`: the INSERT is into a table it makes."""
+def shape_of(
+    tree: Message, index: TreeIndex | None = None, *, is_new: bool = False
+) -> Shape | None:
+    """None for every statement that is not split.
+
+    `index` is that of `tree` where there is one. `is_new`: the INSERT is into a table it makes.
+    """
+    shape = _shape_of(tree, is_new=is_new)
+    if shape is None or shape.tree is not tree:
+        return shape
+    return replace(shape, tree_index=index)
+
+
+def _shape_of(tree: Message, *, is_new: bool) -> Shape | None:
     match kind_of(tree):
         case "InsertStmt":
             select = select_of(tree)

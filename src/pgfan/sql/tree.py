@@ -6,8 +6,8 @@ oneof; the walk hands out the inner message and where it hangs.
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import postgast
 from postgast import pg_query_pb2 as pb
@@ -46,15 +46,21 @@ def fields(message: Message) -> Iterator[tuple[str, Message]]:
 def children(message: Message) -> list[Message]:
     """The messages directly below, in the order of the tree, without their Node wrappers."""
     found: list[Message] = []
-    for descriptor, value in message.ListFields():
-        count = _counts.get(descriptor)
-        if count is None:
-            count = _counts[descriptor] = _count(descriptor, value)
-        if count == "many":
-            found += [inner(child) for child in value]
-        elif count == "one":
-            found.append(inner(value))
+    for name, is_single in message_fields(message.__class__):
+        if not is_single:
+            for child in getattr(message, name):
+                found.append(inner(child))  # noqa: PERF401  # a third faster than a comprehension
+        elif message.HasField(name):
+            found.append(inner(getattr(message, name)))
     return found
+
+
+@cache
+def message_fields(kind: type[Any]) -> tuple[tuple[str, bool], ...]:
+    """The fields of a class of messages that hold messages, and whether each holds one only."""
+    found = [field for field in kind.DESCRIPTOR.fields if field.message_type is not None]
+    found.sort(key=lambda field: int(field.number))
+    return tuple((field.name, field.has_presence) for field in found)
 
 
 class Nodes:
@@ -88,17 +94,6 @@ def walk(message: Message) -> Iterator[Message]:
         below = children(current)
         below.reverse()
         stack += below
-
-
-_counts: dict[Any, Literal["none", "one", "many"]] = {}
-"""How many messages each field of libpg_query's messages holds: asked once, since trees are walked
-for every statement."""
-
-
-def _count(descriptor: Any, value: Any) -> Literal["none", "one", "many"]:  # noqa: ANN401  # protobuf has no types
-    if descriptor.type != descriptor.TYPE_MESSAGE:
-        return "none"
-    return "one" if hasattr(value, "DESCRIPTOR") else "many"
 
 
 def slots(message: Message) -> Iterator[Message]:
