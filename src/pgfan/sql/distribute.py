@@ -93,18 +93,21 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
         return Serial((Reason("server", facts.server_refuses_split),))
     if not may_be_split(tree):
         return Serial((creation_objection(tree) or _NOT_OF_THIS_KIND,))
-    if is_deeper(tree, LEVELS_MAX):
-        return Serial((_TOO_DEEP,))
     creation = creation_of(tree)
+    if creation is not None and is_deeper(tree, LEVELS_MAX):
+        return Serial((_TOO_DEEP,))
     written = tree if creation is None else creation.insert()
     index = TreeIndex(written)
-    whole = expanded(inlined(written, index.nodes), facts)
+    if index.levels > LEVELS_MAX:
+        return Serial((_TOO_DEEP,))
+    plain = inlined(written, index.nodes)
+    whole = expanded(plain, facts, nodes=index.nodes if plain is written else None)
     known = index if whole.tree is written else None
     found = _verdict(whole, known, creation, facts)
     if kind_of(whole.tree) != "InsertStmt":
         return found
     # The leaves of a partitioned table may drive it, one after the other.
-    apart = expanded(whole.tree, facts, _ROOTS)
+    apart = expanded(whole.tree, facts, _ROOTS, known.nodes if known is not None else None)
     if apart.tree is whole.tree:
         return found
     again = _verdict(replace(apart, refused=whole.refused), None, creation, facts)
@@ -135,7 +138,7 @@ def _verdict(
     shape = shape_of(whole.tree, index, is_new=creation is not None)
     if shape is None:
         raise AssertionError("a statement that may be split has a shape")
-    if (index is None or creation is not None) and is_deeper(shape.tree, LEVELS_MAX):
+    if shape.tree_index is None and is_deeper(shape.tree, LEVELS_MAX):
         return Serial((_TOO_DEEP,))
     columns, rewritten = TargetColumns(), shape.tree
     if shape.kind == "insert":

@@ -4,6 +4,9 @@ Every rule of the analysis asks the same tree for its nodes. A walk is what that
 makes a Python object for each message, and throws it away when nobody holds it. Here all of them
 are held, numbered parents first and left to right, so that a part of the tree is a range of
 numbers, and a message is one object, told from others by `is`.
+
+The String nodes that names consist of are left out: there are as many of them as of all others, and
+no rule looks at one by itself.
 """
 
 from __future__ import annotations
@@ -31,52 +34,76 @@ class Place(NamedTuple):
 
 
 class TreeIndex:
-    """The nodes of the tree under `root`, which must not change any more."""
+    """The nodes of the tree under `root`, which must not change any more.
+
+    `levels` tells how deep messages are nested, their wrappers included.
+    """
 
     def __init__(self, root: Message) -> None:
-        self._places: list[Place] = []
+        self.levels = 1
+        self._nodes: list[Message] = []
+        self._kinds: list[str] = []
         self._parents: list[int] = []
+        self._around: list[int] = []
+        self._fields: list[str] = []
         self._by_kinds: dict[frozenset[str], list[Place]] = {}
-        stack = [(inner(root), -1, -1, "")]
+        self._walk(inner(root))
+
+    def _walk(self, root: Message) -> None:
+        # One step for every node of every statement: hence the tuples, and the loop without calls.
+        stack = [(root, -1, -1, "", 1)]
         while stack:
-            node, parent, around, field = stack.pop()
-            number, kind = len(self._places), kind_of(node)
-            self._places.append(Place(number, node, kind, around, field))
+            node, parent, around, field, level = stack.pop()
+            number, kind = len(self._nodes), kind_of(node)
+            self._nodes.append(node)
+            self._kinds.append(kind)
             self._parents.append(parent)
-            fields = message_fields(node.__class__)
-            if not fields:
+            self._around.append(around)
+            self._fields.append(field)
+            self.levels = max(self.levels, level)
+            if kind == "Node":  # it is empty: nothing took its place
                 continue
-            opens = kind == "SelectStmt" or parent < 0
-            around = number if kind == "SelectStmt" else around
+            opens = parent < 0
+            if kind == "SelectStmt":
+                opens, around = True, number
             found = []
-            for name, is_single in fields:
+            for name, is_single, is_wrapped in message_fields(node.__class__):
                 through = name if opens else field
-                if not is_single:
-                    for child in getattr(node, name):
-                        found.append((inner(child), number, around, through))  # noqa: PERF401
-                elif node.HasField(name):
-                    found.append((inner(getattr(node, name)), number, around, through))
+                if is_single and not node.HasField(name):
+                    continue
+                held = getattr(node, name)
+                for child in (held,) if is_single else held:
+                    if not is_wrapped:
+                        found.append((child, number, around, through, level + 1))
+                        continue
+                    which = child.WhichOneof("node")
+                    if which is None:
+                        found.append((child, number, around, through, level + 1))
+                    elif which != "string":
+                        below = getattr(child, which)
+                        found.append((below, number, around, through, level + 2))
+                    elif level + 2 > self.levels:
+                        self.levels = level + 2
             found.reverse()
             stack += found
 
     @cached_property
     def nodes(self) -> Nodes:
         """All of them but the root: of an INSERT those of its SELECT last, else in order."""
-        select = self._select
-        before, after = self._places[1 : select.start], self._places[select.stop :]
-        inside = self._places[select.start : select.stop]
-        return Nodes(place.node for place in (*before, *after, *inside))
+        nodes, select = self._nodes, self._select
+        inside = nodes[select.start : select.stop]
+        return Nodes((*nodes[1 : select.start], *nodes[select.stop :], *inside))
 
     def below(self, select: Message) -> Nodes:
         """A SELECT of the tree, and all that is below it."""
         number = self.number(select)
-        return Nodes(place.node for place in self._places[number : self.end(number)])
+        return Nodes(self._nodes[number : self.end(number)])
 
     def of(self, kind: str, select: Message) -> list[Message]:
         """The nodes of one type below a SELECT of the tree."""
         start = self.number(select)
         numbers = range(start, self.end(start))
-        return [place.node for place in self._of_kind.get(kind, ()) if place.number in numbers]
+        return [self._nodes[number] for number in self._of_kind.get(kind, ()) if number in numbers]
 
     def number(self, select: Message) -> int:
         """The number of a SELECT of the tree."""
@@ -88,7 +115,7 @@ class TreeIndex:
 
     def node(self, number: int) -> Message:
         """The node of a number."""
-        return self._places[number].node
+        return self._nodes[number]
 
     def is_in_select(self, number: int) -> bool:
         """Whether the node is in what the root has as its `select_stmt`."""
@@ -97,33 +124,37 @@ class TreeIndex:
     def places(self, kinds: frozenset[str]) -> Sequence[Place]:
         """The places of nodes of some types: parents first, and right to left."""
         if kinds not in self._by_kinds:
-            found = [place for kind in kinds for place in self._of_kind.get(kind, ())]
+            found = [number for kind in kinds for number in self._of_kind.get(kind, ())]
             ends, depths = self._ends, self._depths
-            found.sort(key=lambda place: depths[place.number] - ends[place.number])
-            self._by_kinds[kinds] = found
+            found.sort(key=lambda number: depths[number] - ends[number])
+            self._by_kinds[kinds] = [
+                Place(at, self._nodes[at], self._kinds[at], self._around[at], self._fields[at])
+                for at in found
+            ]
         return self._by_kinds[kinds]
 
     @cached_property
-    def _of_kind(self) -> dict[str, list[Place]]:
-        found: dict[str, list[Place]] = {}
-        for place in self._places:
-            found.setdefault(place.kind, []).append(place)
+    def _of_kind(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for number, kind in enumerate(self._kinds):
+            found.setdefault(kind, []).append(number)
         return found
 
     @cached_property
     def _selects(self) -> dict[int, int]:
-        return {id(place.node): place.number for place in self._of_kind.get("SelectStmt", ())}
+        return {id(self._nodes[at]): at for at in self._of_kind.get("SelectStmt", ())}
 
     @cached_property
     def _select(self) -> range:
-        for number, _, _, around, field in self._of_kind.get("SelectStmt", ()):
-            if around < 0 and field == "select_stmt":
+        """The numbers of what the root has as its `select_stmt`."""
+        for number in self._of_kind.get("SelectStmt", ()):
+            if self._around[number] < 0 and self._fields[number] == "select_stmt":
                 return range(number, self._ends[number])
-        return range(len(self._places), len(self._places))
+        return range(len(self._nodes), len(self._nodes))
 
     @cached_property
     def _ends(self) -> list[int]:
-        ends = list(range(1, len(self._places) + 1))
+        ends = list(range(1, len(self._nodes) + 1))
         for number in range(len(ends) - 1, 0, -1):
             parent = self._parents[number]
             ends[parent] = max(ends[parent], ends[number])

@@ -10,16 +10,17 @@ What cannot be shown with the names at hand is not taken to carry the key.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pgfan.sql.access import relation_name
 from pgfan.sql.sources import JOIN_INNER, JOIN_LEFT, JOIN_RIGHT, FromItem, from_items
 from pgfan.sql.tree import Message, children, inner, kind_of, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pgfan.sql.facts import CatalogFacts
 
@@ -51,11 +52,11 @@ class Level:
         self.items = list(from_items(select))
         self.depth = depth
         self._facts = facts
-        self._joins = list(_joins(select))
+        self._joins = _joins(select, self.items)
         self._below: dict[int, Level] = {}
-        self._ordinals = {id(item.node): item.ordinal for item in self.items}
+        self._classes: dict[tuple[Column, KeyType], frozenset[Column]] = {}
         # An alias for a join renames what is inside.
-        self._opaque = any(join.HasField("alias") for join in self._joins)
+        self._opaque = any(join.node.HasField("alias") for join in self._joins)
 
     def below(self, ordinal: int) -> Level:
         """The subquery that an item of FROM is."""
@@ -109,17 +110,38 @@ class Level:
             return self._unqualified(fields[0])
         if len(fields) != 2:
             return None
-        meant = [item for item in self.items if item.alias == fields[:1]]
-        known = self.names[meant[0].ordinal] if len(meant) == 1 else None
-        return (meant[0].ordinal, fields[1]) if fields[1] in (known or ()) else None
+        meant = self._aliases.get(fields[0], [])
+        known = self.names[meant[0]] if len(meant) == 1 else None
+        return (meant[0], fields[1]) if fields[1] in (known or ()) else None
+
+    @cached_property
+    def _aliases(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for item in self.items:
+            for alias in item.alias:
+                found.setdefault(alias, []).append(item.ordinal)
+        return found
+
+    @cached_property
+    def _owners(self) -> dict[str, list[int]]:
+        """The items that have a column of a name, in order."""
+        found: dict[str, list[int]] = {}
+        for ordinal, known in enumerate(self.names):
+            for name in dict.fromkeys(known or ()):
+                found.setdefault(name, []).append(ordinal)
+        return found
 
     def _unqualified(self, name: str) -> Column | None:
         # Another item of which not all names are known cannot have it: it would be ambiguous.
-        found = [item.ordinal for item in self.items if name in (self.names[item.ordinal] or ())]
+        found = self._owners.get(name, [])
         # Two that have the name are merged by USING, and equal when no join is an outer one.
-        if not found or (len(found) > 1 and any(j.jointype != JOIN_INNER for j in self._joins)):
+        if not found or (len(found) > 1 and not self._is_inner):
             return None
         return found[0], name
+
+    @cached_property
+    def _is_inner(self) -> bool:
+        return all(join.node.jointype == JOIN_INNER for join in self._joins)
 
     def may_have(self, name: str) -> bool:
         """Whether FROM has, or may have, a column of this name."""
@@ -129,14 +151,23 @@ class Level:
 
     def carrying(self, start: Iterable[Column], key: KeyType) -> frozenset[Column]:
         """`start` and all columns that have the same value in every row."""
-        carried = set(start)
-        stack = list(carried)
-        while stack:
-            for other in self._equal_to.get(stack.pop(), ()):
-                if other not in carried and self.key_type(other) == key:
-                    carried.add(other)
-                    stack.append(other)
-        return frozenset(carried)
+        return frozenset[Column]().union(*(self._class_of(column, key) for column in start))
+
+    def _class_of(self, column: Column, key: KeyType) -> frozenset[Column]:
+        """The columns of the key's type that are equated to `column`; itself in any case."""
+        if (column, key) not in self._classes:
+            carried = {column}
+            stack = [column]
+            while stack:
+                for other in self._equal_to.get(stack.pop(), ()):
+                    if other not in carried and self.key_type(other) == key:
+                        carried.add(other)
+                        stack.append(other)
+            found = frozenset(carried)
+            self._classes[column, key] = found
+            if self.key_type(column) == key:  # then it is the class of each of them
+                self._classes.update(dict.fromkeys(((one, key) for one in found), found))
+        return self._classes[column, key]
 
     @cached_property
     def outputs(self) -> list[tuple[str, Column | None]] | None:
@@ -158,7 +189,7 @@ class Level:
     def _star(self, star: Message) -> list[tuple[str, Column]] | None:
         qualifier = names(star.fields)
         meant = [item for item in self.items if not qualifier or item.alias == qualifier]
-        merged = any(join.using_clause or join.is_natural for join in self._joins)
+        merged = any(join.node.using_clause or join.node.is_natural for join in self._joins)
         if self._opaque or (merged and not qualifier) or len(qualifier) > 1:
             return None
         found: list[tuple[str, Column]] = []
@@ -196,8 +227,8 @@ class Level:
     def _equalities(self) -> Iterator[tuple[Column, Column]]:
         conditions = list(conjuncts(self.select.where_clause))
         for join in self._joins:
-            if join.jointype == JOIN_INNER:
-                conditions += conjuncts(join.quals)
+            if join.node.jointype == JOIN_INNER:
+                conditions += conjuncts(join.node.quals)
                 yield from self._using(join)
         for condition in conditions:
             pair = self._equated(condition)
@@ -221,43 +252,38 @@ class Level:
         A row outside of the key's range has no match there.
         """
         for join in self._joins:
-            if join.jointype not in {JOIN_LEFT, JOIN_RIGHT}:
+            kind = join.node.jointype
+            if kind not in {JOIN_LEFT, JOIN_RIGHT}:
                 continue
-            nullable = self._inside(inner(join.rarg if join.jointype == JOIN_LEFT else join.larg))
-            for pair in map(self._equated, conjuncts(join.quals)):
+            nullable = join.right if kind == JOIN_LEFT else join.left
+            for pair in map(self._equated, conjuncts(join.node.quals)):
                 for own, other in (pair, pair[::-1]) if pair is not None else ():
                     is_match = own in carried and other[0] in nullable
                     if is_match and self.key_type(other) == key:
-                        yield join, other
+                        yield join.node, other
 
-    def _using(self, join: Message) -> Iterator[tuple[Column, Column]]:
-        left, right = self._inside(inner(join.larg)), self._inside(inner(join.rarg))
-        shared = names(join.using_clause)
-        if join.is_natural:
-            if any(self.names[item] is None for item in (*left, *right)):
+    def _using(self, join: _Join) -> Iterator[tuple[Column, Column]]:
+        shared: Iterable[str] = names(join.node.using_clause)
+        if join.node.is_natural:
+            if any(_within(self._unknown, arm) for arm in (join.left, join.right)):
                 return
-            shared = tuple(name for item in left for name in self.names[item] or ())
+            smaller = min(join.left, join.right, key=len)
+            shared = dict.fromkeys(name for item in smaller for name in self.names[item] or ())
         for name in shared:
-            ours = [item for item in left if name in (self.names[item] or ())]
-            theirs = [item for item in right if name in (self.names[item] or ())]
+            owners = self._owners.get(name, [])
+            ours, theirs = _within(owners, join.left), _within(owners, join.right)
             if len(ours) == len(theirs) == 1 and self._preserved(
                 (ours[0], name), (theirs[0], name)
             ):
                 yield (ours[0], name), (theirs[0], name)
 
+    @cached_property
+    def _unknown(self) -> list[int]:
+        """The items of which not all names are known."""
+        return [ordinal for ordinal, known in enumerate(self.names) if known is None]
+
     def _preserved(self, *columns: Column) -> bool:
         return all(self.items[ordinal].preserved for ordinal, _ in columns)
-
-    def _inside(self, node: Message) -> list[int]:
-        """The ordinals of the items in a join's arm."""
-        stack, found = [node], []
-        while stack:
-            node = stack.pop()
-            if kind_of(node) == "JoinExpr":
-                stack += (inner(node.rarg), inner(node.larg))
-            else:
-                found.append(self._ordinals[id(node)])
-        return found
 
 
 def _plain_names(node: Message, facts: CatalogFacts) -> tuple[str, ...] | None:
@@ -298,13 +324,35 @@ def conjuncts(condition: Message) -> list[Message]:
     return found
 
 
-def _joins(select: Message) -> Iterator[Message]:
+class _Join(NamedTuple):
+    """A join, and the ordinals of the items in its arms."""
+
+    node: Message
+    left: range
+    right: range
+
+
+def _joins(select: Message, items: Sequence[FromItem]) -> list[_Join]:
+    """The joins of the FROM clause; one comes before those in its arms."""
+    nodes: list[Message] = []
     stack = [inner(node) for node in select.from_clause]
     while stack:
         node = stack.pop()
         if kind_of(node) == "JoinExpr":
-            yield node
+            nodes.append(node)
             stack.extend((inner(node.larg), inner(node.rarg)))
+    arms = {id(item.node): range(item.ordinal, item.ordinal + 1) for item in items}
+    found: list[_Join] = []
+    for node in reversed(nodes):
+        left, right = arms[id(inner(node.larg))], arms[id(inner(node.rarg))]
+        arms[id(node)] = range(left.start, right.stop)
+        found.append(_Join(node, left, right))
+    return found[::-1]
+
+
+def _within(ordinals: Sequence[int], arm: range) -> Sequence[int]:
+    """Those of sorted `ordinals` that are in an arm."""
+    return ordinals[bisect_left(ordinals, arm.start) : bisect_left(ordinals, arm.stop)]
 
 
 def _is_relation(node: Message) -> bool:

@@ -46,7 +46,10 @@ def fields(message: Message) -> Iterator[tuple[str, Message]]:
 def children(message: Message) -> list[Message]:
     """The messages directly below, in the order of the tree, without their Node wrappers."""
     found: list[Message] = []
-    for name, is_single in message_fields(message.__class__):
+    if message.__class__ is pb.Node:
+        child = inner(message)
+        return [] if child is message else [child]
+    for name, is_single, _ in message_fields(message.__class__):
         if not is_single:
             for child in getattr(message, name):
                 found.append(inner(child))  # noqa: PERF401  # a third faster than a comprehension
@@ -56,11 +59,16 @@ def children(message: Message) -> list[Message]:
 
 
 @cache
-def message_fields(kind: type[Any]) -> tuple[tuple[str, bool], ...]:
-    """The fields of a class of messages that hold messages, and whether each holds one only."""
+def message_fields(kind: type[Any]) -> tuple[tuple[str, bool, bool], ...]:
+    """The fields of a class of messages that hold messages.
+
+    Whether each holds one only, and whether in a Node.
+    """
     found = [field for field in kind.DESCRIPTOR.fields if field.message_type is not None]
     found.sort(key=lambda field: int(field.number))
-    return tuple((field.name, field.has_presence) for field in found)
+    return tuple(
+        (field.name, field.has_presence, field.message_type.name == "Node") for field in found
+    )
 
 
 class Nodes:
@@ -108,7 +116,7 @@ def slots(message: Message) -> Iterator[Message]:
 
 def names(parts: Message) -> tuple[str, ...]:
     """The strings of a list of String nodes (a qualified name)."""
-    return tuple(part.string.sval for part in parts if part.WhichOneof("node") == "string")
+    return tuple([part.string.sval for part in parts if part.WhichOneof("node") == "string"])
 
 
 def wrap(field: str, message: Message) -> Message:

@@ -25,7 +25,7 @@ from pgfan.sql.levels import SYSTEM_COLUMNS
 from pgfan.sql.parsing import NestedTooDeepError, is_deeper, parse
 from pgfan.sql.reasons import Reason
 from pgfan.sql.render import LEVELS_MAX
-from pgfan.sql.tree import Message, children, copy_of, inner, kind_of, slots, walk, wrap
+from pgfan.sql.tree import Message, Nodes, children, copy_of, inner, kind_of, slots, walk, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,17 +47,26 @@ class Expanded:
 
 
 def expanded(
-    tree: Message, facts: CatalogFacts, kinds: frozenset[str] = frozenset({"v"})
+    tree: Message,
+    facts: CatalogFacts,
+    kinds: frozenset[str] = frozenset({"v"}),
+    nodes: Nodes | None = None,
 ) -> Expanded:
     """`tree` with every view's definition in its place; `tree` itself when it names no view.
 
     `facts` must hold what the definitions name. What `tree` writes to is left as it is. With
-    `kinds` "p" and "r", tables that are made of leaves are replaced by a SELECT of those.
+    `kinds` "p" and "r", tables that are made of leaves are replaced by a SELECT of those. `nodes`
+    are those of `tree` where they are known.
     """
-    if not any(
-        relation.kind in kinds and (relation.kind == "v" or relation.view)
-        for relation in facts.relations.values()
-    ):
+    replaced = {
+        name
+        for name, relation in facts.relations.items()
+        if relation.kind in kinds and (relation.kind == "v" or relation.view)
+    }
+    if not replaced:
+        return Expanded(tree)
+    named = (nodes or Nodes(walk(tree))).of("RangeVar")
+    if replaced.isdisjoint(map(relation_name, named)):
         return Expanded(tree)
     expander = _Expander(facts, kinds)
     try:
