@@ -20,7 +20,7 @@ from fuzz_tally import Tally
 from psycopg import sql
 
 from pgfan import api
-from pgfan.postgres import analysis
+from pgfan.sql import judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,7 +192,7 @@ class Differential:
 def forced_candidate(number: int) -> Iterator[list[Any]]:
     """Leave the analysis only the candidate of this number; the list gets all that it claims."""
     claimed: list[Any] = []
-    original: Callable[..., Any] = vars(analysis)["distribute"]
+    original: Callable[..., Any] = vars(judged)["distribute"]
 
     def one(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401  # whatever distribute takes
         verdict = original(*arguments, **named)
@@ -202,7 +202,7 @@ def forced_candidate(number: int) -> Iterator[list[Any]]:
             return replace(verdict, candidates=(candidates[number],))
         return verdict
 
-    with mock.patch.object(analysis, "distribute", one):
+    with mock.patch.object(judged, "distribute", one):
         yield claimed
 
 

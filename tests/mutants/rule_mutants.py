@@ -109,13 +109,13 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "ON of an outer join equates",
             "_equalities",
-            "join.jointype == JOIN_INNER",
+            "join.node.jointype == JOIN_INNER",
             "True",
         ),
         Mutant(
             "a name that an outer join merges is the left one's",
             "_unqualified",
-            "any(j.jointype != JOIN_INNER for j in self._joins)",
+            "not self._is_inner",
             "False",
         ),
     ],
@@ -328,7 +328,7 @@ READ_RULES: dict[str, list[Mutant]] = {
             "column in kept and known.count(name) == 1",
             "True",
         ),
-        Mutant("columns of other types are equal", "carrying", "self.key_type(other) == key", "1"),
+        Mutant("columns of other types are equal", "_class_of", "self.key_type(other) == key", "1"),
         Mutant(
             "any operator equates",
             "_equated",
@@ -422,7 +422,7 @@ READ_RULES: dict[str, list[Mutant]] = {
             "any(_is_time_in_from(node, facts) for node in walk(copy))",
             "False",
         ),
-        Mutant("'today' is text", "special_datetimes", "_SPECIAL_DATETIME.search(text)", "False"),
+        Mutant("'today' is text", "special_datetimes", "may_mean_time(text)", "False"),
         Mutant(
             "age(x) is age(x, y)",
             "_builtin_objection",
@@ -690,6 +690,36 @@ READ_RULES: dict[str, list[Mutant]] = {
             "_equated",
             "level.carrying(...)",
             "{(item.ordinal, name) for item in level.items for name in ('x', 'y')}",
+        ),
+    ],
+    "a verdict for statements of one shape": [
+        Mutant(
+            "a string that means the time is left out", "_without", "may_mean_time(string)", "False"
+        ),
+        Mutant(
+            "every string is left out",
+            "_without",
+            "before is None or (string is not None and may_mean_time(string))",
+            "False",
+        ),
+        Mutant("whole and decimal numbers are alike", "_without", "decimal is None", "True"),
+        Mutant(
+            "other facts, the same verdict",
+            "verdict",
+            "known.facts is facts or known.facts == facts",
+            "True",
+        ),
+        Mutant(
+            "names of WITH queries may be hidden",
+            "shape",
+            "any(part in lower for part in _ITS_OWN_SHAPE)",
+            "False",
+        ),
+        Mutant(
+            "the tree is that of the first statement",
+            "verdict",
+            "_without_tree(found)",
+            "found",
         ),
     ],
 }

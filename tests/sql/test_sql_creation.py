@@ -141,7 +141,7 @@ def test_the_two_statements(sql: str, empty: str, insert: str) -> None:
 def test_a_chunk_fills_the_hidden_table() -> None:
     split = split_of("CREATE TABLE s.n AS SELECT x FROM b")
     tree = aimed_at(split.tree, "S p", "pgfan_1")
-    aimed = Split(tree, split.candidates, split.reads, (), unlogged=False)
+    aimed = Split(lambda: tree, split.candidates, split.reads, (), unlogged=False)
     template = restrict_blocks(aimed, split.candidates[0], catalogue(), "2024-01-01")
     assert fill(template, "(0,0)", "(9,0)").startswith(
         "INSERT INTO \"S p\".pgfan_1 SELECT x FROM b WHERE b.ctid OPERATOR(pg_catalog.>=) '(0,0)'"

@@ -38,6 +38,7 @@ from pgfan.sql.assemble import assemble
 from pgfan.sql.creation import aimed_at, creation_of, writes_unlogged
 from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.facts import CatalogFacts
+from pgfan.sql.judged import Judged
 from pgfan.sql.reasons import Reason
 from pgfan.sql.render import RenderError
 from pgfan.sql.shape import may_be_split
@@ -112,6 +113,7 @@ class Analyst:
         self._options = options
         self._chooser = Chooser(session, options)
         self._refuses = server_refuses_split
+        self._judged_before = Judged()
 
     def analyse(self, item: ScriptItem, hidden: str = "pgfan_new") -> Analysis:
         """The plan for one item. A snapshot that it needs is open in the holder afterwards.
@@ -181,7 +183,7 @@ class Analyst:
         if item.seeded and any(name[-1].startswith("random") for name in facts.functions):
             seeded = Reason("function-volatile", "random() was seeded: one session must draw all")
             return _serial(seeded, unlogged=unlogged)
-        verdict = distribute(statement.tree, facts)
+        verdict = self._judged_before.verdict(statement.text, lambda: statement.tree, facts)
         rejected = dict(verdict.rejected)
         if isinstance(verdict, Serial):
             found = _serial(*verdict.reasons, unlogged=unlogged)
@@ -213,7 +215,7 @@ class Analyst:
         if isinstance(target, Reason):
             return _serial(target, unlogged=split.unlogged)
         if target.creates is not None:
-            split = replace(split, tree=aimed_at(split.tree, target.creates.schema, hidden))
+            split = split.with_tree(aimed_at(split.tree, target.creates.schema, hidden))
         cost = cost_if_worth(
             self._session,
             statement,

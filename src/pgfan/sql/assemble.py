@@ -88,7 +88,8 @@ def _alone(split: Split, tree: Message, branch: Branch) -> Split:
     steps = len(branch.path)
     candidates = tuple(replace(each, path=each.path[steps:]) for each in branch.candidates)
     insert = _insert(tree, filtered(tree, branch.path))
-    return replace(split, tree=insert, candidates=candidates, frozen_defaults=(), unions=())
+    alone = replace(split, candidates=candidates, frozen_defaults=(), unions=())
+    return alone.with_tree(insert)
 
 
 def _empty(insert: Message) -> str:

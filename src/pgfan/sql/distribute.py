@@ -13,6 +13,7 @@ every chunk the same rows: nothing volatile, nothing that depends on the order o
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -43,7 +44,7 @@ from pgfan.sql.tree import Message, Nodes, kind_of, walk
 from pgfan.sql.views import Expanded, expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pgfan.sql.facts import CatalogFacts, Name
 
@@ -52,14 +53,13 @@ if TYPE_CHECKING:
 class Split:
     """The statement may be split on any one of `candidates`, or into the branches of a union.
 
-    `tree` is the statement as it is rewritten, WITH and views put in their places; for CREATE TABLE
-    AS the INSERT into the table by its name as written. `reads` are the relations whose rows it
+    `made` gives what `tree` is. `reads` are the relations whose rows it
     reads: they need one snapshot for all chunks. `frozen_defaults` are columns whose default looks
     at the transaction's time. `rejected` are the candidates that are not sound, each with the
     reasons.
     """
 
-    tree: Message
+    made: Callable[[], Message] = field(repr=False, compare=False)
     candidates: tuple[Candidate, ...]
     reads: tuple[Name, ...]
     hazards: tuple[Hazard, ...]
@@ -70,6 +70,18 @@ class Split:
     """Whether chunks need one snapshot although `reads` is empty."""
     unions: tuple[Branches, ...] = ()
     """The UNION ALLs that the statement distributes over."""
+
+    @cached_property
+    def tree(self) -> Message:
+        """The statement as it is rewritten, WITH and views put in their places.
+
+        For CREATE TABLE AS the INSERT into the table by its name as written.
+        """
+        return self.made()
+
+    def with_tree(self, tree: Message) -> Split:
+        """The same split of another tree."""
+        return replace(self, made=lambda: tree)
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,7 @@ def _verdict(
             reasons += why or (() if reasons else (_no_candidate(shape, shape.select),))
         return Serial(_unique(reasons), rejected)
     return Split(
-        tree=rewritten,
+        made=lambda: rewritten,
         candidates=found,
         reads=_reads(shape),
         hazards=_hazards(shape, columns.defaults),

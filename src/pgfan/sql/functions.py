@@ -197,11 +197,16 @@ def special_datetimes(nodes: Nodes) -> Iterator[Reason]:
         if node.WhichOneof("val") != "sval":
             continue
         text = node.sval.sval
-        if _SPECIAL_DATETIME.search(text):
+        if may_mean_time(text):
             shown = text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
             yield Reason(
                 "special-datetime", f"the constant '{shown}' may mean the time of the transaction"
             )
+
+
+def may_mean_time(text: str) -> bool:
+    """Whether a string has a word such as 'now' in it."""
+    return _SPECIAL_DATETIME.search(text) is not None
 
 
 def _is_to_number(cast: Message) -> bool:
