@@ -237,34 +237,19 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "ON may equate two columns of the source",
             "_equated",
-            "own is None or own[0] != TARGET or other not in one.columns",
-            "own is None or other not in one.columns",
+            "own[0] != TARGET or other not in one.columns",
+            "other not in one.columns",
         ),
         Mutant(
             "ON may equate the target's column to anything",
             "_equated",
-            "own is None or own[0] != TARGET or other not in one.columns",
-            "own is None or own[0] != TARGET",
+            "own[0] != TARGET or other not in one.columns",
+            "own[0] != TARGET",
         ),
         Mutant(
             "columns of other types are equal: MERGE",
             "_equated",
             "kind == key or (kind is not None and {kind.type, key.type} <= INTEGERS)",
-            "True",
-        ),
-        Mutant(
-            "somebody's own = equates: MERGE", "_equated", 'facts.operators.get(("=",))', "False"
-        ),
-        Mutant(
-            "IS DISTINCT FROM equates: MERGE",
-            "_is_equality",
-            'kinds[condition.kind].name == "AEXPR_OP"',
-            "True",
-        ),
-        Mutant(
-            "any operator equates: MERGE",
-            "_is_equality",
-            'names(condition.name) in {("=",), ("pg_catalog", "=")}',
             "True",
         ),
         Mutant(
@@ -422,7 +407,7 @@ WRITE_RULES: dict[str, list[Mutant]] = {
             'pb.CreateTableAsStmt(objtype="OBJECT_TABLE")',
             'pb.CreateTableAsStmt(objtype="OBJECT_TABLE", if_not_exists=self.if_not_exists)',
         ),
-        Mutant("INTO stays in the SELECT", "_query", "_leftmost(...).ClearField(...)", "pass"),
+        Mutant("INTO stays in the SELECT", "without_into", "leftmost(...).ClearField(...)", "pass"),
         Mutant(
             "an unlogged table is logged",
             "writes_unlogged",
@@ -452,14 +437,14 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "a WITH that writes is staged",
             "staged_query",
-            'kind_of(node) in _CHANGING or kind_of(node) == "ParamRef"',
+            'kind_of(node) in CHANGING or kind_of(node) == "ParamRef"',
             'kind_of(node) == "ParamRef"',
         ),
         Mutant(
             "a parameter is staged",
             "staged_query",
-            'kind_of(node) in _CHANGING or kind_of(node) == "ParamRef"',
-            "kind_of(node) in _CHANGING",
+            'kind_of(node) in CHANGING or kind_of(node) == "ParamRef"',
+            "kind_of(node) in CHANGING",
         ),
         Mutant(
             "WITH runs twice",

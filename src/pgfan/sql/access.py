@@ -26,9 +26,11 @@ _BETWEEN = {
     "AEXPR_NOT_BETWEEN_SYM": ("<", ">"),
 }
 
-_LEAVES_DEFINITIONS = frozenset(
+CHANGING = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
+"""The types of statements that change the rows of a table."""
+_LEAVES_DEFINITIONS = CHANGING | frozenset(
     {
-        *("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "SelectStmt", "CopyStmt"),
+        *("SelectStmt", "CopyStmt"),
         *("VariableSetStmt", "VariableShowStmt", "TransactionStmt", "ExplainStmt", "VacuumStmt"),
     }
 )

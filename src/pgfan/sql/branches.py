@@ -90,6 +90,13 @@ def simple_selects(select: Message) -> Iterator[Message]:
             yield node
 
 
+def leftmost(select: Message) -> Message:
+    """The first SELECT of a set operation; it names the columns, and has the INTO of all."""
+    while select.HasField("larg"):
+        select = select.larg
+    return select
+
+
 def output_count(simple: Message) -> int:
     """How many entries its target list, or each row of its VALUES, has; a star is one."""
     if simple.values_lists:

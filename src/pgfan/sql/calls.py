@@ -67,17 +67,9 @@ def call_objections(shape: Shape, nodes: Sequence[Placed], facts: CatalogFacts) 
 
 def expression_objections(expression: Message, facts: CatalogFacts) -> Iterator[Reason]:
     """The same for an expression of one row that stands alone: a column's default."""
-    yield from functions.special_datetimes(Nodes(walk(expression)))
-    for node in walk(expression):
-        match kind_of(node):
-            case "FuncCall":
-                reason = functions.objection(node, facts)
-                if reason is not None:
-                    yield reason
-            case "ColumnRef" | "A_Indirection":
-                yield from _attribute(node, [], facts)
-            case _:
-                yield from operator_objections(node, facts)
+    nodes = Nodes(walk(expression))
+    yield from functions.special_datetimes(nodes)
+    yield from _unplaced_objections(nodes, [], facts)
 
 
 def once_objections(query: Message, facts: CatalogFacts) -> Iterator[Reason]:
@@ -85,8 +77,15 @@ def once_objections(query: Message, facts: CatalogFacts) -> Iterator[Reason]:
 
     It may depend on the order of its rows: the single statement might have had them in this one.
     """
-    from_nodes = [node for node in walk(query) if is_from_item(node)]
-    for node in walk(query):
+    nodes = Nodes(walk(query))
+    yield from _unplaced_objections(nodes, list(filter(is_from_item, nodes)), facts)
+
+
+def _unplaced_objections(
+    nodes: Nodes, from_nodes: list[Message], facts: CatalogFacts
+) -> Iterator[Reason]:
+    """Why what nodes call may not be called in a chunk, wherever they stand."""
+    for node in nodes:
         match kind_of(node):
             case "FuncCall":
                 reason = functions.objection(node, facts)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import relation_name
+from pgfan.sql.branches import leftmost
 from pgfan.sql.reasons import Reason
 from pgfan.sql.tree import Message, copy_of, inner, kind_of, wrap
 
@@ -64,9 +65,7 @@ class Creation:
     def _query(self) -> Message:
         if kind_of(self.tree) == "CreateTableAsStmt":
             return self.tree.query
-        query = copy_of(self.tree)
-        _leftmost(query).ClearField("into_clause")
-        return wrap("select_stmt", query)
+        return wrap("select_stmt", without_into(self.tree))
 
 
 def creation_of(tree: Message) -> Creation | None:
@@ -79,16 +78,16 @@ def creation_of(tree: Message) -> Creation | None:
     if kind_of(tree) == "CreateTableAsStmt":
         is_values = bool(inner(tree.query).values_lists)
         return None if is_values else Creation(tree, tree.into, tree.if_not_exists)
-    first = _leftmost(tree) if kind_of(tree) == "SelectStmt" else None
-    if first is None or not first.HasField("into_clause"):
-        return None
-    return Creation(tree, first.into_clause)
+    into = into_of(tree)
+    return None if into is None else Creation(tree, into)
 
 
 def creation_objection(tree: Message) -> Reason | None:
     """Why a statement that makes a table runs as it is; None for every other statement."""
+    into = into_of(tree)
+    if into is None:
+        return None
     if kind_of(tree) == "CreateTableAsStmt":
-        into = tree.into
         kinds = tree.DESCRIPTOR.fields_by_name["objtype"].enum_type.values_by_number
         unusual = _UNUSUAL_KINDS.get(kinds[tree.objtype].name)
         if unusual is not None:
@@ -97,10 +96,6 @@ def creation_objection(tree: Message) -> Reason | None:
             return Reason("not-insert-select", "only its session knows what EXECUTE runs")
         if into.skip_data:
             return Reason("not-insert-select", "WITH NO DATA computes no rows")
-    elif kind_of(tree) == "SelectStmt" and _leftmost(tree).HasField("into_clause"):
-        into = _leftmost(tree).into_clause
-    else:
-        return None
     actions = into.DESCRIPTOR.fields_by_name["on_commit"].enum_type.values_by_number
     is_plain = actions[into.on_commit].name in {_ON_COMMIT_NONE, "ON_COMMIT_ACTION_UNDEFINED"}
     if into.rel.relpersistence == "t" or not is_plain:
@@ -127,8 +122,16 @@ def aimed_at(insert: Message, schema: str, name: str) -> Message:
     return copy
 
 
-def _leftmost(select: Message) -> Message:
-    """SELECT ... INTO ... UNION ...: INTO stands in the first of them."""
-    while select.HasField("larg"):
-        select = select.larg
-    return select
+def into_of(tree: Message) -> Message | None:
+    """The IntoClause of a statement that makes a table; None for every other statement."""
+    if kind_of(tree) == "CreateTableAsStmt":
+        return tree.into
+    first = leftmost(tree) if kind_of(tree) == "SelectStmt" else None
+    return None if first is None or not first.HasField("into_clause") else first.into_clause
+
+
+def without_into(select: Message) -> Message:
+    """A copy of a SELECT ... INTO as the query that it is."""
+    query = copy_of(select)
+    leftmost(query).ClearField("into_clause")
+    return query

@@ -231,11 +231,11 @@ class Level:
                 conditions += conjuncts(join.node.quals)
                 yield from self._using(join)
         for condition in conditions:
-            pair = self._equated(condition)
+            pair = self.equated(condition)
             if pair is not None and self._preserved(*pair):
                 yield pair
 
-    def _equated(self, condition: Message) -> tuple[Column, Column] | None:
+    def equated(self, condition: Message) -> tuple[Column, Column] | None:
         """The columns that a condition of the form a = b equates."""
         if kind_of(condition) != "A_Expr" or condition.kind != _AEXPR_OP:
             return None
@@ -256,7 +256,7 @@ class Level:
             if kind not in {JOIN_LEFT, JOIN_RIGHT}:
                 continue
             nullable = join.right if kind == JOIN_LEFT else join.left
-            for pair in map(self._equated, conjuncts(join.node.quals)):
+            for pair in map(self.equated, conjuncts(join.node.quals)):
                 for own, other in (pair, pair[::-1]) if pair is not None else ():
                     is_match = own in carried and other[0] in nullable
                     if is_match and self.key_type(other) == key:

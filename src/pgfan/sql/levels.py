@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from pgfan.sql.access import relation_name
+from pgfan.sql.branches import leftmost
 from pgfan.sql.tree import Message, children, inner, kind_of, walk
 
 if TYPE_CHECKING:
@@ -202,10 +203,8 @@ def _has_column(item: Message, name: str, facts: CatalogFacts) -> bool:
 
 def _output_names(select: Message) -> list[str]:
     """The columns of a subquery as far as they are written down; none when a star hides them."""
-    while select.HasField("larg"):
-        select = select.larg
     outputs: list[str] = []
-    for target in select.target_list:
+    for target in leftmost(select).target_list:
         value = inner(target.res_target.val)
         if target.res_target.name:
             outputs.append(target.res_target.name)

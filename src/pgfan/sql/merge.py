@@ -196,7 +196,7 @@ def meeting_column(
     )
     target = facts.relations.get(relation_name(merge.relation))
     for one in found:
-        for name in _equated(merge, level, one, facts):
+        for name in _equated(merge, level, one):
             column = next((c for c in target.columns if c.name == name), None) if target else None
             if target is None or column is None:
                 continue
@@ -208,29 +208,16 @@ def meeting_column(
     return reason
 
 
-def _equated(merge: Message, level: Level, one: Determinant, facts: CatalogFacts) -> Iterator[str]:
+def _equated(merge: Message, level: Level, one: Determinant) -> Iterator[str]:
     """The columns of the target that ON equates to the value."""
-    if facts.operators.get(("=",)):
-        return
     key = KeyType(one.key.type, one.key.collation)
-    for condition in conjuncts(merge.join_condition):
-        if kind_of(condition) != "A_Expr" or not _is_equality(condition):
-            continue
-        sides = [level.resolve(inner(side)) for side in (condition.lexpr, condition.rexpr)]
-        for own, other in (sides, sides[::-1]):
-            if own is None or own[0] != TARGET or other not in one.columns:
+    for pair in map(level.equated, conjuncts(merge.join_condition)):
+        for own, other in (pair, pair[::-1]) if pair is not None else ():
+            if own[0] != TARGET or other not in one.columns:
                 continue
             kind = level.key_type(own)
             if kind == key or (kind is not None and {kind.type, key.type} <= INTEGERS):
                 yield own[1]
-
-
-def _is_equality(condition: Message) -> bool:
-    kinds = condition.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number
-    return kinds[condition.kind].name == "AEXPR_OP" and names(condition.name) in {
-        ("=",),
-        ("pg_catalog", "="),
-    }
 
 
 def _objection(

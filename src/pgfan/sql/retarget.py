@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pgfan.sql.access import relation_name
+from pgfan.sql.access import CHANGING, relation_name
+from pgfan.sql.creation import into_of, without_into
 from pgfan.sql.render import RenderError
 from pgfan.sql.tree import Message, add_copies, copy_of, fields, inner, kind_of, names, walk
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from pgfan.sql.facts import Name
 
-_CHANGING = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 _OBJECT_TABLE = "OBJECT_TABLE"
 
 Effect: TypeAlias = Literal["insert", "update", "delete", "merge", "create"]
@@ -86,7 +86,7 @@ def occurrences(tree: Message) -> Iterator[Message]:
             queries, hidden = _with_queries(node.with_clause, hidden)
             stack.extend(queries)
         for name, child in fields(node):
-            if name == "relation" and kind_of(node) in _CHANGING:
+            if name == "relation" and kind_of(node) in CHANGING:
                 yield inner(child)  # a target is never a WITH query
             elif name not in {"with_clause", "locked_rels", "into", "into_clause"}:
                 stack.append((inner(child), hidden))
@@ -98,7 +98,7 @@ def retarget(tree: Message, change: Retarget) -> Message:
     Raises RetargetError where the copy cannot go by the target's name.
     """
     changed = copy_of(tree)
-    into = _into(changed)
+    into = into_of(changed)
     if into is not None:
         into.rel.catalogname = ""
         into.rel.schemaname, into.rel.relname = change.copy
@@ -142,10 +142,7 @@ def query_of(tree: Message) -> Message | None:
         case "CreateTableAsStmt":
             return inner(tree.query)
         case "SelectStmt":
-            query = copy_of(tree)
-            into = _leftmost(query)
-            into.ClearField("into_clause")
-            return query
+            return without_into(tree)
         case _:
             return None
 
@@ -161,7 +158,7 @@ def _with_queries_of(insert: Message, query: Message) -> Message:
 
 
 def _created(tree: Message) -> Written | str:
-    into = _into(tree)
+    into = into_of(tree)
     if into is None:
         return "it writes no rows"
     kinds = tree.DESCRIPTOR.fields_by_name
@@ -174,25 +171,9 @@ def _created(tree: Message) -> Written | str:
     return Written("create", into.rel)
 
 
-def _into(tree: Message) -> Message | None:
-    if kind_of(tree) == "CreateTableAsStmt":
-        return tree.into
-    if kind_of(tree) == "SelectStmt":
-        first = _leftmost(tree)
-        return first.into_clause if first.HasField("into_clause") else None
-    return None
-
-
-def _leftmost(select: Message) -> Message:
-    """SELECT ... INTO ... UNION ...: INTO stands in the first of them."""
-    while select.HasField("larg"):
-        select = select.larg
-    return select
-
-
 def _changes_in_with(tree: Message) -> bool:
     return any(
-        kind_of(node) == "CommonTableExpr" and kind_of(inner(node.ctequery)) in _CHANGING
+        kind_of(node) == "CommonTableExpr" and kind_of(inner(node.ctequery)) in CHANGING
         for node in walk(tree)
     )
 

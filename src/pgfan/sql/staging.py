@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgfan.sql.access import CHANGING
 from pgfan.sql.parsing import parse
 from pgfan.sql.render import render
 from pgfan.sql.retarget import query_of
@@ -17,7 +18,6 @@ from pgfan.sql.tree import copy_of, inner, kind_of, walk
 if TYPE_CHECKING:
     from pgfan.sql.tree import Message
 
-_CHANGING = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 TABLE = "pgfan_staged"
 
 
@@ -44,7 +44,7 @@ def staged_query(tree: Message) -> str | None:
         return None
     query = query_of(tree)
     if query is None or any(
-        kind_of(node) in _CHANGING or kind_of(node) == "ParamRef" for node in walk(query)
+        kind_of(node) in CHANGING or kind_of(node) == "ParamRef" for node in walk(query)
     ):
         return None
     return render(query)
