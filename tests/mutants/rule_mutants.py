@@ -307,7 +307,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "a function of the key counts as the key",
-            "resolve",
+            "_meant",
             'if kind_of(node) != "ColumnRef" or self._opaque:\n    return None',
             "below = [node]\n"
             "while below and kind_of(below[0]) != 'ColumnRef':\n"

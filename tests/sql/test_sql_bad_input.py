@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from sql_catalogue import catalogue, in_words, split_of, verdict_of
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
-from pgfan.sql.distribute import Split
+import pytest
+from sql_catalogue import catalogue, in_words, split_of, tree_of, verdict_of
+
+from pgfan.sql.distribute import Split, distribute
 from pgfan.sql.keys import DEPTH_MAX
 from pgfan.sql.rewrite import restrict_blocks, restrict_column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOW = "2024-02-29 12:00:00.5+00"
 # Half a minute on a busy machine; each takes a second or two.
@@ -26,6 +33,11 @@ def joined(count: int, join: str) -> str:
 def chained(count: int) -> str:
     queries = [f"w{at} AS (SELECT x FROM w{at - 1})" for at in range(1, count)]
     return f"WITH w0 AS (SELECT x FROM b), {', '.join(queries)} SELECT x FROM w{count - 1}"
+
+
+def listed(count: int) -> str:
+    numbers = ",".join(map(str, range(count)))
+    return f"INSERT INTO t SELECT x FROM b WHERE x IN ({numbers})"
 
 
 WINDOWS = ", ".join(["w0 AS (PARTITION BY x)", *(f"w{at} AS (w{at - 1})" for at in range(1, 400))])
@@ -49,6 +61,42 @@ WIDE = {
 @pytest.mark.parametrize(("select", "expected"), WIDE.values(), ids=list(WIDE))
 def test_wide_statements(select: str, expected: str) -> None:
     assert in_words(verdict_of(f"INSERT INTO t {select}")) == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        listed,
+        partial(joined, join="NATURAL JOIN b b{0}"),
+        partial(joined, join="JOIN b b{0} USING (x)"),
+        partial(joined, join="JOIN b b{0} ON b{0}.x = b{1}.x"),
+        partial(joined, join=", b b{0}"),
+    ],
+    ids=["a list", "NATURAL", "USING", "ON", "a cross join"],
+)
+def test_twice_the_statement_is_twice_the_work(sql: Callable[[int], str]) -> None:
+    facts = catalogue()
+    steps = [_steps(partial(distribute, tree_of(sql(count)), facts)) for count in (40, 80, 160)]
+    once, twice, four_times = steps
+    assert four_times - twice < 2.5 * (twice - once)
+
+
+def _steps(work: Callable[[], object]) -> int:
+    """How many lines of Python `work` runs, each turn of a loop counted."""
+    steps = 0
+
+    def trace(_frame: object, event: str, _argument: object) -> object:
+        nonlocal steps
+        steps += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)  # type: ignore[arg-type]
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return steps
 
 
 @pytest.mark.parametrize("join", ["JOIN b b{0} ON b{0}.x = b{1}.x", "JOIN b b{0} USING (x)"])

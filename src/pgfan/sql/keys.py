@@ -54,6 +54,7 @@ class Level:
         self._facts = facts
         self._joins = _joins(select, self.items)
         self._below: dict[int, Level] = {}
+        self._resolved: dict[int, tuple[Message, Column | None]] = {}
         self._classes: dict[tuple[Column, KeyType], frozenset[Column]] = {}
         # An alias for a join renames what is inside.
         self._opaque = any(join.node.HasField("alias") for join in self._joins)
@@ -101,6 +102,12 @@ class Level:
 
     def resolve(self, node: Message) -> Column | None:
         """The column that a reference means; None when that is not sure."""
+        known = self._resolved.get(id(node))
+        if known is None:  # the node is kept, so that no other gets its id
+            known = self._resolved[id(node)] = node, self._meant(node)
+        return known[1]
+
+    def _meant(self, node: Message) -> Column | None:
         if kind_of(node) != "ColumnRef" or self._opaque:
             return None
         fields = names(node.fields)
