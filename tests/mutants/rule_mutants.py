@@ -134,9 +134,7 @@ READ_RULES: dict[str, list[Mutant]] = {
             'yield Reason("row-order", ...)',
             "pass",
         ),
-        Mutant(
-            "DISTINCT ON has one order", "path_objections", "_is_distinct_on(each.node)", "False"
-        ),
+        Mutant("DISTINCT ON has one order", "__init__", "_is_distinct_on(place.node)", "False"),
         Mutant(
             "a window in a subquery has one order",
             "_named",
@@ -151,7 +149,7 @@ READ_RULES: dict[str, list[Mutant]] = {
     "UNION, INTERSECT, EXCEPT": [
         Mutant(
             "a set operation at the top",
-            "path_objections",
+            "objections",
             'select.HasField("larg") and (not is_union_all(select))',
             "False",
         ),
@@ -199,7 +197,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "what stands around the branches is not looked at",
             "_judge_unions",
-            "list(path_objections(shape, union.selects, facts))",
+            "list(paths.objections(union.selects))",
             "[]",
         ),
         Mutant(
@@ -218,8 +216,8 @@ READ_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "a LIMIT of a branch that every chunk reads",
-            "path_objections",
-            "shape.unions",
+            "objections",
+            "self.shape.unions",
             "False",
         ),
         Mutant(
@@ -388,7 +386,7 @@ READ_RULES: dict[str, list[Mutant]] = {
             "pass",
         ),
         Mutant("WITH of a query stays", "_objections_below", 'yield Reason("cte", ...)', "pass"),
-        Mutant("INTO", "path_objections", 'select.HasField("into_clause")', "False"),
+        Mutant("INTO", "objections", 'select.HasField("into_clause")', "False"),
         Mutant("RETURNING", "_objections_to_statement", 'yield Reason("returning", ...)', "pass"),
     ],
     "ORDER BY at the top": [

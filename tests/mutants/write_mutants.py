@@ -125,9 +125,9 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "calls in DO UPDATE are not looked at",
-            "placed_nodes",
+            "places_for",
             "index.is_in_select(number)",
-            'index.is_in_select(number) or placed.place == "conflict"',
+            'index.is_in_select(number) or place.field == "on_conflict_clause"',
         ),
     ],
     "values that a range has for itself": [

@@ -14,7 +14,6 @@ from postgast import pg_query_pb2 as pb
 
 from pgfan.sql import functions
 from pgfan.sql.access import OPERATOR_KINDS, attribute_names, operator_names
-from pgfan.sql.conflict import conflict_items
 from pgfan.sql.inline import is_with_query
 from pgfan.sql.levels import (
     Placed,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pgfan.sql.facts import CatalogFacts
-    from pgfan.sql.shape import Shape
 
 JUDGED_KINDS = frozenset(
     {
@@ -47,22 +45,32 @@ _RANKS = frozenset({"cume_dist", "dense_rank", "percent_rank", "rank"})
 _ARRAY_SUBLINK = 7  # SubLinkType in nodes/primnodes.h, as libpg_query numbers it
 
 
-def call_objections(shape: Shape, nodes: Sequence[Placed], facts: CatalogFacts) -> Iterator[Reason]:
-    """Why the functions that a statement calls do not give the same rows when it is split.
+@dataclass(frozen=True)
+class Context:
+    """What calls are judged by.
 
-    `nodes` are those of the statement of `JUDGED_KINDS`, placed for a driving relation.
+    `from_nodes` is what names may mean. `per_row`: the subqueries that are evaluated again for each
+    row of the driving relation.
     """
-    from_nodes = [found.node for found in nodes if is_from_kind(found.kind)]
-    from_nodes += conflict_items(shape.insert)
-    context = _Context(facts, [query for found in nodes for query in _queries_per_row(found)])
-    for found in nodes:
-        if found.kind == "FuncCall":
-            yield from _named(found, context)
-        elif found.kind in {"ColumnRef", "A_Indirection"}:
-            yield from _attribute(found.node, from_nodes, facts)
-        elif found.kind in OPERATOR_KINDS:
-            yield from operator_objections(found.node, facts)
-            yield from _array(found.node, context)
+
+    facts: CatalogFacts
+    from_nodes: list[Message]
+    per_row: Sequence[Message] = ()
+
+    def is_per_row(self, query: Message) -> bool:
+        """Whether a SELECT is one of those."""
+        return any(query is one for one in self.per_row)
+
+
+def call_objections(found: Placed, context: Context) -> Iterator[Reason]:
+    """Why what a node calls does not give the same rows when the statement is split."""
+    if found.kind == "FuncCall":
+        yield from _named(found, context)
+    elif found.kind in {"ColumnRef", "A_Indirection"}:
+        yield from _attribute(found.node, context.from_nodes, context.facts)
+    elif found.kind in OPERATOR_KINDS:
+        yield from operator_objections(found.node, context.facts)
+        yield from _array(found.node, context)
 
 
 def expression_objections(expression: Message, facts: CatalogFacts) -> Iterator[Reason]:
@@ -108,18 +116,8 @@ def operator_objections(node: Message, facts: CatalogFacts) -> Iterator[Reason]:
                 yield Reason("operator-unknown", f"operator {name[-1]} of {function.schema} {what}")
 
 
-@dataclass(frozen=True)
-class _Context:
-    """`per_row`: the subqueries that are evaluated again for each row of the driving relation."""
-
-    facts: CatalogFacts
-    per_row: list[Message]
-
-    def is_per_row(self, query: Message) -> bool:
-        return any(query is one for one in self.per_row)
-
-
-def _queries_per_row(found: Placed) -> Iterator[Message]:
+def queries_per_row(found: Placed) -> Iterator[Message]:
+    """The subquery that a node is, when each row of the driving relation evaluates it again."""
     if found.kind == "SubLink" and found.is_per_row:
         query = inner(found.node.subselect)
         # What reads a query in WITH has for all rows the one order that this has.
@@ -130,13 +128,13 @@ def _queries_per_row(found: Placed) -> Iterator[Message]:
             yield query
 
 
-def _array(node: Message, context: _Context) -> Iterator[Reason]:
+def _array(node: Message, context: Context) -> Iterator[Reason]:
     is_array = kind_of(node) == "SubLink" and node.sub_link_type == _ARRAY_SUBLINK
     if is_array and not context.is_per_row(inner(node.subselect)):
         yield Reason("row-order", "ARRAY(SELECT ...) depends on the order of rows")
 
 
-def _named(found: Placed, context: _Context) -> Iterator[Reason]:
+def _named(found: Placed, context: Context) -> Iterator[Reason]:
     call, facts = found.node, context.facts
     name = functions.base_name(call)
     if functions.is_window(call, facts):
@@ -176,7 +174,7 @@ def _has_equal_peers(call: Message, facts: CatalogFacts) -> bool:
     )
 
 
-def _aggregate(found: Placed, context: _Context) -> Iterator[Reason]:
+def _aggregate(found: Placed, context: Context) -> Iterator[Reason]:
     name, facts = functions.base_name(found.node), context.facts
     if found.is_on_path:
         if not found.select.group_clause:

@@ -119,7 +119,7 @@ def occurrences(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[Occ
 
 def _places(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[_Place]:
     """`start` and the subqueries in FROM, at any depth, all of whose rows count."""
-    levels = tuple(Level(select, facts) for select in start.selects)
+    levels = tuple(Level(select, facts, has_windows=shape.has_windows) for select in start.selects)
     is_grouped = any(_has_groups(select, shape) for select in start.selects)
     places = deque([_Place(start, levels, is_grouped)])
     while places:

@@ -35,7 +35,7 @@ from pgfan.sql.meeting import meeting_of, meeting_of_series
 from pgfan.sql.merge import merge_columns
 from pgfan.sql.objections import objections_everywhere
 from pgfan.sql.parsing import is_deeper
-from pgfan.sql.path import key_objections, path_objections, ungrouped
+from pgfan.sql.path import Paths, key_objections, ungrouped
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
 from pgfan.sql.shape import ADDING, Shape, may_be_split, shape_of
@@ -159,11 +159,12 @@ def _verdict(
         written_out = merge_columns(rewritten, facts)
         columns, rewritten = written_out.columns, written_out.tree
     reasons = _unique((*objections_everywhere(shape, facts, whole.refused), *columns.reasons))
-    found, rejected = _judge(shape, Query((), (shape.select,)), facts)
-    divided, undivided = _judge_unions(shape, facts)
+    paths = Paths(shape, facts)
+    found, rejected = _judge(paths, Query((), (shape.select,)))
+    divided, undivided = _judge_unions(paths)
     if reasons or not (found or divided):
         if not (found or divided):
-            why = _why_not(shape, rejected, undivided, facts)
+            why = _why_not(paths, rejected, undivided)
             reasons += why or (() if reasons else (_no_candidate(shape, shape.select),))
         return Serial(_unique(reasons), rejected)
     return Split(
@@ -180,23 +181,24 @@ def _verdict(
 
 
 def _why_not(
-    shape: Shape,
+    paths: Paths,
     rejected: Mapping[Candidate, tuple[Reason, ...]],
     undivided: tuple[Reason, ...],
-    facts: CatalogFacts,
 ) -> tuple[Reason, ...]:
     """What speaks against all that might drive the statement, if there is anything."""
+    shape, facts = paths.shape, paths.facts
     if rejected:
         return (*min(rejected.values(), key=_vagueness), *undivided)
     if undivided:
         return undivided
-    return path_objections(shape, (shape.select,), facts) + ungrouped(shape.select, facts)
+    return paths.objections((shape.select,)) + ungrouped(shape.select, facts)
 
 
 def _judge(
-    shape: Shape, start: Query, facts: CatalogFacts
+    paths: Paths, start: Query
 ) -> tuple[tuple[Candidate, ...], dict[Candidate, tuple[Reason, ...]]]:
     """The sound candidates in `start`, and the others with the reasons against them."""
+    shape, facts = paths.shape, paths.facts
     found: list[Candidate] = []
     rejected: dict[Candidate, tuple[Reason, ...]] = {}
     by_path: dict[tuple[int, ...], tuple[Reason, ...]] = {}
@@ -204,20 +206,23 @@ def _judge(
         path = occurrence.path
         if path not in by_path:
             selects = tuple(level.select for level in occurrence.levels)
-            by_path[path] = path_objections(shape, selects, facts)
+            by_path[path] = paths.objections(selects)
         for candidate in occurrence.candidates():
-            against = _unique((*by_path[path], *key_objections(occurrence, candidate, shape)))
+            is_told = candidate.key != "column" or shape.kind == "update" or shape.meets
+            objections = key_objections(occurrence, candidate, shape)
+            if not is_told and (by_path[path] or next(objections, None) is not None):
+                continue
+            against = _unique((*by_path[path], *objections))
             meeting = meeting_of(occurrence, candidate, occurrence.levels, shape, facts)
             if not against and not isinstance(meeting, Reason):
                 found.append(meeting)
                 continue
             if isinstance(meeting, Reason):
                 against = _unique((*against, meeting))
-            if candidate.key != "column" or shape.kind == "update" or shape.meets:
-                rejected[candidate] = against
+            rejected[candidate] = against
     series = target_series(shape, start, facts)
     if series is not None:
-        against = path_objections(shape, start.selects, facts)
+        against = paths.objections(start.selects)
         against += ungrouped(start.select, facts)
         meeting = meeting_of_series(series, shape, facts)
         if isinstance(meeting, Reason):
@@ -229,10 +234,9 @@ def _judge(
     return tuple(found), rejected
 
 
-def _judge_unions(
-    shape: Shape, facts: CatalogFacts
-) -> tuple[tuple[Branches, ...], tuple[Reason, ...]]:
+def _judge_unions(paths: Paths) -> tuple[tuple[Branches, ...], tuple[Reason, ...]]:
     """The UNION ALLs that the statement distributes over, and the reasons against the others."""
+    shape, facts = paths.shape, paths.facts
     found: list[Branches] = []
     reasons: list[Reason] = []
     for union in shape.unions:
@@ -245,7 +249,7 @@ def _judge_unions(
             why = f"more than {BRANCHES_MAX} branches: every chunk would carry all of them"
             reasons.append(Reason("set-operation", f"UNION ALL of {why}"))
             continue
-        against = list(path_objections(shape, union.selects, facts))
+        against = list(paths.objections(union.selects))
         if any(ungrouped(select, facts) for select in union.selects):
             why = "what groups the rows of a UNION ALL needs all of its branches at once"
             against.append(Reason("set-operation", why))
@@ -254,18 +258,18 @@ def _judge_unions(
         if against:
             reasons += against
         else:
-            found.append(tuple(_branch(shape, branch, facts) for branch in branches))
+            found.append(tuple(_branch(paths, branch) for branch in branches))
     return tuple(found), _unique(reasons)
 
 
-def _branch(shape: Shape, query: Query, facts: CatalogFacts) -> Branch:
-    found, rejected = _judge(shape, query, facts)
+def _branch(paths: Paths, query: Query) -> Branch:
+    found, rejected = _judge(paths, query)
     if found:
         return Branch(query.path, found, ())
     if rejected:
         return Branch(query.path, (), min(rejected.values(), key=len))
-    reasons = path_objections(shape, query.selects, facts) + ungrouped(query.select, facts)
-    return Branch(query.path, (), reasons or (_no_candidate(shape, query.select),))
+    reasons = paths.objections(query.selects) + ungrouped(query.select, paths.facts)
+    return Branch(query.path, (), reasons or (_no_candidate(paths.shape, query.select),))
 
 
 def _vagueness(reasons: tuple[Reason, ...]) -> tuple[int, bool]:

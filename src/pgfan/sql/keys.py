@@ -44,13 +44,16 @@ class Level:
     """One SELECT, its items of FROM, and the names of their columns where they are known.
 
     Everything is worked out once for all keys of the statement. `depth` counts the SELECTs around
-    it; below `DEPTH_MAX` nothing is known.
+    it; below `DEPTH_MAX` nothing is known. `has_windows`: whether any call in it may have OVER.
     """
 
-    def __init__(self, select: Message, facts: CatalogFacts, depth: int = 0) -> None:
+    def __init__(
+        self, select: Message, facts: CatalogFacts, depth: int = 0, *, has_windows: bool = True
+    ) -> None:
         self.select = select
         self.items = list(from_items(select))
         self.depth = depth
+        self._has_windows = has_windows
         self._facts = facts
         self._joins = _joins(select, self.items)
         self._below: dict[int, Level] = {}
@@ -63,7 +66,9 @@ class Level:
         """The subquery that an item of FROM is."""
         if ordinal not in self._below:
             query = inner(self.items[ordinal].node.subquery)
-            self._below[ordinal] = Level(query, self._facts, self.depth + 1)
+            self._below[ordinal] = Level(
+                query, self._facts, self.depth + 1, has_windows=self._has_windows
+            )
         return self._below[ordinal]
 
     @cached_property
@@ -210,6 +215,8 @@ class Level:
     @cached_property
     def windows_used(self) -> list[Message]:
         """The OVER clauses of this SELECT, not those of its subqueries."""
+        if not self._has_windows:
+            return []
         select, found = self.select, []
         stack = [inner(node) for node in (*select.target_list, *select.sort_clause)]
         while stack:

@@ -16,9 +16,10 @@ from pgfan.sql.branches import leftmost
 from pgfan.sql.tree import Message, children, inner, kind_of, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pgfan.sql.facts import CatalogFacts
+    from pgfan.sql.index import Place as IndexPlace
     from pgfan.sql.index import TreeIndex
 
 SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
@@ -54,40 +55,56 @@ class Placed(NamedTuple):
         return self.place in {"target", "where", "conflict"}
 
 
-def placed_nodes(index: TreeIndex, path: Sequence[Message], kinds: frozenset[str]) -> list[Placed]:
-    """The nodes of some types of an INSERT; those of `path[0]` first, parents first.
+def placed(index: TreeIndex, place: IndexPlace, top: Message, *, is_on_path: bool) -> Placed:
+    """A node of an INSERT, when the SELECT around it is, or is not, on the path from `top`."""
+    _, node, kind, around, field = place
+    if around < 0:
+        is_conflict = field == "on_conflict_clause"
+        return Placed(node, kind, top, "conflict" if is_conflict else "other")
+    where: Place = _PLACES.get(field, "other") if is_on_path else "below"
+    return Placed(node, kind, index.node(around), where)
+
+
+def places_for(
+    index: TreeIndex, path: Sequence[Message], kinds: frozenset[str]
+) -> list[IndexPlace]:
+    """The places of nodes of some types of an INSERT; those of `path[0]` first, parents first.
 
     `path`: the SELECTs around the driving relation. Of a set operation on the path only the arm
     that is on it too: a chunk has the others empty.
     """
     top = index.number(path[0])
-    on_path = {index.number(select): select for select in path}
-    left_out = _other_arms(index, path, on_path)
-    found: list[Placed] = []
-    outside: list[Placed] = []
-    for number, node, kind, around, field in index.places(kinds):
-        if around in on_path:
-            placed = Placed(node, kind, on_path[around], _PLACES.get(field, "other"))
-        elif number == top:
-            placed = Placed(node, kind, node, "other")
-        elif around >= 0:
-            placed = Placed(node, kind, index.node(around), "below")
-        else:
-            place: Place = "conflict" if field == "on_conflict_clause" else "other"
-            placed = Placed(node, kind, path[0], place)
-        if top <= number < index.end(top):
+    inside = range(top, index.end(top))
+    left_out = other_arms(index, path)
+    found: list[IndexPlace] = []
+    outside: list[IndexPlace] = []
+    for place in index.places(kinds):
+        number = place.number
+        if number in inside:
             if not any(number in arm for arm in left_out):
-                found.append(placed)
+                found.append(place)
         elif number and not index.is_in_select(number):
-            outside.append(placed)
+            outside.append(place)
     return found + outside
 
 
-def _other_arms(index: TreeIndex, path: Sequence[Message], on_path: Container[int]) -> list[range]:
-    """The arms of the set operations on the path that are not on it."""
+def placed_nodes(index: TreeIndex, path: Sequence[Message], kinds: frozenset[str]) -> list[Placed]:
+    """The same nodes, placed."""
+    on_path = {index.number(select) for select in path}
+    return [
+        placed(index, place, path[0], is_on_path=place.around in on_path)
+        for place in places_for(index, path, kinds)
+    ]
+
+
+def other_arms(index: TreeIndex, path: Sequence[Message]) -> tuple[range, ...]:
+    """The arms of the set operations on the path that are not on it, as numbers of nodes."""
     arms = [arm for select in path if select.HasField("larg") for arm in (select.larg, select.rarg)]
+    if not arms:
+        return ()
+    on_path = {index.number(select) for select in path}
     numbers = [index.number(arm) for arm in arms]
-    return [range(one, index.end(one)) for one in numbers if one not in on_path]
+    return tuple(range(one, index.end(one)) for one in numbers if one not in on_path)
 
 
 def belongs_to_own_level(call: Message, select: Message, facts: CatalogFacts) -> bool:

@@ -5,48 +5,134 @@ The rules about the statement as a whole, whatever drives it, are in `pgfan.sql.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pgfan.sql.branches import is_union_all
-from pgfan.sql.calls import JUDGED_KINDS, call_objections
+from pgfan.sql.calls import JUDGED_KINDS, Context, call_objections, queries_per_row
+from pgfan.sql.conflict import conflict_items
 from pgfan.sql.constructs import EXTENT_KINDS, extent_objections
 from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.keys import Column, KeyType, Level
-from pgfan.sql.levels import placed_nodes
+from pgfan.sql.levels import is_from_kind, other_arms, placed, places_for
 from pgfan.sql.reasons import Reason
 from pgfan.sql.tree import Message, Nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pgfan.sql.candidates import Candidate, Occurrence
     from pgfan.sql.facts import CatalogFacts
     from pgfan.sql.shape import Shape
 
-_KINDS = JUDGED_KINDS | EXTENT_KINDS | {"SelectStmt"}
+_KINDS = JUDGED_KINDS | EXTENT_KINDS
 
 
-def path_objections(
-    shape: Shape, selects: Sequence[Message], facts: CatalogFacts
-) -> tuple[Reason, ...]:
-    """Why the SELECTs around the driving relation are not evaluated row by row."""
-    found: list[Reason] = []
-    for select in selects:
-        if select.HasField("larg") and not is_union_all(select):
-            found.append(Reason("set-operation", "UNION, INTERSECT and EXCEPT look at all rows"))
-        if select.HasField("into_clause"):
-            found.append(Reason("into", "SELECT INTO makes a table"))
-    placed = placed_nodes(shape.index, selects, _KINDS)
-    for each in placed:
-        is_select = each.kind == "SelectStmt" and not any(each.node is one for one in selects)
-        if is_select and _is_distinct_on(each.node):
+class Paths:
+    """The paths through one statement: what speaks against a SELECT on them is found once."""
+
+    def __init__(self, shape: Shape, facts: CatalogFacts) -> None:
+        self.shape = shape
+        self.facts = facts
+        self._nodes: dict[tuple[range, ...], _Nodes] = {}
+
+    def objections(self, selects: Sequence[Message]) -> tuple[Reason, ...]:
+        """Why the SELECTs around the driving relation are not evaluated row by row."""
+        found: list[Reason] = []
+        for select in selects:
+            if select.HasField("larg") and not is_union_all(select):
+                why = "UNION, INTERSECT and EXCEPT look at all rows"
+                found.append(Reason("set-operation", why))
+            if select.HasField("into_clause"):
+                found.append(Reason("into", "SELECT INTO makes a table"))
+        index = self.shape.index
+        on_path = {index.number(select) for select in selects}
+        left_out = other_arms(index, selects)
+        if left_out not in self._nodes:
+            self._nodes[left_out] = _Nodes(self.shape, selects, self.facts)
+        nodes = self._nodes[left_out]
+        if not nodes.distinct_on <= on_path:
             why = "DISTINCT ON in a subquery depends on the order of rows"
             found.append(Reason("distinct", why))
-    if shape.unions:
-        nodes = Nodes(each.node for each in placed)
-        found += extent_objections(nodes)
-    found += call_objections(shape, placed, facts)
-    return tuple(dict.fromkeys(found))
+        if self.shape.unions:
+            found += nodes.extent
+        found += nodes.call_objections(on_path)
+        return tuple(dict.fromkeys(found))
+
+
+class _Nodes:
+    """The nodes that some paths have in common: those that leave out the same arms."""
+
+    def __init__(self, shape: Shape, selects: Sequence[Message], facts: CatalogFacts) -> None:
+        self._index = shape.index
+        self._top = selects[0]
+        self._places = places_for(shape.index, selects, _KINDS)
+        from_nodes = [place.node for place in self._places if is_from_kind(place.kind)]
+        self._context = Context(facts, from_nodes + conflict_items(shape.insert))
+        self._found: dict[tuple[int, bool], list[int]] = {}
+        self.distinct_on = frozenset(
+            place.number
+            for place in self._places
+            if place.kind == "SelectStmt" and _is_distinct_on(place.node)
+        )
+
+    @cached_property
+    def extent(self) -> tuple[Reason, ...]:
+        """Why some of them give some of their rows."""
+        return tuple(extent_objections(Nodes(place.node for place in self._places)))
+
+    def call_objections(self, on_path: AbstractSet[int]) -> Iterator[Reason]:
+        """Why their calls do not give the same rows, with these SELECTs on the path; in order."""
+        suspects: list[tuple[int, bool]] = []
+        for select in self._by_select:
+            is_on_path = select < 0 or select in on_path
+            judged = self._suspects(select, is_on_path=is_on_path)
+            suspects += [(at, is_on_path) for at in judged]
+        if not suspects:
+            return
+        per_row = [query for one in (-1, *on_path) for query in self._queries_per_row(one)]
+        context = replace(self._context, per_row=per_row)
+        for at, is_on_path in sorted(suspects):
+            yield from self._objections(at, context, is_on_path=is_on_path)
+
+    def _suspects(self, select: int, *, is_on_path: bool) -> list[int]:
+        """The nodes right below a SELECT that there are objections to.
+
+        Judged as if nothing were evaluated per row: what is sound then is sound on every path.
+        """
+        key = select, is_on_path
+        if key not in self._found:
+            self._found[key] = [
+                at
+                for at in self._by_select[select]
+                if self._objections(at, self._context, is_on_path=is_on_path)
+            ]
+        return self._found[key]
+
+    def _objections(self, at: int, context: Context, *, is_on_path: bool) -> tuple[Reason, ...]:
+        node = placed(self._index, self._places[at], self._top, is_on_path=is_on_path)
+        return tuple(call_objections(node, context))
+
+    def _queries_per_row(self, select: int) -> list[Message]:
+        """The subqueries of a SELECT on the path that its rows evaluate again."""
+        return [
+            query
+            for at in self._by_select.get(select, ())
+            if self._places[at].kind == "SubLink"
+            for query in queries_per_row(
+                placed(self._index, self._places[at], self._top, is_on_path=True)
+            )
+        ]
+
+    @cached_property
+    def _by_select(self) -> dict[int, list[int]]:
+        """The nodes by the innermost SELECT around them; -1 for those outside of all."""
+        found: dict[int, list[int]] = {}
+        for at, place in enumerate(self._places):
+            found.setdefault(place.around, []).append(at)
+        return found
 
 
 def _is_distinct_on(select: Message) -> bool:

@@ -83,6 +83,11 @@ class Shape:
         return any(is_union_all(node) for node in self.select_nodes.of("SelectStmt"))
 
     @cached_property
+    def has_windows(self) -> bool:
+        """Whether a call anywhere in the SELECT has an OVER clause."""
+        return any(call.HasField("over") for call in self.select_nodes.of("FuncCall"))
+
+    @cached_property
     def unions(self) -> tuple[Query, ...]:
         """Every UNION ALL all of whose rows count, but not those in the branches of another."""
         if not self.has_union_all:
