@@ -63,6 +63,17 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
         c.reltuples AS rows,
         CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END
             AS size_bytes,
+        CASE WHEN c.reltoastrelid <> 0 THEN pg_catalog.pg_relation_size(c.reltoastrelid) ELSE 0 END
+            AS toast_bytes,
+        c.reltablespace::pg_catalog.int8 AS tablespace,
+        ARRAY(SELECT (SELECT pg_catalog.json_agg(k.attname ORDER BY u.number)
+                FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS u (n, number)
+                JOIN pg_catalog.pg_attribute k ON k.attrelid = c.oid AND k.attnum = u.n
+                WHERE u.number <= i.indnkeyatts)
+            FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+            JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname = 'btree'
+            WHERE i.indrelid = c.oid AND i.indisvalid AND i.indnkeyatts > 1
+                AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indexrelid) AS indexes,
         (SELECT pg_catalog.count(*) > 1 FROM down WHERE root = c.oid) AS has_children,
         pg_catalog.row_security_active(c.oid) AS row_security,
         pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
@@ -293,6 +304,9 @@ def _relation(value: dict[str, Any]) -> RelationFacts:
         ),
         rows=value["rows"],
         size_bytes=value["size_bytes"],
+        toast_bytes=value["toast_bytes"],
+        tablespace=value["tablespace"],
+        indexes=tuple(tuple(columns) for columns in value["indexes"]),
     )
 
 

@@ -37,18 +37,30 @@ class Candidate:
     `alias` is how the statement refers to it, `column` the name it has there.
     """
 
-    key: Literal["series", "ctid", "column"]
+    key: Literal["series", "ctid", "column", "expression"]
     ordinal: int
     alias: tuple[str, ...]
     relation: Name | None = None
     path: tuple[int, ...] = ()
     column: str | None = None
     stored_as: str | None = None
-    """The column's name in the catalogue."""
+    """The column's name in the catalogue, or the expression as the server prints it."""
+    then: tuple[Candidate, ...] = ()
+    """Candidates of the same occurrence that divide rows which agree in this one."""
     meets: str | None = None
     """The column of a MERGE's target that may be cut into the same ranges."""
     may_wait: bool = False
     """Whether its chunks may wait for one another's rows (ON CONFLICT DO NOTHING)."""
+
+
+    @property
+    def is_by_value(self) -> bool:
+        """Whether its ranges are ranges of values that rows have."""
+        return self.key in {"column", "expression"}
+
+    def is_beside(self, other: Candidate) -> bool:
+        """Whether both divide the same occurrence."""
+        return (self.path, self.ordinal) == (other.path, other.ordinal)
 
 
 @dataclass(frozen=True)
@@ -69,8 +81,9 @@ class Occurrence:
     def candidates(self) -> Iterator[Candidate]:
         """The keys that cut it.
 
-        Columns only where blocks cannot: rows belong together, or change place, or are those of
-        several tables (partitions, children).
+        Columns where blocks cannot, since rows belong together, or change place, or are those of
+        several tables (partitions, children); where an index on one may spare reading the rest,
+        because the statement compares it; and where the user asks for one.
         """
         item, facts = self.item, self.facts
         if item.kind == "RangeFunction" and _is_series(item.node, facts):
@@ -83,19 +96,46 @@ class Occurrence:
         heap = _is_heap(item, facts) and self.kind not in {"update", "merge"}
         if heap:
             yield Candidate("ctid", item.ordinal, item.alias, name, self.path)
-        if not heap or self.meets or self.is_grouped:
-            for seen, column in self._columns():
+        needed = not heap or self.meets or self.is_grouped
+        for seen, column in self._columns():
+            compared = column.indexed and seen in self.levels[-1].compared
+            if needed or compared or column.name in facts.wanted:
                 yield Candidate(
                     "column", item.ordinal, item.alias, name, self.path, seen, column.name
                 )
 
+    def by_expression(self) -> Candidate | None:
+        """What cuts it by the expression that the user asked for."""
+        if self.item.kind != "RangeVar" or not self.facts.expressions:
+            return None
+        name = relation_name(self.item.node)
+        relation = self.facts.relations.get(name)
+        found = self.facts.expressions.get(relation.oid) if relation is not None else None
+        if found is None or any(self.key_by(column) is None for column in found.columns):
+            return None
+        item = self.item
+        return Candidate(
+            "expression", item.ordinal, item.alias, name, self.path, stored_as=found.sql
+        )
+
+    def key_by(self, stored: str) -> Candidate | None:
+        """What cuts it by one of its columns; None when the statement has no name for it."""
+        item, name = self.item, relation_name(self.item.node)
+        for seen, column in self._named():
+            if column.name == stored:
+                return Candidate("column", item.ordinal, item.alias, name, self.path, seen, stored)
+        return None
+
     def _columns(self) -> Iterator[tuple[str, ColumnFacts]]:
+        return ((seen, column) for seen, column in self._named() if column.orderable)
+
+    def _named(self) -> Iterator[tuple[str, ColumnFacts]]:
         relation = self.facts.relations.get(relation_name(self.item.node))
         known = self.levels[-1].names[self.item.ordinal]
         if relation is None or known is None or relation.kind not in {"r", "p", "m"}:
             return
         for seen, column in zip(known, relation.columns, strict=False):
-            if column.orderable and known.count(seen) == 1:
+            if known.count(seen) == 1:
                 yield seen, column
 
 

@@ -46,7 +46,7 @@ from pgfan.sql.tree import Message, Nodes, kind_of, walk
 from pgfan.sql.views import Expanded, expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pgfan.sql.facts import CatalogFacts, Name
 
@@ -85,6 +85,14 @@ class Serial:
 
 Verdict: TypeAlias = Split | Serial
 
+EXACT_TYPES = frozenset(
+    {
+        *("smallint", "integer", "bigint", "oid", "uuid", "boolean", "date", "text"),
+        *("character varying", "timestamp without time zone", "timestamp with time zone"),
+    }
+)
+"""Types of which equal values are the same in every way (under a deterministic collation)."""
+
 _NOT_OF_THIS_KIND = Reason("not-insert-select", "statements of this kind are not split")
 _ROOTS = frozenset({"p", "r"})
 _TOO_DEEP = Reason("deparse", "the statement is nested too deeply to be rewritten")
@@ -103,6 +111,8 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     found = _verdict(whole, creation, facts)
     if kind_of(whole.tree) != "InsertStmt":
         return found
+    if isinstance(found, Split) and any(map(_is_asked(facts), found.candidates)):
+        return found
     # The leaves of a partitioned table may drive it, one after the other.
     apart = expanded(whole.tree, facts, _ROOTS)
     if apart.tree is whole.tree:
@@ -111,6 +121,11 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     rows, more = _rows(found, facts), _rows(again, facts)
     by_column = isinstance(found, Split) and all(one.column for one in found.candidates)
     return again if more > rows or (by_column and more == rows) else found
+
+
+def _is_asked(facts: CatalogFacts) -> Callable[[Candidate], bool]:
+    """Whether the user named what a candidate divides by."""
+    return lambda one: one.key == "expression" or one.stored_as in facts.wanted
 
 
 def _rows(verdict: Verdict, facts: CatalogFacts) -> float:
@@ -196,8 +211,16 @@ def _judge(
                 continue
             if isinstance(meeting, Reason):
                 against = _unique((*against, meeting))
-            if candidate.key != "column" or shape.kind == "update" or shape.meets:
+            is_asked = candidate.stored_as in facts.wanted
+            if candidate.key != "column" or shape.kind == "update" or shape.meets or is_asked:
                 rejected[candidate] = against
+        asked = occurrence.by_expression()
+        if asked is not None:
+            against = (*by_path[path], *_objections_to_expression(occurrence, asked, shape, facts))
+            if against:
+                rejected[asked] = _unique(against)
+            else:
+                found.append(asked)
     series = target_series(shape, start, facts)
     if series is not None:
         against = _path_objections(shape, start.selects, facts)
@@ -279,6 +302,34 @@ def _objections_to_key(
                 carried_upwards(around, ordinals[depth - 1], carried),
                 key,
             )
+
+
+def _objections_to_expression(
+    occurrence: Occurrence, candidate: Candidate, shape: Shape, facts: CatalogFacts
+) -> tuple[Reason, ...]:
+    """Why rows in which an expression differs may belong together, or change what it comes to.
+
+    Rows that belong together agree in some columns. They agree in an expression of these, too,
+    where values that are equal are the same: 1.0 and 1.00 are not, and are two texts.
+    """
+    relation = facts.relations[candidate.relation or ()]
+    columns = facts.expressions[relation.oid].columns
+    keys = [key for key in map(occurrence.key_by, columns) if key is not None]
+    by_rows = tuple(_objections_to_key(occurrence, candidate, shape))
+    by_keys = [reason for key in keys for reason in _objections_to_key(occurrence, key, shape)]
+    if not by_rows and not shape.meets:
+        return tuple(reason for reason in by_keys if reason.code == "key-assigned")
+    found = [(key, meeting_of(occurrence, key, occurrence.levels, shape, facts)) for key in keys]
+    by_keys += [meeting for _, meeting in found if isinstance(meeting, Reason)]
+    inexact = [
+        column.name
+        for column in relation.columns
+        if column.name in columns and column.type not in EXACT_TYPES
+    ]
+    if inexact:
+        why = f"equal values of {inexact[0]} may differ in {candidate.stored_as}"
+        by_keys.append(Reason("key-expression", why))
+    return tuple(by_keys)
 
 
 def _ungrouped(select: Message, facts: CatalogFacts) -> tuple[Reason, ...]:

@@ -55,6 +55,22 @@ class UniqueIndex:
 
 
 @dataclass(frozen=True)
+class IndexExpression:
+    """An expression that a btree index over all rows begins with: immutable, or it had no index.
+
+    `sql` is what pg_get_indexdef prints, over the names of the relation's own columns; `columns`
+    are those that it uses. `attribute` is its name in the index, under which its statistics are.
+    """
+
+    sql: str
+    columns: tuple[str, ...]
+    index_oid: int = 0
+    attribute: str = ""
+    collate: str = ""
+    """A COLLATE clause, which makes it compare as the index does; or nothing."""
+
+
+@dataclass(frozen=True)
 class ViewFacts:
     """A view's definition, and what speaks against running it in the view's place.
 
@@ -114,6 +130,12 @@ class RelationFacts:
     rows: float = -1.0
     """pg_class.reltuples; -1 when never analysed."""
     size_bytes: int = 0
+    toast_bytes: int = 0
+    """What its wide values take, stored apart."""
+    tablespace: int = 0
+    """pg_class.reltablespace; 0 is the database's own."""
+    indexes: tuple[tuple[str, ...], ...] = ()
+    """The columns of valid btree indexes over all rows that have several, in their order."""
     view: ViewFacts | None = None
     """Of a view, and of a table that has leaves."""
 
@@ -121,6 +143,11 @@ class RelationFacts:
     def estimated_rows(self) -> float:
         """Never analysed: a guess of 100 bytes a row is enough to compare relations."""
         return self.rows if self.rows >= 0 else self.size_bytes / 100
+
+    @property
+    def stored_bytes(self) -> int:
+        """With the wide values."""
+        return self.size_bytes + self.toast_bytes
 
 
 @dataclass(frozen=True)
@@ -145,6 +172,10 @@ class CatalogFacts:
     unsafe_casts: tuple[str, ...] = ()
     """Casts of this database by functions outside pg_catalog that are not immutable. Casts are
     applied where no syntax shows them, so one is enough."""
+    wanted: frozenset[str] = frozenset()
+    """Columns that the user wants to divide by: candidates wherever they are sound."""
+    expressions: Mapping[int, IndexExpression] = field(default_factory=dict)
+    """The expression that the user wants to divide by, for each relation that has it, by oid."""
     server_refuses_split: str | None = None
     """Why no statement may be split on this server (Citus, a fork), or None."""
 
