@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgfan.plan.ranges import Range
 from pgfan.plan.column_ranges import ColumnRanges
+from pgfan.plan.ranges import Range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pgfan.plan.column_ranges import ColumnRanges
 from pgfan.plan.messages import PartSize
 from pgfan.plan.parts import PartedSizer
 from pgfan.plan.ranges import Range, RangeSet
 from pgfan.plan.sizing import SizingOptions
-from pgfan.plan.column_ranges import ColumnRanges
 from pgfan.plan.task import Blocks, NumberSeries, Part, SplitPlan, TaskPlan, Whole
 
 PARTS = (

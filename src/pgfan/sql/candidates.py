@@ -16,6 +16,7 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.branches import Query, is_union_all
 from pgfan.sql.keys import DEPTH_MAX, Level
 from pgfan.sql.levels import placed_nodes
+from pgfan.sql.reasons import Reason
 from pgfan.sql.shape import IN_PLACE
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
@@ -51,7 +52,6 @@ class Candidate:
     """The column of a MERGE's target that may be cut into the same ranges."""
     may_wait: bool = False
     """Whether its chunks may wait for one another's rows (ON CONFLICT DO NOTHING)."""
-
 
     @property
     def is_by_value(self) -> bool:
@@ -118,6 +118,15 @@ class Occurrence:
             "expression", item.ordinal, item.alias, name, self.path, stored_as=found.sql
         )
 
+    def unordered(self) -> Iterator[tuple[Candidate, Reason]]:
+        """Columns that the user wants to divide by and that have no ranges, with the reason."""
+        if self.item.kind != "RangeVar":
+            return
+        for _, column in self._named():
+            candidate = self.key_by(column.name) if column.name in self.facts.wanted else None
+            if candidate is not None and not column.orderable:
+                yield candidate, Reason("key-collation", _disorder(column))
+
     def key_by(self, stored: str) -> Candidate | None:
         """What cuts it by one of its columns; None when the statement has no name for it."""
         item, name = self.item, relation_name(self.item.node)
@@ -137,6 +146,12 @@ class Occurrence:
         for seen, column in zip(known, relation.columns, strict=False):
             if known.count(seen) == 1:
                 yield seen, column
+
+
+def _disorder(column: ColumnFacts) -> str:
+    if column.type in {"text", "character varying", "character", "name"}:
+        return f"the collation of {column.name} is not deterministic: equal values may differ"
+    return f"{column.type} has no order of PostgreSQL's own to cut ranges of {column.name}"
 
 
 @dataclass(frozen=True)

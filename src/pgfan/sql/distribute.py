@@ -214,6 +214,7 @@ def _judge(
             is_asked = candidate.stored_as in facts.wanted
             if candidate.key != "column" or shape.kind == "update" or shape.meets or is_asked:
                 rejected[candidate] = against
+        rejected |= {one: (*by_path[path], reason) for one, reason in occurrence.unordered()}
         asked = occurrence.by_expression()
         if asked is not None:
             against = (*by_path[path], *_objections_to_expression(occurrence, asked, shape, facts))
@@ -223,16 +224,24 @@ def _judge(
                 found.append(asked)
     series = target_series(shape, start, facts)
     if series is not None:
-        against = _path_objections(shape, start.selects, facts)
-        against += _ungrouped(start.select, facts)
-        meeting = meeting_of_series(series, shape, facts)
-        if isinstance(meeting, Reason):
-            rejected[series] = _unique((*against, meeting))
-        elif against:
-            rejected[series] = _unique(against)
+        judged = _judge_series(series, shape, start, facts)
+        if isinstance(judged, Candidate):
+            found.append(judged)
         else:
-            found.append(meeting)
+            rejected[series] = judged
     return tuple(found), rejected
+
+
+def _judge_series(
+    series: Candidate, shape: Shape, start: Query, facts: CatalogFacts
+) -> Candidate | tuple[Reason, ...]:
+    against = _path_objections(shape, start.selects, facts) + _ungrouped(start.select, facts)
+    meeting = meeting_of_series(series, shape, facts)
+    if isinstance(meeting, Reason):
+        against = (*against, meeting)
+    elif not against:
+        return meeting
+    return _unique(against)
 
 
 def _judge_unions(

@@ -180,9 +180,7 @@ def _equated(
     return found
 
 
-def _partners(
-    level: Level, select: Message, one: Candidate
-) -> list[tuple[Message, str, Column]]:
+def _partners(level: Level, select: Message, one: Candidate) -> list[tuple[Message, str, Column]]:
     """The columns of other items of FROM that are equal to a part: message, clause, column."""
     own = (one.ordinal, one.column or "")
     key = level.key_type(own) if one.key == "column" else None
@@ -262,9 +260,7 @@ def unused_parameters(tree: Message, count: int) -> tuple[str, ...]:
     return tuple(f"${number + more}" for more in range(count))
 
 
-def _template(
-    tree: Message, *markers: str, columns: tuple[tuple[str, ...], ...] = ()
-) -> Template:
+def _template(tree: Message, *markers: str, columns: tuple[tuple[str, ...], ...] = ()) -> Template:
     text = render(tree)
     if columns:  # ON comes before WHERE
         found = sorted(zip(markers, columns, strict=True), key=lambda pair: text.find(pair[0]))
