@@ -56,10 +56,6 @@ class KeyCost:
         """What the worker that ends last has to do."""
         return self.repeated + self.divided * max(1 / jobs, self.largest)
 
-    def is_hot(self, jobs: int) -> bool:
-        """Whether the largest piece may keep one worker busy when the others are done."""
-        return self.largest * jobs > HOT_SHARE
-
     def is_too_dear(self, serial: float, jobs: int, *, by_value: bool) -> bool:
         """Whether one query, which costs `serial`, is better.
 
@@ -89,6 +85,11 @@ def best_of(costs: Sequence[KeyCost], jobs: int) -> int:
     """The position of the key to take: the first that no other is clearly better than."""
     least = min(cost.longest(jobs) for cost in costs)
     return next(at for at, cost in enumerate(costs) if cost.longest(jobs) <= least * NEARLY)
+
+
+def is_hot(share: float, jobs: int) -> bool:
+    """Whether a piece with this share of the rows may keep one worker busy after all others."""
+    return share * jobs > HOT_SHARE
 
 
 def heaviest_first(shares: Sequence[float]) -> tuple[int, ...]:

@@ -290,8 +290,7 @@ class Analyst:
         if isinstance(choice, Reason):
             return choice
         candidate = choice.cut.chosen.candidate
-        by_value = candidate.is_by_value or kind_of(split.tree) == "MergeStmt"
-        found = self._chooser.judge(choice, cost, by_value=by_value)
+        found = self._chooser.judge(choice, split, cost)
         if isinstance(found, Reason):
             work.rejected[candidate] = (found,)
             return found

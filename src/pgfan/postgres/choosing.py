@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pgfan.plan.keys import NEARLY, KeyCost, best_of
+from pgfan.plan.keys import CHUNKS, NEARLY, KeyCost, best_of, is_hot
 from pgfan.postgres.chosen import Chosen, Cut, key_name
 from pgfan.postgres.key_bounds import read_key_bounds
 from pgfan.postgres.series import MeasuredSeries, measure_series
 from pgfan.postgres.target import SMALL_COST
 from pgfan.postgres.weighing import Weigher
-from pgfan.postgres.worth import further_keys, is_indexed, rows_of, worse
+from pgfan.postgres.worth import further_keys, is_by_value, is_indexed, rows_of, worse
 from pgfan.sql.conflict import WAITS
 from pgfan.sql.freeze import freeze_time
 from pgfan.sql.reasons import Reason
@@ -103,8 +103,10 @@ class Chooser:
             candidate = option.candidate
             why: Choice | Reason
             if weighed and (len(weighed) == WEIGHED_MAX or self._is_enough(weighed, serial)):
-                if candidate.is_by_value and weighed[0].cut.chosen.candidate.is_beside(candidate):
-                    continue  # an index that need not be looked at
+                if candidate.is_by_value and any(
+                    one.is_beside(candidate) and not one.is_by_value for one in wanted
+                ):
+                    continue  # blocks will do: its index need not be looked at
                 why = worse(option, weighed[0].cut.chosen, facts)
             elif self._lacks_index(candidate, facts, is_first=not weighed):
                 name = candidate.stored_as
@@ -122,9 +124,7 @@ class Chooser:
             return self._best(weighed, split, facts, rejected, prepare, serial)
         return reasons[-1] if reasons else _NO_SERIES
 
-    def judge(
-        self, choice: Choice, serial: float, *, by_value: bool
-    ) -> tuple[Reason, ...] | Reason:
+    def judge(self, choice: Choice, split: Split, serial: float) -> tuple[Reason, ...] | Reason:
         """What speaks against a choice; else what people should know of it."""
         cost = choice.cost
         if cost is None and self._options.split == "auto":
@@ -136,15 +136,15 @@ class Chooser:
             return self._weigher.objection(choice.cut) or ()
         jobs, candidate = self._options.jobs, choice.cut.chosen.candidate
         notes = []
-        if cost.is_too_dear(serial, jobs, by_value=by_value):
-            times = (cost.together() if by_value else cost.longest(jobs) * jobs) / max(serial, 1)
-            why = f"by EXPLAIN the chunks cost {times:.1f} times as much as one query"
+        dear = self._too_dear(replace(choice, cost=cost), split, serial)
+        if dear is not None:
             if self._options.by is None and self._options.split == "auto":
-                return Reason("too-dear", why)
-            lacks = candidate.is_by_value and not is_indexed(candidate, choice.cut.facts)
-            what = f"{key_name(candidate)} has no index: " if lacks else ""
-            notes.append(Reason("key-not-indexed" if lacks else "too-dear", what + why))
-        if candidate.is_by_value and cost.is_hot(jobs):
+                return dear
+            if candidate.is_by_value and not is_indexed(candidate, choice.cut.facts):
+                what = f"{key_name(candidate)} has no index"
+                dear = Reason("key-not-indexed", f"{what}: {dear.message}")
+            notes.append(dear)
+        if candidate.is_by_value and is_hot(cost.largest, jobs):
             share = f"{cost.largest:.0%}"
             why = f"one value or range of {key_name(candidate)} has {share} of the rows"
             notes.append(Reason("hot-value", f"{why}, which stay together in one chunk"))
@@ -197,21 +197,36 @@ class Chooser:
         serial: float,
     ) -> Choice:
         jobs = self._options.jobs
-        costs = [one.cost for one in weighed if one.cost is not None]
-        best = weighed[best_of(costs, jobs)] if costs else weighed[0]
+        fit = [one for one in weighed if not self._too_dear(one, split, serial)] or weighed
+        costs = [one.cost for one in fit if one.cost is not None]
+        best = fit[best_of(costs, jobs)] if costs else fit[0]
         for other in weighed:
             if other is not best:
-                rejected[other.cut.chosen.candidate] = (_dearer(other, best, jobs),)
+                why = self._too_dear(other, split, serial) if best in fit else None
+                rejected[other.cut.chosen.candidate] = (why or _dearer(other, best, jobs),)
         candidate = best.cut.chosen.candidate
-        if best.cost is None or candidate.then or not best.cost.is_hot(jobs):
+        if candidate.then or not is_hot(best.cut.largest, jobs):
             return best
         for further in further_keys(candidate, split, facts):
             divided = self._weighed(self._column(further, facts), prepare, serial)
-            if isinstance(divided, Choice) and divided.cost is not None:
-                if best_of([best.cost, divided.cost], jobs):
-                    return divided
-                rejected[further] = (_dearer(divided, best, jobs),)
+            if not isinstance(divided, Choice) or divided.cut.largest >= best.cut.largest:
+                continue
+            if best.cost is None or divided.cost is None:
+                return divided
+            if best_of([best.cost, divided.cost], jobs):
+                return divided
+            rejected[further] = (_dearer(divided, best, jobs),)
         return best
+
+    def _too_dear(self, choice: Choice, split: Split, serial: float) -> Reason | None:
+        """Why one query is better than a choice, if it is."""
+        by_value = is_by_value(choice.cut.chosen.candidate, split)
+        cost, jobs = choice.cost, self._options.jobs
+        if cost is None or not cost.is_too_dear(serial, jobs, by_value=by_value):
+            return None
+        times = cost.together(CHUNKS if by_value else jobs) / max(serial, 1)
+        why = f"by EXPLAIN the chunks cost {times:.1f} times as much as one query"
+        return Reason("too-dear", why)
 
     def _wanted(self, split: Split, rejected: Rejected) -> tuple[Candidate, ...] | Reason:
         """The candidates that the user asks for; all of them when nothing is asked for."""

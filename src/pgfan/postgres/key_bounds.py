@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pgfan.plan.column_ranges import ColumnRanges
 from pgfan.plan.keys import heaviest_first
 from pgfan.postgres.bounds import (
+    DIV,
     LE,
     PORTABLE_TEXT,
     STORED_BYTES_MAX,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from pgfan.sql.facts import CatalogFacts
 
 _GT = "OPERATOR(pg_catalog.>)"
+_TIMES = "OPERATOR(pg_catalog.*)"
+_MINUS = "OPERATOR(pg_catalog.-)"
 _TID = "pg_catalog.tid"
 
 
@@ -136,14 +139,15 @@ def _sample_sql(column: KeyColumn, key: Sequence[_Part], parts: int) -> str:
 WITH sampled AS MATERIALIZED (
     SELECT {values} FROM {column.relation} AS t{sample}
 ), numbered AS (
-    SELECT {names}, pg_catalog.row_number() OVER (ORDER BY {order}) AS n,
+    SELECT {names}, pg_catalog.row_number() OVER (ORDER BY {order}) {_MINUS} 1 AS n,
         pg_catalog.count(*) OVER () AS seen
     FROM sampled AS s WHERE {short}
 ), cuts AS (
-    SELECT * FROM numbered AS s WHERE pg_catalog.div(s.n::pg_catalog.numeric * {parts}, s.seen)
-        {_GT} pg_catalog.div((s.n::pg_catalog.numeric - 1) * {parts}, s.seen) AND s.n {_GT} 1
+    SELECT * FROM numbered AS s WHERE s.n {_GT} 0
+        AND (s.n {_TIMES} {parts} {DIV} s.seen)
+            {_GT} ((s.n {_MINUS} 1) {_TIMES} {parts} {DIV} s.seen)
 )
-SELECT pg_catalog.max(s.seen), pg_catalog.min(s.n) - 1, {texts}
+SELECT pg_catalog.max(s.seen), pg_catalog.min(s.n), {texts}
 FROM cuts AS s GROUP BY {names} ORDER BY {order}"""
 
 

@@ -144,6 +144,7 @@ class Previewer:
             plan,
             verdict=task.verdict,
             reasons=task.reasons,
+            notes=task.notes,
             hazards=task.hazards,
             statements=task.statements,
             rejected=tuple(

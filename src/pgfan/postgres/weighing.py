@@ -55,8 +55,8 @@ class Weigher:
         return self.cost(plan.creates, plan.statement(piece), " of a chunk")
 
     def cost(self, creates: NewTable | None, sql: str, whose: str = "") -> float | Reason:
-        """EXPLAIN's cost of a statement for one process."""
+        """EXPLAIN's cost of a statement for one process, with the writing."""
         if creates is not None:  # it is not there yet: look at the SELECT alone
             sql = sql.partition(creates.hidden)[2]
         found = explained(self._session, sql, whose, parallel=False)
-        return found if isinstance(found, Reason) else found.cost
+        return found if isinstance(found, Reason) else found.cost_with_writing

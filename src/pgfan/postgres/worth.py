@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgfan.quoting import qualified
 from pgfan.sql.reasons import Reason
+from pgfan.sql.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,11 @@ def is_indexed(candidate: Candidate, facts: CatalogFacts) -> bool:
         return True
     columns = facts.relations[candidate.relation or ()].columns
     return any(column.indexed for column in columns if column.name == candidate.stored_as)
+
+
+def is_by_value(candidate: Candidate, split: Split) -> bool:
+    """Whether chunks look rows up by value: their own, or those of a MERGE's target."""
+    return candidate.is_by_value or kind_of(split.tree) == "MergeStmt"
 
 
 def further_keys(candidate: Candidate, split: Split, facts: CatalogFacts) -> Iterator[Candidate]:

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgfan.sql import functions
-from pgfan.sql.access import relation_name
 from pgfan.sql.branches import (
     BRANCHES_MAX,
     Branch,
@@ -30,6 +28,7 @@ from pgfan.sql.calls import call_objections, once_objections
 from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series, unions
 from pgfan.sql.constructs import extent_objections
 from pgfan.sql.creation import Creation, creation_objection, creation_of, writes_unlogged
+from pgfan.sql.effects import hazards_of, reads_of
 from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.inline import inlined, is_with_query
 from pgfan.sql.keys import Column, KeyType, Level
@@ -40,7 +39,7 @@ from pgfan.sql.objections import objections_everywhere
 from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
-from pgfan.sql.shape import ADDING, Shape, may_be_split, shape_of
+from pgfan.sql.shape import Shape, may_be_split, shape_of
 from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns
 from pgfan.sql.tree import Message, Nodes, kind_of, walk
 from pgfan.sql.views import Expanded, expanded
@@ -167,8 +166,8 @@ def _verdict(whole: Expanded, creation: Creation | None, facts: CatalogFacts) ->
     return Split(
         tree=rewritten,
         candidates=found,
-        reads=_reads(shape),
-        hazards=_hazards(shape, columns.defaults),
+        reads=reads_of(shape),
+        hazards=hazards_of(shape, columns.defaults),
         unlogged=writes_unlogged(shape.tree, creation, facts),
         frozen_defaults=columns.frozen,
         rejected=rejected,
@@ -392,26 +391,3 @@ def _no_candidate(select: Message) -> Reason:
         "no heap table and no generate_series with constant bounds stands where every one of its "
         "rows counts once (the inner side of an outer join does not)",
     )
-
-
-def _reads(shape: Shape) -> tuple[Name, ...]:
-    """What is read, but for the rows of its target that an UPDATE or a DELETE changes itself."""
-    found = [
-        relation_name(node) for node in shape.select_nodes.of("RangeVar") if not is_with_query(node)
-    ]
-    if shape.kind not in ADDING:
-        found.remove(relation_name(shape.insert.relation))
-    return tuple(sorted(set(found)))
-
-
-def _hazards(shape: Shape, defaults: Iterable[Message]) -> tuple[Hazard, ...]:
-    hazards: list[Hazard] = [] if shape.kind == "create" else ["not-atomic"]
-    if shape.select.sort_clause:
-        hazards.append("physical-order")
-    if any(
-        functions.base_name(node) == "nextval"
-        for nodes in (shape.nodes, *map(Nodes, map(walk, defaults)))
-        for node in nodes.of("FuncCall")
-    ):
-        hazards.append("sequence-order")
-    return tuple(hazards)
