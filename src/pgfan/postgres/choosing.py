@@ -205,7 +205,8 @@ class Chooser:
                 why = self._too_dear(other, split, serial) if best in fit else None
                 rejected[other.cut.chosen.candidate] = (why or _dearer(other, best, jobs),)
         candidate = best.cut.chosen.candidate
-        if candidate.then or not is_hot(best.cut.largest, jobs):
+        is_lost = self._too_dear(best, split, serial) is not None and self._options.by is None
+        if candidate.then or is_lost or not is_hot(best.cut.largest, jobs):
             return best
         for further in further_keys(candidate, split, facts):
             divided = self._weighed(self._column(further, facts), prepare, serial)

@@ -121,14 +121,15 @@ def _from_sample(
 
 def _sample_sql(column: KeyColumn, key: Sequence[_Part], parts: int) -> str:
     """Rows of rows seen, the number of the first of them at a bound, and the bound's texts."""
-    percent = column.sample_percent
-    sample = f" TABLESAMPLE pg_catalog.system ({percent:.9f})" if percent < 100 else ""
     values = ", ".join(f"{part.value}::{part.type} AS v{n}" for n, part in enumerate(key))
     order = ", ".join(f"s.v{n}{part.collate} NULLS FIRST" for n, part in enumerate(key))
     names = ", ".join(f"s.v{n}" for n in range(len(key)))
     short = " AND ".join(
-        f"(v{n} IS NULL OR pg_catalog.pg_column_size(v{n}) {LE} {STORED_BYTES_MAX} AND "
-        f"pg_catalog.length(pg_catalog.format('%s', v{n})) {LE} {TEXT_CHARACTERS_MAX})"
+        f"(s.v{n} IS NULL OR pg_catalog.pg_column_size(s.v{n}) {LE} {STORED_BYTES_MAX})"
+        for n in range(len(key))
+    )
+    legible = " AND ".join(
+        f"pg_catalog.length(pg_catalog.format('%s', s.v{n})) {LE} {TEXT_CHARACTERS_MAX}"
         for n in range(len(key))
     )
     texts = ", ".join(
@@ -137,7 +138,7 @@ def _sample_sql(column: KeyColumn, key: Sequence[_Part], parts: int) -> str:
     )
     return f"""
 WITH sampled AS MATERIALIZED (
-    SELECT {values} FROM {column.relation} AS t{sample}
+    SELECT {values} FROM {column.sample[0]}
 ), numbered AS (
     SELECT {names}, pg_catalog.row_number() OVER (ORDER BY {order}) {_MINUS} 1 AS n,
         pg_catalog.count(*) OVER () AS seen
@@ -148,7 +149,7 @@ WITH sampled AS MATERIALIZED (
             {_GT} ((s.n {_MINUS} 1) {_TIMES} {parts} {DIV} s.seen)
 )
 SELECT pg_catalog.max(s.seen), pg_catalog.min(s.n), {texts}
-FROM cuts AS s GROUP BY {names} ORDER BY {order}"""
+FROM cuts AS s WHERE {legible} GROUP BY {names} ORDER BY {order}"""
 
 
 def _read_back(session: Session, key: Sequence[_Part], bounds: Sequence[Bound]) -> list[Bound]:
