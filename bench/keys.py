@@ -28,8 +28,6 @@ from pgfan.sql.program import Program, Source
 from pgfan.sql.requested import read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pgfan.postgres.analysis import Analysis
 
 ROWS = 1_000_000_000
@@ -45,9 +43,10 @@ SETTINGS = {
 SETUP = """
 CREATE TABLE people (id bigint, province int, town text, born date, seen timestamptz, key uuid)
     WITH (autovacuum_enabled = off);
-INSERT INTO people SELECT g, LEAST(52, (exp(random() * 4))::int), 'town ' || (random() ^ 3 * 8000)::int,
-    date '1930-01-01' + (random() * 30000)::int, timestamptz '2020-01-01 00:00+00' + g * interval '1 min',
-    gen_random_uuid() FROM generate_series(1, 60000) g;
+INSERT INTO people SELECT g, LEAST(52, (exp(random() * 4))::int),
+    'town ' || (random() ^ 3 * 8000)::int, date '1930-01-01' + (random() * 30000)::int,
+    timestamptz '2020-01-01 00:00+00' + g * interval '1 min', gen_random_uuid()
+    FROM generate_series(1, 60000) g;
 CREATE INDEX ON people (id);
 CREATE INDEX ON people (province, town);
 CREATE INDEX ON people (lower(town));
@@ -173,7 +172,8 @@ def _scans(session: PostgresSession) -> int:
     """Sequential scans of the table so far."""
     session.execute("SELECT pg_stat_force_next_flush()")
     rows = session.execute(
-        "SELECT pg_stat_clear_snapshot(), seq_scan FROM pg_stat_user_tables WHERE relname = 'people'"
+        "SELECT pg_stat_clear_snapshot(), seq_scan FROM pg_stat_user_tables "
+        "WHERE relname = 'people'"
     )[0].rows
     return int(rows[0][1] or 0)
 

@@ -70,7 +70,7 @@ def read_request(text: str) -> KeyRequest:
     plain_only = given <= _OF_A_LIST and not any(
         target.res_target.name for target in statement.target_list
     )
-    if not plain_only or not 1 <= len(values) <= PARTS_MAX:
+    if not plain_only or not 1 <= len(values) <= PARTS_MAX or "\0" in text:
         raise UsageError(f"--by {text}: from one to {PARTS_MAX} columns", hint=_HINT)
     if all(kind_of(value) == "ColumnRef" for value in values):
         parts = tuple(names(value.fields) for value in values)
