@@ -185,8 +185,7 @@ ODD: dict[str, tuple[str, str]] = {
     ),
     "infinite times": (
         "timestamptz",
-        "CASE i % 3 WHEN 0 THEN 'infinity' ELSE timestamptz '2020-02-02 UTC' + i * interval '1 h' "
-        "END",
+        "CASE i % 3 WHEN 0 THEN 'infinity' ELSE timestamptz 'epoch' + i * interval '1 h' END",
     ),
     "NaN": ("float8", "CASE i % 3 WHEN 0 THEN 'NaN' WHEN 1 THEN '-0' ELSE i / 7.0 END"),
     "numeric NaN": ("numeric", "CASE i % 3 WHEN 0 THEN 'NaN' WHEN 1 THEN 1.00 ELSE 1.0 END"),

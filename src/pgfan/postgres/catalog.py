@@ -63,8 +63,6 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
         c.reltuples AS rows,
         CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END
             AS size_bytes,
-        CASE WHEN c.reltoastrelid <> 0 THEN pg_catalog.pg_relation_size(c.reltoastrelid) ELSE 0 END
-            AS toast_bytes,
         c.reltablespace::pg_catalog.int8 AS tablespace,
         ARRAY(SELECT (SELECT pg_catalog.json_agg(k.attname ORDER BY u.number)
                 FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS u (n, number)
@@ -304,7 +302,6 @@ def _relation(value: dict[str, Any]) -> RelationFacts:
         ),
         rows=value["rows"],
         size_bytes=value["size_bytes"],
-        toast_bytes=value["toast_bytes"],
         tablespace=value["tablespace"],
         indexes=tuple(tuple(columns) for columns in value["indexes"]),
     )

@@ -130,8 +130,6 @@ class RelationFacts:
     rows: float = -1.0
     """pg_class.reltuples; -1 when never analysed."""
     size_bytes: int = 0
-    toast_bytes: int = 0
-    """What its wide values take, stored apart."""
     tablespace: int = 0
     """pg_class.reltablespace; 0 is the database's own."""
     indexes: tuple[tuple[str, ...], ...] = ()
@@ -143,11 +141,6 @@ class RelationFacts:
     def estimated_rows(self) -> float:
         """Never analysed: a guess of 100 bytes a row is enough to compare relations."""
         return self.rows if self.rows >= 0 else self.size_bytes / 100
-
-    @property
-    def stored_bytes(self) -> int:
-        """With the wide values."""
-        return self.size_bytes + self.toast_bytes
 
 
 @dataclass(frozen=True)
