@@ -390,8 +390,8 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "the source of a MERGE stays whole",
             "restrict_column",
-            '(holder, "where_clause", qualified((*candidate.alias, own[1])))',
-            '(copy, "join_condition", qualified((*candidate.alias, own[1])))',
+            '(holder, "where_clause", tuple(_part(one, holder, facts) for one in key))',
+            '(copy, "join_condition", tuple(_part(one, holder, facts) for one in key))',
         ),
     ],
     "CREATE TABLE AS, SELECT INTO": [

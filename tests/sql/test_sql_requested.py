@@ -10,7 +10,7 @@ from sql_catalogue import catalogue
 from pgfan.errors import UsageError
 from pgfan.sql.candidates import Candidate
 from pgfan.sql.distribute import Serial, Split, Verdict, distribute
-from pgfan.sql.facts import ColumnFacts, IndexExpression
+from pgfan.sql.facts import ColumnFacts, IndexExpression, UniqueIndex
 from pgfan.sql.parsing import parse
 from pgfan.sql.requested import KeyRequest, read_request
 from pgfan.sql.rewrite import restrict_column
@@ -150,6 +150,27 @@ def test_equal_values_that_differ_in_the_expression_keep_groups_together() -> No
     assert "key-expression" in [reason.code for reason in against]
     rows = inner(parse("INSERT INTO t SELECT x FROM b").stmts[0].stmt)
     assert "x::text" in keys(distribute(rows, facts))
+
+
+@pytest.mark.parametrize(("column", "sound"), [("x", True), ("y", False), ("n", False)])
+def test_rows_that_may_meet_are_divided_by_what_they_meet_by(column: str, sound: bool) -> None:
+    facts = catalogue()
+    t = replace(
+        facts.relations["t",],
+        unique_indexes=(UniqueIndex(("id",), frozenset({"id"})),),
+        unique_columns=frozenset({"id"}),
+    )
+    facts = replace(
+        facts,
+        relations={**facts.relations, ("t",): t},
+        expressions={2: IndexExpression(f"f({column})", (column,))},
+    )
+    sql = "INSERT INTO t (id) SELECT x FROM b ON CONFLICT (id) DO UPDATE SET x = 1"
+    found = distribute(inner(parse(sql).stmts[0].stmt), facts)
+    assert (f"f({column})" in keys(found)) == sound
+    if not sound:
+        (against,) = [why for one, why in found.rejected.items() if one.key == "expression"]
+        assert "on-conflict" in [reason.code for reason in against]
 
 
 def test_a_column_without_an_order_is_refused_with_the_reason() -> None:
