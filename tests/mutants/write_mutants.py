@@ -188,6 +188,18 @@ WRITE_RULES: dict[str, list[Mutant]] = {
             "pass",
         ),
         Mutant(
+            "what the key is generated from may be assigned",
+            "_is_changed",
+            "{column.name, *(sources or ())}",
+            "{column.name}",
+        ),
+        Mutant(
+            "rows of one group at one place",
+            "_objections_to_key",
+            'candidate.key == "column" and candidate.column is not None',
+            "candidate.column is not None",
+        ),
+        Mutant(
             "an UPDATE by blocks",
             "candidates",
             'self.kind not in {"update", "merge"}',

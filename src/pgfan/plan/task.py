@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
 
+from pgfan.plan.cells import Cells
 from pgfan.plan.column_ranges import ColumnRanges
 from pgfan.plan.ranges import Range
 
@@ -101,7 +102,9 @@ class Whole:
     kind: Literal["whole"] = "whole"
 
 
-Bounds: TypeAlias = Blocks | NumberSeries | TimeSeries | CalendarSeries | ColumnRanges | Whole
+Bounds: TypeAlias = (
+    Blocks | NumberSeries | TimeSeries | CalendarSeries | ColumnRanges | Cells | Whole
+)
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,7 @@ def _filled(
     if isinstance(bounds, Whole):
         (text,) = pieces
         return text
-    if isinstance(bounds, ColumnRanges):
+    if isinstance(bounds, ColumnRanges | Cells):
         text = pieces[0]
         for parts, following in zip(columns, pieces[1:], strict=True):
             text += bounds.condition(parts, piece) + following
@@ -292,7 +295,8 @@ def _part_from_json(value: dict[str, Any]) -> Part:
 
 
 def _bounds_from_json(value: dict[str, Any]) -> Bounds:
-    kind: Literal["blocks", "numbers", "times", "calendar", "column", "whole"] = value["kind"]
+    kind: Literal["blocks", "numbers", "times", "calendar", "column", "cells", "whole"]
+    kind = value["kind"]
     match kind:
         case "blocks":
             return Blocks()
@@ -305,6 +309,9 @@ def _bounds_from_json(value: dict[str, Any]) -> Bounds:
         case "column":
             values = tuple(map(_listed, value["values"]))
             return ColumnRanges(values, tuple(value.get("order", ())), value.get("ctid_at", -1))
+        case "cells":
+            cuts = tuple((cut[0], cut[1], cut[2]) if cut else None for cut in value["cuts"])
+            return Cells(value["space"], value["schema"], cuts)
         case "whole":
             return Whole()
         case _:

@@ -1,7 +1,8 @@
 """What the catalogue says of the names in a statement: four queries, however many names.
 
 Two more when there is a view among them: one for all definitions, one for the relations in those;
-and two more for the leaves of partitioned tables, and of tables that others inherit from.
+and two more for the leaves of partitioned tables, and of tables that others inherit from; one for
+columns of types that give rows a place.
 
 Unqualified names are resolved by the server through the session's search_path, so the session
 must have the script's SET statements in force. The answers are frozen in `pgfan.sql.facts`.
@@ -13,6 +14,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from pgfan.postgres.cells import read_spaces
 from pgfan.postgres.leaves import read_leaves
 from pgfan.postgres.views import read_views
 from pgfan.quoting import array, literal, qualified
@@ -231,6 +233,7 @@ def read_facts(
             name: replace(relation, view=leaves.get(relation.oid, relation.view))
             for name, relation in relations.items()
         } | _relations(session, sorted(names.relations - relations.keys()))
+    relations = _with_spaces(session, relations)
     defaults = {
         column.default
         for relation in relations.values()
@@ -245,6 +248,24 @@ def read_facts(
         unsafe_casts=tuple(row[0] or "" for row in session.execute(CASTS)[0].rows),
         server_refuses_split=server_refuses_split,
     )
+
+
+def _with_spaces(
+    session: Session, relations: dict[Name, RelationFacts]
+) -> dict[Name, RelationFacts]:
+    spaces = read_spaces(session, relations.values())
+    if not spaces:
+        return relations
+    return {
+        name: replace(
+            relation,
+            columns=tuple(
+                replace(column, space=spaces.get((relation.oid, column.name)))
+                for column in relation.columns
+            ),
+        )
+        for name, relation in relations.items()
+    }
 
 
 def _relations(session: Session, wanted: list[Name]) -> dict[Name, RelationFacts]:

@@ -12,12 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgfan.plan.keys import CHUNKS, NEARLY, KeyCost, best_of, is_hot
+from pgfan.postgres.cells import read_cells
 from pgfan.postgres.chosen import Chosen, Cut, key_name
 from pgfan.postgres.key_bounds import read_key_bounds
 from pgfan.postgres.series import MeasuredSeries, measure_series
 from pgfan.postgres.target import SMALL_COST
 from pgfan.postgres.weighing import Weigher
-from pgfan.postgres.worth import further_keys, is_by_value, is_indexed, rows_of, worse
+from pgfan.postgres.worth import further_keys, is_by_value, is_indexed, rows_of, space_of, worse
 from pgfan.sql.conflict import WAITS
 from pgfan.sql.freeze import freeze_time
 from pgfan.sql.reasons import Reason
@@ -279,6 +280,8 @@ class Chooser:
         return Option(candidate, rows_of(candidate, facts), partial(self._bounds, candidate, facts))
 
     def _bounds(self, candidate: Candidate, facts: CatalogFacts) -> Chosen | Reason:
+        if candidate.key == "cells":
+            return self._cells(candidate, facts)
         try:
             bounds = read_key_bounds(self._session, candidate, facts, RANGES)
         except ValueError as error:
@@ -287,6 +290,13 @@ class Chooser:
             return Chosen(candidate, bounds=bounds)
         why = f"{key_name(candidate)} has too few values to be cut into ranges"
         return Reason("key-not-found", why)
+
+    def _cells(self, candidate: Candidate, facts: CatalogFacts) -> Chosen | Reason:
+        relation, name = facts.relations[candidate.relation or ()], candidate.stored_as or ""
+        found = read_cells(self._session, relation, name, space_of(candidate, facts), RANGES)
+        if self._options.split == "always" or not found.is_one:
+            return Chosen(candidate, cells=found)
+        return Reason("key-not-found", f"{name} has too few places to be cut into cells")
 
     def rows_of(
         self, split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING
 
 from pgfan.plan.task import Blocks, SplitPlan
 from pgfan.quoting import qualified
-from pgfan.sql.rewrite import Template, restrict_blocks, restrict_column, restrict_series
+from pgfan.sql.rewrite import (
+    Template,
+    restrict_blocks,
+    restrict_cells,
+    restrict_column,
+    restrict_series,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgfan.events import Unit
     from pgfan.plan.ranges import Range
+    from pgfan.postgres.cells import SampledCells
     from pgfan.postgres.key_bounds import KeyBounds
     from pgfan.postgres.series import MeasuredSeries
     from pgfan.sql.candidates import Candidate
@@ -28,11 +35,12 @@ ROWS_PER_BLOCK = 100.0
 
 @dataclass(frozen=True)
 class Chosen:
-    """At most one of `series` and `bounds` is there; with neither, blocks are the key."""
+    """At most one of `series`, `bounds` and `cells` is there; without any, blocks are the key."""
 
     candidate: Candidate
     series: MeasuredSeries | None = None
     bounds: KeyBounds | None = None
+    cells: SampledCells | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,15 @@ class Cut:
                 bounds=bounds.ranges,
                 rows_per_unit=max(bounds.rows, 1.0) / bounds.total,
             )
+        cells = self.chosen.cells
+        if cells is not None:
+            return self.plan(
+                key=key_name(self.chosen.candidate),
+                unit="cells",
+                total=cells.bounds.total,
+                bounds=cells.bounds,
+                rows_per_unit=max(cells.rows, 1.0) / cells.bounds.total,
+            )
         relation = self.facts.relations[self.chosen.candidate.relation or ()]
         blocks = blocks_of(qualified((relation.schema, relation.name)))
         per_unit = relation.rows / blocks if blocks and relation.rows > 0 else ROWS_PER_BLOCK
@@ -98,6 +115,8 @@ def template_of(split: Split, chosen: Chosen, facts: CatalogFacts, frozen_at: st
     candidate = chosen.candidate
     if chosen.bounds is not None:
         return restrict_column(split, candidate, facts, frozen_at)
+    if chosen.cells is not None:
+        return restrict_cells(split, candidate, facts, frozen_at)
     if chosen.series is None:
         return restrict_blocks(split, candidate, facts, frozen_at)
     return restrict_series(split, candidate, chosen.series.spec, facts, frozen_at)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pgfan.postgres.chosen import Chosen
     from pgfan.sql.candidates import Candidate
     from pgfan.sql.distribute import Split
-    from pgfan.sql.facts import CatalogFacts
+    from pgfan.sql.facts import CatalogFacts, SpaceFacts
 
 
 def rows_of(candidate: Candidate, facts: CatalogFacts) -> float:
@@ -28,8 +28,19 @@ def is_indexed(candidate: Candidate, facts: CatalogFacts) -> bool:
     """Whether an index begins with the candidate's column, or expression."""
     if candidate.key == "expression":
         return True
+    if candidate.key == "cells":
+        return space_of(candidate, facts).indexed
     columns = facts.relations[candidate.relation or ()].columns
     return any(column.indexed for column in columns if column.name == candidate.stored_as)
+
+
+def space_of(candidate: Candidate, facts: CatalogFacts) -> SpaceFacts:
+    """What gives the rows of a candidate for cells their place."""
+    columns = facts.relations[candidate.relation or ()].columns
+    found = next(column.space for column in columns if column.name == candidate.stored_as)
+    if found is None:
+        raise AssertionError(f"{candidate.stored_as} gives no row a place")
+    return found
 
 
 def is_by_value(candidate: Candidate, split: Split) -> bool:

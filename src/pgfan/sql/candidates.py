@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from pgfan.sql.sources import FromItem
 
 
+WITHOUT_CELLS = {
+    "geography": "boxes of geography are on the globe: a column of geometry can be divided",
+    "cube": "a NaN in an index of cube hides other rows: declare the column as earth",
+    "point": "a NaN in an index of point hides other rows: a column of geometry can be divided",
+}
+"""Types of places that cells do not divide, each with the reason."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A driving relation that the statement may be split on, and by what.
@@ -38,7 +46,7 @@ class Candidate:
     `alias` is how the statement refers to it, `column` the name it has there.
     """
 
-    key: Literal["series", "ctid", "column", "expression"]
+    key: Literal["series", "ctid", "column", "expression", "cells"]
     ordinal: int
     alias: tuple[str, ...]
     relation: Name | None = None
@@ -55,8 +63,8 @@ class Candidate:
 
     @property
     def is_by_value(self) -> bool:
-        """Whether its ranges are ranges of values that rows have."""
-        return self.key in {"column", "expression"}
+        """Whether its ranges are those of values that rows have, or of places."""
+        return self.key in {"column", "expression", "cells"}
 
     def is_beside(self, other: Candidate) -> bool:
         """Whether both divide the same occurrence."""
@@ -103,6 +111,19 @@ class Occurrence:
                 yield Candidate(
                     "column", item.ordinal, item.alias, name, self.path, seen, column.name
                 )
+        yield from self._cells(name, is_heap=heap)
+
+    def _cells(self, name: Name, *, is_heap: bool) -> Iterator[Candidate]:
+        """Where rows do not belong together: no column equals another as its place does."""
+        item, facts = self.item, self.facts
+        for seen, column in self._named():
+            if column.space is None or self.kind == "merge":
+                continue
+            compared = column.space.indexed and seen in self.levels[-1].compared
+            if not is_heap or compared or column.name in facts.wanted:
+                yield Candidate(
+                    "cells", item.ordinal, item.alias, name, self.path, seen, column.name
+                )
 
     def by_expression(self) -> Candidate | None:
         """What cuts it by the expression that the user asked for."""
@@ -124,7 +145,11 @@ class Occurrence:
             return
         for _, column in self._named():
             candidate = self.key_by(column.name) if column.name in self.facts.wanted else None
-            if candidate is not None and not column.orderable:
+            if candidate is None or column.orderable or column.space is not None:
+                continue
+            if (why := WITHOUT_CELLS.get(column.type.rpartition(".")[2])) is not None:
+                yield candidate, Reason("key-without-cells", why)
+            else:
                 yield candidate, Reason("key-collation", _disorder(column))
 
     def key_by(self, stored: str) -> Candidate | None:

@@ -40,7 +40,7 @@ from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
 from pgfan.sql.shape import Shape, may_be_split, shape_of
-from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns
+from pgfan.sql.target import DefaultColumn, TargetColumns, generated_from, target_columns
 from pgfan.sql.tree import Message, Nodes, kind_of, walk
 from pgfan.sql.views import Expanded, expanded
 
@@ -211,7 +211,7 @@ def _judge(
             if isinstance(meeting, Reason):
                 against = _unique((*against, meeting))
             is_asked = candidate.stored_as in facts.wanted
-            if candidate.key != "column" or shape.kind == "update" or shape.meets or is_asked:
+            if candidate.column is None or shape.kind == "update" or shape.meets or is_asked:
                 rejected[candidate] = against
         rejected |= {one: (*by_path[path], reason) for one, reason in occurrence.unordered()}
         asked = occurrence.by_expression()
@@ -293,9 +293,9 @@ def _objections_to_key(
     if candidate.key == "series":
         value = levels[-1].only_column(candidate.ordinal)
         carried = frozenset({value}) if value is not None else carried
-    if candidate.column is not None:
-        if shape.kind == "update" and candidate.column in shape.assigned:
-            yield Reason("key-assigned", f"the statement changes {candidate.column}")
+    if shape.kind == "update" and _is_changed(occurrence, candidate, shape):
+        yield Reason("key-assigned", f"the statement changes {candidate.column}")
+    if candidate.key == "column" and candidate.column is not None:
         column = (candidate.ordinal, candidate.column)
         key = levels[-1].key_type(column) or key
         carried = levels[-1].carrying([column], key)
@@ -310,6 +310,16 @@ def _objections_to_key(
                 carried_upwards(around, ordinals[depth - 1], carried),
                 key,
             )
+
+
+def _is_changed(occurrence: Occurrence, candidate: Candidate, shape: Shape) -> bool:
+    """Whether an UPDATE gives the key another value: by name, or what it is generated from."""
+    if candidate.column is None:
+        return False
+    columns = occurrence.facts.relations[candidate.relation or ()].columns
+    column = next(one for one in columns if one.name == candidate.stored_as)
+    sources = generated_from(column)
+    return bool(shape.assigned & {column.name, *(sources or ())}) or sources is None
 
 
 def _objections_to_expression(

@@ -20,6 +20,18 @@ Volatility: TypeAlias = Literal["i", "s", "v"]
 
 
 @dataclass(frozen=True)
+class SpaceFacts:
+    """What of a column's type gives its rows a place, by which cells of space divide them."""
+
+    space: Literal["geometry", "point", "earth"]
+    """A point is a geometry that its type modifier lets be nothing else."""
+    schema: str
+    """Where the functions are that tell the place: those of PostGIS, or of cube."""
+    indexed: bool = False
+    """Whether a valid GiST index over all rows begins with it."""
+
+
+@dataclass(frozen=True)
 class ColumnFacts:
     """A column; `default` is its expression as SQL, or None."""
 
@@ -37,6 +49,7 @@ class ColumnFacts:
     """pg_attribute.atttypmod: the length or precision that stored values are brought to."""
     unique: bool = False
     """Whether it is NOT NULL and a unique index holds it alone, so that each row has its own."""
+    space: SpaceFacts | None = None
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ ReasonCode: TypeAlias = Literal[
     "key-expression",
     "key-not-found",
     "key-not-indexed",
+    "key-without-cells",
     "limit",
     "locking",
     "merge",

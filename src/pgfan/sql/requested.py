@@ -51,7 +51,7 @@ class KeyRequest:
         called = {candidate.alias[-1:], (candidate.relation or ("",))[-1:]}
         is_meant = name in {candidate.stored_as, candidate.column}
         return (
-            candidate.key == "column"
+            candidate.key in {"column", "cells"}
             and is_meant
             and (not qualifier or tuple(qualifier[-1:]) in called)
         )

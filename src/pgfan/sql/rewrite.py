@@ -124,6 +124,18 @@ def restrict_column(
     return _template(copy, *markers, columns=tuple(parts for _, _, parts in places))
 
 
+def restrict_cells(
+    split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
+) -> Template:
+    """The statement with a condition on the driving relation's own column, and on no other."""
+    copy = prepared(split, facts, frozen_at)
+    (marker,) = unused_parameters(copy, 1)
+    holder = filtered(copy, candidate.path)
+    add_condition(holder, "where_clause", parse_expression(marker))
+    column = qualified((*candidate.alias, candidate.column or ""))
+    return _template(copy, marker, columns=((column,),))
+
+
 def restrict_nothing(split: Split, facts: CatalogFacts, frozen_at: str) -> Template:
     """The whole statement, as a chunk of its own."""
     return Template((render(prepared(split, facts, frozen_at)),))
