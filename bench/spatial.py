@@ -177,12 +177,14 @@ def _table(bench: Bench, sql: str, repeat: int) -> int:
         "pool script, one query a province": lambda: bench.pool(sql),
         "pgfan": lambda: bench.pgfan(sql, None),
         "pgfan --by ctid": lambda: bench.pgfan(sql, "ctid"),
-        "pgfan --by province": lambda: bench.pgfan(sql, "province"),
-        "pgfan --by place (stations)": lambda: bench.pgfan(sql, "place"),
-        "pgfan --by area (municipalities)": lambda: bench.pgfan(sql, "area"),
+        "pgfan --by m.province": lambda: bench.pgfan(sql, "m.province"),
+        "pgfan --by m.area": lambda: bench.pgfan(sql, "m.area"),
+        "pgfan --by s.place": lambda: bench.pgfan(sql, "s.place"),
     }
-    if sql is UPDATE:
-        del ways["pool script, one query a province"], ways["pgfan --by area (municipalities)"]
+    if sql is UPDATE:  # what is divided is s, and not by blocks
+        ways = {way: run for way, run in ways.items() if not way.endswith(("ctid", "area"))}
+        ways["pgfan --by s.id"] = lambda: bench.pgfan(sql, "s.id")
+        del ways["pool script, one query a province"], ways["pgfan --by m.province"]
     found: dict[str, list[Figures]] = {way: [] for way in ways}
     for _ in range(repeat):
         for way, run in ways.items():

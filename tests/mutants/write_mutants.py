@@ -189,7 +189,7 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "what the key is generated from may be assigned",
-            "_is_changed",
+            "is_changed",
             "{column.name, *(sources or ())}",
             "{column.name}",
         ),

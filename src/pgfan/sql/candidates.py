@@ -18,6 +18,7 @@ from pgfan.sql.keys import DEPTH_MAX, Level
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.reasons import Reason
 from pgfan.sql.shape import IN_PLACE
+from pgfan.sql.target import generated_from
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
@@ -159,6 +160,15 @@ class Occurrence:
             if column.name == stored:
                 return Candidate("column", item.ordinal, item.alias, name, self.path, seen, stored)
         return None
+
+    def is_changed(self, candidate: Candidate, assigned: frozenset[str]) -> bool:
+        """Whether its key gets another value: by name, or what it is generated from."""
+        if candidate.column is None:
+            return False
+        columns = self.facts.relations[candidate.relation or ()].columns
+        column = next(one for one in columns if one.name == candidate.stored_as)
+        sources = generated_from(column)
+        return bool(assigned & {column.name, *(sources or ())}) or sources is None
 
     def _columns(self) -> Iterator[tuple[str, ColumnFacts]]:
         return ((seen, column) for seen, column in self._named() if column.orderable)

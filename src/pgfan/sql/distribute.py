@@ -40,7 +40,7 @@ from pgfan.sql.parsing import is_deeper
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
 from pgfan.sql.shape import Shape, may_be_split, shape_of
-from pgfan.sql.target import DefaultColumn, TargetColumns, generated_from, target_columns
+from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns
 from pgfan.sql.tree import Message, Nodes, kind_of, walk
 from pgfan.sql.views import Expanded, expanded
 
@@ -293,7 +293,7 @@ def _objections_to_key(
     if candidate.key == "series":
         value = levels[-1].only_column(candidate.ordinal)
         carried = frozenset({value}) if value is not None else carried
-    if shape.kind == "update" and _is_changed(occurrence, candidate, shape):
+    if shape.kind == "update" and occurrence.is_changed(candidate, shape.assigned):
         yield Reason("key-assigned", f"the statement changes {candidate.column}")
     if candidate.key == "column" and candidate.column is not None:
         column = (candidate.ordinal, candidate.column)
@@ -310,16 +310,6 @@ def _objections_to_key(
                 carried_upwards(around, ordinals[depth - 1], carried),
                 key,
             )
-
-
-def _is_changed(occurrence: Occurrence, candidate: Candidate, shape: Shape) -> bool:
-    """Whether an UPDATE gives the key another value: by name, or what it is generated from."""
-    if candidate.column is None:
-        return False
-    columns = occurrence.facts.relations[candidate.relation or ()].columns
-    column = next(one for one in columns if one.name == candidate.stored_as)
-    sources = generated_from(column)
-    return bool(shape.assigned & {column.name, *(sources or ())}) or sources is None
 
 
 def _objections_to_expression(
