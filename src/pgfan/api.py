@@ -34,6 +34,7 @@ from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.snapshot import SnapshotHolder
 from pgfan.sql.program import Program, Source
+from pgfan.sql.requested import read_request
 from pgfan.sql.script import ScriptItem, excerpt
 
 __all__ = [
@@ -92,11 +93,8 @@ class ExecOptions:
             raise UsageError(f"--chunk-seconds {self.chunk_s}: give a positive number of seconds")
         if self.chunk_rows is not None and self.chunk_rows < 1:
             raise UsageError(f"--chunk-rows {self.chunk_rows}: give a positive number of rows")
-        if self.by not in {None, "ctid", "series"}:
-            raise UsageError(
-                f"--by {self.by}: this version splits by ctid or series only",
-                hint="leave it out to let pgfan choose",
-            )
+        if self.by is not None:
+            read_request(self.by)
 
 
 class MonotonicClock:
@@ -358,7 +356,8 @@ def _sources(sql: str | Sequence[Source]) -> list[Source]:
 
 
 def _split_options(options: ExecOptions, jobs: int) -> SplitOptions:
-    return SplitOptions(options.split, options.by, options.atomic, jobs)
+    by = read_request(options.by) if options.by is not None else None
+    return SplitOptions(options.split, by, options.atomic, jobs)
 
 
 def _jobs_wanted(session: PostgresSession, options: ExecOptions) -> int:

@@ -56,6 +56,16 @@ def test_all_rows_get_one_time(dsn: str) -> None:
     assert query(dsn, "SELECT count(*), count(DISTINCT at) FROM t") == [(500, 1)]
 
 
+def test_rows_do_not_change_place_by_a_generated_column(dsn: str) -> None:
+    case = Case(
+        "INSERT INTO {target} SELECT g FROM generate_series(1, 900) g; "
+        "UPDATE {target} SET i = i + 300",
+        "i int, twice int GENERATED ALWAYS AS (i * 2) STORED",
+    )
+    outcome = both_ways(dsn, case, chunk_rows=50)
+    assert "key-assigned" in dict(outcome.last.reasons)
+
+
 REFUSED = {
     "the key of an index": ("UPDATE {target} SET i = -i", "assigned-unique"),
     "RETURNING": ("DELETE FROM {target} RETURNING i", "returning"),

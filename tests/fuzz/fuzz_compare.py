@@ -9,6 +9,7 @@ between the runs: a date or time after 2020, which no example has as a constant,
 from __future__ import annotations
 
 import re
+import zlib
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,14 +22,17 @@ from psycopg import sql
 
 from pgfan import api
 from pgfan.sql import judged
+from pgfan.sql.distribute import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from fuzz_statements import Example
 
     from pgfan.errors import PgfanError
     from pgfan.execute.outcome import RunResult
+    from pgfan.sql.candidates import Candidate
+    from pgfan.sql.facts import CatalogFacts
 
 CANDIDATES_MAX = 3
 """Driving relations tried for one example."""
@@ -190,20 +194,43 @@ class Differential:
 
 @contextmanager
 def forced_candidate(number: int) -> Iterator[list[Any]]:
-    """Leave the analysis only the candidate of this number; the list gets all that it claims."""
+    """Leave the analysis only the candidate of this number; the list gets all that it claims.
+
+    The last ones are what a user might name: any column, and two parts of one key.
+    """
     claimed: list[Any] = []
     original: Callable[..., Any] = vars(judged)["distribute"]
 
-    def one(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401  # whatever distribute takes
-        verdict = original(*arguments, **named)
+    def one(tree: Any, facts: CatalogFacts) -> Any:  # noqa: ANN401  # whatever distribute takes
+        verdict = original(tree, facts)
         candidates = getattr(verdict, "candidates", ())
-        claimed[:] = candidates
-        if len(candidates) > 1 and number < len(candidates):
-            return replace(verdict, candidates=(candidates[number],))
+        if not candidates:
+            return verdict
+        columns = [one.name for each in facts.relations.values() for one in each.columns]
+        asked = original(tree, replace(facts, wanted=frozenset(columns)))
+        named = _named(asked.candidates, str(tree)) if isinstance(asked, Split) else []
+        more = [one for one in named if one not in candidates]
+        claimed[:] = [*candidates[: CANDIDATES_MAX - len(more)], *more]
+        if len(claimed) > 1 and number < len(claimed):
+            taken = verdict if claimed[number] in candidates else asked
+            return replace(taken, candidates=(claimed[number],))
         return verdict
 
     with mock.patch.object(judged, "distribute", one):
         yield claimed
+
+
+def _named(candidates: Sequence[Candidate], text: str) -> list[Candidate]:
+    """A key of two parts and a column of those that are sound; which ones, the statement tells."""
+    columns = [one for one in candidates if one.key == "column"]
+    pairs = [
+        replace(first, then=(second,))
+        for first in columns
+        for second in candidates
+        if first.is_beside(second) and first != second
+    ]
+    at = zlib.crc32(text.encode())
+    return [found[at % len(found)] for found in (pairs, columns) if found]
 
 
 def _described(

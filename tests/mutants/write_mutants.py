@@ -188,6 +188,18 @@ WRITE_RULES: dict[str, list[Mutant]] = {
             "pass",
         ),
         Mutant(
+            "what the key is generated from may be assigned",
+            "is_changed",
+            "{column.name, *(sources or ())}",
+            "{column.name}",
+        ),
+        Mutant(
+            "rows of one group at one place",
+            "_objections_to_key",
+            'candidate.key == "column" and candidate.column is not None',
+            "candidate.column is not None",
+        ),
+        Mutant(
             "an UPDATE by blocks",
             "candidates",
             'self.kind not in {"update", "merge"}',
@@ -375,8 +387,8 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "the source of a MERGE stays whole",
             "restrict_column",
-            '(holder, "where_clause", qualified((*candidate.alias, own[1])))',
-            '(copy, "join_condition", qualified((*candidate.alias, own[1])))',
+            '(holder, "where_clause", tuple(_part(one, holder, facts) for one in key))',
+            '(copy, "join_condition", tuple(_part(one, holder, facts) for one in key))',
         ),
     ],
     "CREATE TABLE AS, SELECT INTO": [

@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pgfan.plan.column_ranges import ColumnRanges
 from pgfan.plan.messages import PartSize
 from pgfan.plan.parts import PartedSizer
 from pgfan.plan.ranges import Range, RangeSet
 from pgfan.plan.sizing import SizingOptions
-from pgfan.plan.task import Blocks, ColumnRanges, NumberSeries, Part, SplitPlan, TaskPlan, Whole
+from pgfan.plan.task import Blocks, NumberSeries, Part, SplitPlan, TaskPlan, Whole
 
 PARTS = (
     Part(1, ("whole",), Whole(), cost=9.5),
     Part(3, ("b ", " ", " e"), Blocks(), 50.0),
     Part(1, ("also whole",), Whole()),
-    Part(2, ("c ", " and ", "."), ColumnRanges(("m",)), columns=("x", "y")),
+    Part(2, ("c ", " and ", "."), ColumnRanges.of(("m",)), columns=(("x",), ("y",))),
     Part(4, ("s ", " ", ""), NumberSeries("1", "2")),
 )
 PLAN = SplitPlan("branches", "units", 11, (), Whole(), '"t"', ('"b"',), parts=PARTS)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from pgfan.plan.column_ranges import ColumnRanges
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import (
     Blocks,
@@ -326,3 +327,28 @@ def test_a_plan_of_a_version_that_made_no_tables() -> None:
     stored = TaskPlan("split", split=split).to_json()
     del stored["split"]["creates"], stored["split"]["tag"]
     assert TaskPlan.from_json(stored) == TaskPlan("split", split=split)
+
+
+def test_ranges_of_several_columns_are_read_back() -> None:
+    ranges = ColumnRanges((("a",), ("a", "(3,1)"), (None, "é"), ("b",)), (2, 0, 1, 3, 4), 1)
+    split = SplitPlan(
+        "k,ctid", "ranges", 5, ("x ", " y"), ranges, "t", columns=(('"k"', '"ctid"'),)
+    )
+    plan = TaskPlan("split", split=split, notes=(("hot-value", "one value"),))
+    again = TaskPlan.from_json(json.loads(json.dumps(plan.to_json())))
+    assert again == plan
+    assert again.split is not None
+    assert again.split.statement(Range(1, 3)) == split.statement(Range(1, 3))
+
+
+def test_a_plan_of_a_version_that_cut_by_one_column() -> None:
+    pieces, columns = ("x ", " and ", "."), (("k",), ("c.k",))
+    split = SplitPlan("k", "ranges", 3, pieces, ColumnRanges.of(("5", "7")), "t", columns=columns)
+    stored = TaskPlan("split", split=split).to_json()
+    stored["split"] |= {"bounds": {"kind": "column", "values": ["5", "7"]}, "columns": ["k", "c.k"]}
+    del stored["notes"]
+    again = TaskPlan.from_json(json.loads(json.dumps(stored)))
+    assert again == TaskPlan("split", split=split)
+    assert split.statement(Range(2, 3)) == (
+        "x (k OPERATOR(pg_catalog.>=) '7') and (c.k OPERATOR(pg_catalog.>=) '7')."
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgfan.errors import DatabaseError
-from pgfan.postgres.bounds import ColumnBounds, read_bounds
+from pgfan.postgres.bounds import ColumnBounds, bounds_of, read_bounds, read_column
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.quoting import identifier, literal
 
@@ -249,6 +249,28 @@ def test_a_sample_reads_a_part(session: PostgresSession, partitions: int) -> Non
     assert 100 < blocks_after - blocks < 800  # of more than 4,000
     assert_fair(check(session, "t", "v", "int", found.bounds), 8)
     assert found.rows == pytest.approx(200_000, rel=0.5)
+
+
+@pytest.mark.parametrize("analysed", [True, False])
+def test_a_sample_of_a_large_heap_asks_for_rows_by_their_places(
+    session: PostgresSession, monkeypatch: pytest.MonkeyPatch, analysed: bool
+) -> None:
+    monkeypatch.setattr("pgfan.postgres.bounds.TABLESAMPLE_BLOCKS_MAX", 100)
+    session.execute(
+        "CREATE TABLE t (v int, w text) WITH (autovacuum_enabled = off); INSERT INTO t "
+        "SELECT (random() * 1e6)::int, repeat('x', 150) FROM generate_series(1, 100000)"
+    )
+    column = read_column(session, oid_of(session, "t"), "v")
+    if analysed:
+        session.execute("ANALYZE t (w)")
+        column = read_column(session, oid_of(session, "t"), "v")
+    scans, _ = scanned(session)
+    found = bounds_of(session, column, 8)
+    assert scanned(session)[0] == scans
+    assert "ctid" in column.sample[0]
+    assert_fair(check(session, "t", "v", "int", found.bounds), 8)
+    if analysed:
+        assert found.rows == pytest.approx(100_000, rel=0.5)
 
 
 def test_tiny_relations(session: PostgresSession) -> None:

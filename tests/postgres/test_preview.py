@@ -202,7 +202,7 @@ def test_a_key_that_would_cost_too_much_is_rejected(
     keyed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pgfan.postgres.target.SMALL_COST", 0.0)
-    monkeypatch.setattr("pgfan.postgres.analysis.CHUNKS_COST_MAX", 0.0)
+    monkeypatch.setattr("pgfan.plan.keys.CHUNKS_COST_MAX", 0.0)
     (found,) = api.plan(keyed, "UPDATE big SET few = 3")
     assert [code for code, _ in found.reasons] == ["too-dear"]
     reasons = {one.by.key: one.reasons for one in found.rejected}

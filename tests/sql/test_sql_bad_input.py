@@ -160,7 +160,7 @@ def test_a_chain_of_queries_in_with(count: int, expected: str) -> None:
 def test_names_that_need_quotes_come_back_as_they_were(name: str) -> None:
     split = split_of(f"INSERT INTO t SELECT {name}.x FROM b AS {name} GROUP BY {name}.x")
     template = restrict_column(split, split.candidates[0], catalogue(), NOW)
-    assert template.columns == (f'{name}."x"',)
+    assert template.columns == ((f'{name}."x"',),)
     assert name.strip('"') in template.pieces[0]
 
 

@@ -420,7 +420,7 @@ def test_a_chunk_of_a_merge_restricts_both_sides(
     facts = facts_of(BY_ID)
     split = split_of(sql, facts)
     template = restrict_column(split, split.candidates[0], facts, FROZEN_AT)
-    assert tuple(column.replace('"', "") for column in template.columns) == tuple(
+    assert tuple(column.replace('"', "") for (column,) in template.columns) == tuple(
         column.replace('"', "") for column in columns
     )
     assert "R".join(template.pieces) == text

@@ -401,6 +401,18 @@ def test_changes_in_place(sql: str, expected: str) -> None:
     assert in_words(verdict_of(sql)) == expected
 
 
+@pytest.mark.parametrize(
+    ("assigned", "expected"),
+    [("x", "column id t, column y t"), ("y", "column id t, column x t, column g t")],
+)
+def test_a_generated_column_changes_with_what_it_is_made_of(assigned: str, expected: str) -> None:
+    facts = catalogue()
+    columns = (*facts.relations["t",].columns, ColumnFacts("g", '(x * "X y")', generated=True))
+    target = replace(facts.relations["t",], columns=columns)
+    facts = replace(facts, relations={**facts.relations, ("t",): target})
+    assert in_words(verdict_of(f"UPDATE t SET {assigned} = 1", facts)) == expected
+
+
 def test_columns_of_other_types_are_not_taken_to_be_equal() -> None:
     facts = catalogue()
     other = tuple(replace(column, type="bigint") for column in facts.relations["c",].columns)

@@ -93,7 +93,7 @@ def test_a_column_is_restricted_with_all_that_equal_it(
     candidate = next(one for one in split.candidates if one.key == "column")
     template = restrict_column(split, candidate, catalogue(), NOW)
     assert holes(template.pieces) == chunk
-    assert list(template.columns) == columns
+    assert [column for (column,) in template.columns] == columns
 
 
 # A statement split on its last candidate.

@@ -412,7 +412,7 @@ def test_a_range_goes_to_every_column_that_joins_equate(query: str, expected: st
     split = split_of(f"INSERT INTO t {query}")
     candidate = next(one for one in split.candidates if (one.alias, one.column) == (("b",), "x"))
     template = restrict_column(split, candidate, catalogue(), NOW)
-    holes = [f"{column} IN (1)" for column in template.columns]
+    holes = [f"{column} IN (1)" for (column,) in template.columns]
     text = "".join(
         part for pair in zip(template.pieces, [*holes, ""], strict=True) for part in pair
     )

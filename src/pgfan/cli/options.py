@@ -67,7 +67,8 @@ class Splitting:
     chunk_rows: int | None = None
     """Rows of a chunk, fixed; for a table about as many, in whole blocks."""
     by: str | None = None
-    """What to split by: ctid or series. Without it pgfan chooses."""
+    """What to split by: ctid, series, columns such as province,municipality, or an expression of an
+    index. Without it pgfan chooses."""
     split: Literal["auto", "always", "never"] = "auto"
     """auto: where it is worth it; always: whatever may be split, however small; never."""
     atomic: Annotated[bool, Parameter(negative="")] = False

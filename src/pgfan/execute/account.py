@@ -236,6 +236,8 @@ class RunAccount:
             how = NATIVELY if plan.verdict == "native" else "on one connection"
             told = f"{label.source} {how}: {text} ({code})"
             self.say("info" if heavy else "debug", told)
+        for code, text in plan.notes:
+            self.say("warning", f"{label.source}: {text} ({code})")
         for hazard in plan.hazards:
             if hazard not in self._hazards_told:
                 self._hazards_told.add(hazard)

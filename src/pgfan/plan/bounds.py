@@ -63,6 +63,23 @@ def choose_bounds(null_fraction: float, known: Sequence[KnownValue], parts: int)
     return chosen
 
 
+def shares_of(
+    null_fraction: float, known: Sequence[KnownValue], bounds: Sequence[int]
+) -> tuple[float, ...]:
+    """The shares of the rows in the ranges that bounds at these positions make; they add up to 1.
+
+    Equal ones when nothing is known.
+    """
+    shares = [0.0] * (len(bounds) + 1)
+    at = 0
+    for position, weight in _pieces(_share(null_fraction), known):
+        while at < len(bounds) and position >= bounds[at]:
+            at += 1
+        shares[at] += weight
+    total = sum(shares)
+    return tuple(share / total if total else 1 / len(shares) for share in shares)
+
+
 def _cut(pieces: Sequence[tuple[int, float]], limit: float) -> tuple[int, ...]:
     """Fill each range up to `limit`; a piece that is heavier is a range of its own."""
     bounds = []

@@ -87,6 +87,8 @@ class StatementPlan:
     units: int = 1
     """Into how many pieces of the key it can be cut; a chunk is some of them."""
     rejected: tuple[RejectedKey, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    """(code, message) pairs: what people should know of a split that is made nevertheless."""
     hazards: tuple[str, ...] = ()
     estimate: Estimate | None = None
     example: ExampleChunk | None = None

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
 
+from pgfan.plan.cells import Cells
+from pgfan.plan.column_ranges import ColumnRanges
 from pgfan.plan.ranges import Range
-from pgfan.quoting import literal
 
 if TYPE_CHECKING:
     from pgfan.events import Unit
@@ -95,39 +96,15 @@ class CalendarSeries:
 
 
 @dataclass(frozen=True)
-class ColumnRanges:
-    """Ordinal i stands for the values from `values`[i - 1] up to, not including, `values`[i].
-
-    `values` ascend in the column's btree order. What is below the first belongs to ordinal 0, and
-    so do NULLs.
-    """
-
-    values: tuple[str, ...]
-    kind: Literal["column"] = "column"
-
-    def condition(self, column: str, piece: Range) -> str:
-        """SQL that is true for the rows of `piece`; `column` is SQL."""
-        low = literal(self.values[piece.lo - 1]) if piece.lo else None
-        high = literal(self.values[piece.hi - 1]) if piece.hi <= len(self.values) else None
-        above = f"{column} OPERATOR(pg_catalog.>=) {low}"
-        below = f"{column} OPERATOR(pg_catalog.<) {high}"
-        if low is not None and high is not None:
-            return f"({above} AND {below})"
-        if low is not None:
-            return f"({above})"
-        if high is not None:
-            return f"({below} OR {column} IS NULL)"
-        return "true"
-
-
-@dataclass(frozen=True)
 class Whole:
     """One ordinal, 0, and nothing to restrict: the SQL has no holes."""
 
     kind: Literal["whole"] = "whole"
 
 
-Bounds: TypeAlias = Blocks | NumberSeries | TimeSeries | CalendarSeries | ColumnRanges | Whole
+Bounds: TypeAlias = (
+    Blocks | NumberSeries | TimeSeries | CalendarSeries | ColumnRanges | Cells | Whole
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +118,7 @@ class Part:
     pieces: tuple[str, ...]
     bounds: Bounds
     rows_per_unit: float = 1.0
-    columns: tuple[str, ...] = ()
+    columns: tuple[tuple[str, ...], ...] = ()
     cost: float = 1.0
     """EXPLAIN's cost of all of it."""
 
@@ -178,8 +155,8 @@ class SplitPlan:
     """Quoted names of the relations that are read."""
     rows_per_unit: float = 1.0
     """About how many rows of the driving relation an ordinal stands for."""
-    columns: tuple[str, ...] = ()
-    """The columns that a condition restricts, as SQL."""
+    columns: tuple[tuple[str, ...], ...] = ()
+    """What each condition restricts, as SQL: the parts of the key, or the first few of them."""
     shared_snapshot: bool = False
     """Whether all chunks need one snapshot although no other relation is read."""
     tag: str = "INSERT 0"
@@ -212,6 +189,8 @@ class TaskPlan:
     hazards: tuple[str, ...] = ()
     unlogged: bool = False
     split: SplitPlan | None = None
+    notes: tuple[tuple[str, str], ...] = ()
+    """(code, message) pairs: what people should know of a split that is made nevertheless."""
     statements: tuple[str, ...] = ()
     """What a native task runs in place of its statement, in one transaction; the last counts."""
 
@@ -239,19 +218,22 @@ class TaskPlan:
             hazards=tuple(value["hazards"]),
             unlogged=value["unlogged"],
             split=_split_from_json(split) if split else None,
+            notes=tuple((code, message) for code, message in value.get("notes", ())),
             statements=tuple(value.get("statements", ())),
         )
 
 
-def _filled(bounds: Bounds, pieces: tuple[str, ...], columns: tuple[str, ...], piece: Range) -> str:
+def _filled(
+    bounds: Bounds, pieces: tuple[str, ...], columns: tuple[tuple[str, ...], ...], piece: Range
+) -> str:
     """SQL with `piece` put into its holes."""
     if isinstance(bounds, Whole):
         (text,) = pieces
         return text
-    if isinstance(bounds, ColumnRanges):
+    if isinstance(bounds, ColumnRanges | Cells):
         text = pieces[0]
-        for column, following in zip(columns, pieces[1:], strict=True):
-            text += bounds.condition(column, piece) + following
+        for parts, following in zip(columns, pieces[1:], strict=True):
+            text += bounds.condition(parts, piece) + following
         return text
     head, middle, tail = pieces
     low, high = bounds.low(piece.lo), bounds.high(piece.hi)
@@ -287,7 +269,7 @@ def _split_from_json(value: dict[str, Any]) -> SplitPlan:
         target=value["target"],
         sources=tuple(value["sources"]),
         rows_per_unit=value["rows_per_unit"],
-        columns=tuple(value["columns"]),
+        columns=tuple(map(_listed, value["columns"])),
         shared_snapshot=value["shared_snapshot"],
         # Plans of earlier versions have none of these.
         tag=value.get("tag", "INSERT 0"),
@@ -296,19 +278,25 @@ def _split_from_json(value: dict[str, Any]) -> SplitPlan:
     )
 
 
+def _listed(value: str | list[Any]) -> tuple[Any, ...]:
+    """Plans of earlier versions have one column where there may now be several."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
 def _part_from_json(value: dict[str, Any]) -> Part:
     return Part(
         total=value["total"],
         pieces=tuple(value["pieces"]),
         bounds=_bounds_from_json(value["bounds"]),
         rows_per_unit=value["rows_per_unit"],
-        columns=tuple(value["columns"]),
+        columns=tuple(map(_listed, value["columns"])),
         cost=value["cost"],
     )
 
 
 def _bounds_from_json(value: dict[str, Any]) -> Bounds:
-    kind: Literal["blocks", "numbers", "times", "calendar", "column", "whole"] = value["kind"]
+    kind: Literal["blocks", "numbers", "times", "calendar", "column", "cells", "whole"]
+    kind = value["kind"]
     match kind:
         case "blocks":
             return Blocks()
@@ -319,7 +307,11 @@ def _bounds_from_json(value: dict[str, Any]) -> Bounds:
         case "calendar":
             return CalendarSeries(tuple(value["firsts_us"]), tuple(value["lasts_us"]))
         case "column":
-            return ColumnRanges(tuple(value["values"]))
+            values = tuple(map(_listed, value["values"]))
+            return ColumnRanges(values, tuple(value.get("order", ())), value.get("ctid_at", -1))
+        case "cells":
+            cuts = tuple((cut[0], cut[1], cut[2]) if cut else None for cut in value["cuts"])
+            return Cells(value["space"], value["schema"], cuts)
         case "whole":
             return Whole()
         case _:

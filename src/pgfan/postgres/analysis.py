@@ -13,13 +13,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError
-from pgfan.plan.ranges import Range
-from pgfan.plan.task import Blocks, ColumnRanges, SplitPlan, TaskPlan
+from pgfan.plan.task import SplitPlan, TaskPlan
 from pgfan.postgres.branches import Cuttable, Cutter, divide, first_that_works
 from pgfan.postgres.catalog import read_facts
 from pgfan.postgres.choosing import Chooser, Rejected, SplitOptions
-from pgfan.postgres.chosen import Chosen, template_of
-from pgfan.postgres.explain import explained
+from pgfan.postgres.chosen import Chosen, Cut, template_of
+from pgfan.postgres.expressions import with_wanted
 from pgfan.postgres.native import native_statements
 from pgfan.postgres.server import transaction_time
 from pgfan.postgres.target import (
@@ -31,8 +30,8 @@ from pgfan.postgres.target import (
     small_objection,
     target_is_unlogged,
 )
+from pgfan.postgres.weighing import Weigher
 from pgfan.postgres.worth import source_names
-from pgfan.quoting import qualified
 from pgfan.sql.access import references
 from pgfan.sql.assemble import assemble
 from pgfan.sql.creation import aimed_at, creation_of, writes_unlogged
@@ -47,7 +46,6 @@ from pgfan.sql.tree import kind_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pgfan.events import Unit
     from pgfan.plan.task import NewTable
     from pgfan.postgres.session import PostgresSession
     from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
@@ -56,8 +54,6 @@ if TYPE_CHECKING:
     from pgfan.sql.rewrite import Template
     from pgfan.sql.script import ScriptItem, Statement
 
-CHUNKS_COST_MAX = 1.5
-"""How much dearer than one query all chunks may be: two workers still gain a quarter."""
 TRIES_MAX = 3
 _OF_NAMES = ("42", "3F", "XX000")
 """SQLSTATE of errors in names, types and privileges; a lookup of what was just dropped is the last.
@@ -155,7 +151,10 @@ class Analyst:
         return replace(found, plan=replace(found.plan, verdict="native", statements=statements))
 
     def _facts(self, statement: Statement) -> CatalogFacts:
-        return read_facts(self._session, references(statement.tree), self._refuses)
+        facts = read_facts(self._session, references(statement.tree), self._refuses)
+        if self._options.by is not None:
+            facts = with_wanted(self._session, facts, self._options.by)
+        return facts
 
     def _settled(
         self, item: ScriptItem, facts: CatalogFacts, hidden: str, look: FirstLook | None
@@ -243,7 +242,8 @@ class Analyst:
             return _serial(found, unlogged=split.unlogged)
         locked = target.name if target.creates is None else None
         snapshot = self._snapshots.open(item.settings, locked, sources)
-        task = TaskPlan("split", (), split.hazards, split.unlogged, found.cut())
+        notes = tuple((str(note.code), note.message) for note in found.notes)
+        task = TaskPlan("split", (), split.hazards, split.unlogged, found.cut(), notes)
         return Analysis(task, snapshot, found.driving)
 
     def _attempts(
@@ -280,108 +280,40 @@ class Analyst:
 
         `around` puts what is split into a larger statement.
         """
-        chosen = self._chooser.choose(split, work.facts, work.frozen_at, work.rejected)
-        if isinstance(chosen, Reason):
-            return chosen
-        template = around(template_of(split, chosen, work.facts, work.frozen_at))
-        plan = partial(work.plan, pieces=template.pieces, columns=template.columns)
-        cut = partial(self._cut, chosen, work.facts, plan)
-        by_value = chosen.column is not None or kind_of(split.tree) == "MergeStmt"
-        weighed = cost if by_value and self._options.split == "auto" else None
-        reason = self._objection_to_chunks(chosen, work.facts, plan, weighed)
-        if reason is not None:
-            work.rejected[chosen.candidate] = (reason,)
-            return reason
-        return Cuttable(cut, chosen.candidate)
+
+        def prepare(chosen: Chosen) -> Cut:
+            template = around(template_of(split, chosen, work.facts, work.frozen_at))
+            plan = partial(work.plan, pieces=template.pieces, columns=template.columns)
+            return Cut(chosen, work.facts, plan)
+
+        choice = self._chooser.choose(
+            split, work.facts, work.frozen_at, work.rejected, cost, prepare
+        )
+        if isinstance(choice, Reason):
+            return choice
+        candidate = choice.cut.chosen.candidate
+        found = self._chooser.judge(choice, split, cost)
+        if isinstance(found, Reason):
+            work.rejected[candidate] = (found,)
+            return found
+        relation = work.facts.relations.get(candidate.relation or ())
+        tablespace = relation.tablespace if relation is not None else 0
+        measured = partial(choice.cut.measured, self._snapshots.blocks)
+        return Cuttable(measured, candidate, found, tablespace)
 
     def _divided(self, work: _Work, split: Split, branches: Branches) -> Cuttable | Reason:
         """The statement in the branches of a UNION ALL."""
         cutter = Cutter(
             small_cost=SMALL_COST if self._options.split == "auto" else 0.0,
-            cost=partial(self._cost, work.creates),
+            cost=partial(Weigher(self._session).cost, work.creates),
             prepare=partial(self._cuttable, replace(work, rejected={})),
         )
         divided = divide(branches, assemble(split, branches, work.facts, work.frozen_at), cutter)
         if isinstance(divided, Reason):
             return divided
         if self._options.by is not None and not divided.cuttable:
-            return Reason("key-not-found", f"nothing to split by {self._options.by}")
-        return Cuttable(partial(divided.joined, work.plan), None)
-
-    def _cut(
-        self, chosen: Chosen, facts: CatalogFacts, plan: Callable[..., SplitPlan]
-    ) -> SplitPlan:
-        """`plan` with the key, and the domain as of the snapshot."""
-        series = chosen.series
-        if series is not None:
-            unit: Unit = "steps" if series.total != series.count else "rows"
-            per_unit = series.count / series.total if series.total else 1.0
-            return plan(
-                key="series",
-                unit=unit,
-                total=series.total,
-                bounds=series.bounds,
-                rows_per_unit=per_unit,
-            )
-        column = chosen.column
-        if column is not None:
-            total = len(column.bounds) + 1
-            return plan(
-                key=chosen.candidate.stored_as or "",
-                unit="ranges",
-                total=total,
-                bounds=ColumnRanges(column.bounds),
-                rows_per_unit=max(column.rows, 1.0) / total,
-            )
-        relation = facts.relations[chosen.candidate.relation or ()]
-        blocks = self._snapshots.blocks(qualified((relation.schema, relation.name)))
-        per_unit = relation.rows / blocks if blocks and relation.rows > 0 else 100.0
-        return plan(
-            key="ctid", unit="blocks", total=blocks, bounds=Blocks(), rows_per_unit=per_unit
-        )
-
-    def _objection_to_chunks(
-        self,
-        chosen: Chosen,
-        facts: CatalogFacts,
-        plan: Callable[..., SplitPlan],
-        compared_with: float | None,
-    ) -> Reason | None:
-        """What EXPLAIN says against a chunk; its cost too, when there is one to compare it with."""
-        if compared_with is not None:
-            return self._too_dear(self._cut(chosen, facts, plan), compared_with)
-        if chosen.column is None and chosen.series is None:
-            cut = plan(key="ctid", unit="blocks", total=1, bounds=Blocks())  # not yet measured
-        else:
-            cut = self._cut(chosen, facts, plan)
-        cost = self._chunk_cost(cut, Range(0, 1)) if cut.total else 0.0
-        return cost if isinstance(cost, Reason) else None
-
-    def _too_dear(self, cut: SplitPlan, serial_cost: float) -> Reason | None:
-        """Whether the chunks together cost too much, such as a scan of the whole table each."""
-        if not cut.total:
-            return None
-        eighth = max(1, cut.total // 8)
-        lo = min(cut.total - eighth, eighth * 3)
-        cost = self._chunk_cost(cut, Range(lo, lo + eighth))
-        if isinstance(cost, Reason):
-            return cost
-        together = cost * cut.total / eighth
-        if together <= serial_cost * CHUNKS_COST_MAX:
-            return None
-        why = (
-            f"by EXPLAIN the chunks cost {together / max(serial_cost, 1):.1f} times as much as one"
-        )
-        return Reason("too-dear", f"{why} query")
-
-    def _chunk_cost(self, cut: SplitPlan, piece: Range) -> float | Reason:
-        return self._cost(cut.creates, cut.statement(piece), " of a chunk")
-
-    def _cost(self, creates: NewTable | None, sql: str, whose: str = "") -> float | Reason:
-        if creates is not None:  # it is not there yet: look at the SELECT alone
-            sql = sql.partition(creates.hidden)[2]
-        found = explained(self._session, sql, whose, parallel=False)
-        return found if isinstance(found, Reason) else found.cost
+            return Reason("key-not-found", f"nothing to split by {self._options.by.text}")
+        return Cuttable(partial(divided.joined, work.plan), None, divided.notes)
 
 
 def _serial(*reasons: Reason, unlogged: bool = False) -> Analysis:

@@ -12,20 +12,30 @@ the type's default btree order, which no search_path changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import ceil
+from random import random
 from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError
-from pgfan.plan.bounds import KnownValue, choose_bounds
+from pgfan.plan.bounds import KnownValue, choose_bounds, shares_of
 from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfan.ports import Session
+    from pgfan.sql.facts import IndexExpression
 
 READ_WHOLE_BLOCKS_MAX = 1_000
 SAMPLE_BLOCKS = 400
+TABLESAMPLE_BLOCKS_MAX = 500_000
+PLACES_PER_ROW = 1.3
+"""Places of a block that are looked at for each row that it should have: some are empty."""
+PLACES_MAX = 291
+"""A block has no more (MaxHeapTuplesPerPage)."""
+SAMPLE_PLACES_MAX = 6_000
+"""Of all blocks together; each takes some microseconds."""
 TEXT_CHARACTERS_MAX = 500
 STORED_BYTES_MAX = 4 * TEXT_CHARACTERS_MAX
 """A wider value is no bound, so it is not fetched from where PostgreSQL keeps long values."""
@@ -59,15 +69,22 @@ class ColumnBounds:
     """Strictly ascending in the column's btree order: text forms of its type, without quotes."""
     rows: float
     """About how many rows the relation has; -1 when that is unknown."""
+    shares: tuple[float, ...] = field(default=(), compare=False)
+    """Of the rows in each range, as far as statistics tell; they add up to 1."""
 
 
 @dataclass(frozen=True)
-class _Column:
+class KeyColumn:
+    """A column, or an expression of an index, as what is asked of the server needs it."""
+
     relation: str
     """Schema and name, quoted."""
     schema: str
     table: str
     name: str
+    """Schema, relation and attribute that have the statistics: for an expression the index's."""
+    value: str
+    """SQL, in a query of the relation as t."""
     type: str
     """Base type (a domain's checks do not matter here), qualified and quoted."""
     collate: str
@@ -78,6 +95,34 @@ class _Column:
     blocks: int
     rows: float
     stale: bool
+
+    has_tids: bool = False
+    """Whether its rows have places in one heap."""
+
+    @property
+    def sample(self) -> tuple[str, float]:
+        """What a sample is taken from, as SQL after FROM, and how many percent of the blocks.
+
+        TABLESAMPLE looks at the number of every block there is, 15 ns each. In a large heap the
+        rows of a few hundred blocks are asked for by their places.
+        """
+        if self.blocks <= READ_WHOLE_BLOCKS_MAX:
+            return f"{self.relation} AS t", 100.0
+        if self.blocks <= TABLESAMPLE_BLOCKS_MAX or not self.has_tids:
+            percent = 100.0 * SAMPLE_BLOCKS / self.blocks
+            return f"{self.relation} AS t TABLESAMPLE pg_catalog.system ({percent:.9f})", percent
+        known = self.rows > 0
+        places = ceil(self.rows / self.blocks * PLACES_PER_ROW) if known else PLACES_MAX
+        places = max(1, min(places, PLACES_MAX))
+        every = ceil(places * SAMPLE_BLOCKS / SAMPLE_PLACES_MAX)
+        step = self.blocks / SAMPLE_BLOCKS
+        blocks = ",".join(str(int((at + random()) * step)) for at in range(SAMPLE_BLOCKS))  # noqa: S311
+        tids = (
+            "SELECT pg_catalog.format('(%s,%s)', b.b, o.o)::pg_catalog.tid "
+            f"FROM pg_catalog.unnest('{{{blocks}}}'::pg_catalog.int8[]) AS b(b) "
+            f"CROSS JOIN pg_catalog.generate_series(1, {places}, {every}) AS o(o)"
+        )
+        return f"{self.relation} AS t WHERE t.ctid {EQ} ANY (ARRAY({tids}))", 100 / step / every
 
 
 def read_bounds(session: Session, relation_oid: int, column: str, parts: int) -> ColumnBounds:
@@ -91,9 +136,13 @@ def read_bounds(session: Session, relation_oid: int, column: str, parts: int) ->
     not deterministic, arrays, rows, types without a btree order. DatabaseError when the user may
     not read the column.
     """
-    found = _read_column(session, relation_oid, column)
+    return bounds_of(session, read_column(session, relation_oid, column), parts)
+
+
+def bounds_of(session: Session, found: KeyColumn, parts: int) -> ColumnBounds:
+    """The same for what `read_column` has read."""
     if parts < 2:
-        return ColumnBounds((), found.rows)
+        return ColumnBounds((), found.rows, (1.0,))
     try:
         answer = None if found.stale else _from_statistics(session, found, parts)
         if answer is None:
@@ -105,7 +154,7 @@ def read_bounds(session: Session, relation_oid: int, column: str, parts: int) ->
     return answer
 
 
-def _from_statistics(session: Session, column: _Column, parts: int) -> ColumnBounds | None:
+def _from_statistics(session: Session, column: KeyColumn, parts: int) -> ColumnBounds | None:
     """None when there are none for this column, or not for this user."""
     try:
         rows = session.execute(PORTABLE_TEXT + _statistics_sql(column))[-1].rows
@@ -117,47 +166,53 @@ def _from_statistics(session: Session, column: _Column, parts: int) -> ColumnBou
     known = [row[1:] for row in rows if row[-1] is not None]
     if not known and null_fraction < 1.0:
         return None
-    return ColumnBounds(_choose(session, column, null_fraction, known, parts), column.rows)
+    bounds, shares = _choose(session, column, null_fraction, known, parts)
+    return ColumnBounds(bounds, column.rows, shares)
 
 
-def _from_sample(session: Session, column: _Column, parts: int) -> ColumnBounds:
+def _from_sample(session: Session, column: KeyColumn, parts: int) -> ColumnBounds:
     if not column.sampled:
-        return ColumnBounds((), column.rows)
-    percent = 100.0
-    if column.blocks > READ_WHOLE_BLOCKS_MAX:
-        percent = 100.0 * SAMPLE_BLOCKS / column.blocks
+        return ColumnBounds((), column.rows, (1.0,))
+    source, percent = column.sample
     buckets = min(BUCKETS_PER_PART * parts, BUCKETS_MAX)
-    rows = session.execute(PORTABLE_TEXT + _sample_sql(column, percent, buckets))[-1].rows
+    rows = session.execute(PORTABLE_TEXT + _sample_sql(column, source, buckets))[-1].rows
     seen, nulls = int(rows[0][0] or 0), int(rows[0][1] or 0)
     known = [row[2:] for row in rows if row[-1] is not None]
-    bounds = _choose(session, column, nulls / seen if seen else 0.0, known, parts)
-    return ColumnBounds(bounds, seen * 100.0 / percent)
+    bounds, shares = _choose(session, column, nulls / seen if seen else 0.0, known, parts)
+    return ColumnBounds(bounds, seen * 100.0 / percent, shares)
 
 
 def _choose(
     session: Session,
-    column: _Column,
+    column: KeyColumn,
     null_fraction: float,
     known: Sequence[tuple[str | None, ...]],
     parts: int,
-) -> tuple[str, ...]:
-    """Choose among (text or None, frequency, copies), and have the server read the texts back."""
+) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Choose among (text or None, frequency, copies), and have the server read the texts back.
+
+    The bounds, and the shares of the rows in the ranges that they make.
+    """
     values = [
         KnownValue(float(frequency or 0.0), int(copies or 0), usable=text is not None)
         for text, frequency, copies in known
     ]
-    chosen = [literal(known[at][0]) for at in choose_bounds(null_fraction, values, parts)]
+    positions = choose_bounds(null_fraction, values, parts)
+    chosen = [literal(known[at][0]) for at in positions]
     if not chosen:
-        return ()
+        return (), (1.0,)
     pairs = ", ".join(f"({text}::pg_catalog.text, {text}::{column.type})" for text in chosen)
     rows = session.execute(
         f"SELECT pg_catalog.min(g.t) FROM (VALUES {pairs}) AS g(t, v) "
         f"WHERE g.v IS NOT NULL GROUP BY g.v ORDER BY g.v{column.collate}"
     )[0].rows
-    return tuple(text for (text,) in rows if text is not None)
+    bounds = tuple(text for (text,) in rows if text is not None)
+    if len(bounds) < len(positions):  # two texts are one value as these settings read them
+        return bounds, (1 / (len(bounds) + 1),) * (len(bounds) + 1)
+    return bounds, shares_of(null_fraction, values, positions)
 
 
-def _statistics_sql(column: _Column) -> str:
+def _statistics_sql(column: KeyColumn) -> str:
     """Rows of null_frac, text, frequency, copies; one with NULLs when no value is known.
 
     The arrays are of a type that SQL cannot name, so they go through text; the server writes and
@@ -184,17 +239,16 @@ SELECT s.null_frac, {_bound_text("m.v")}, m.frequency, m.copies
 FROM stats s LEFT JOIN merged m ON true ORDER BY m.v{column.collate}"""
 
 
-def _sample_sql(column: _Column, percent: float, buckets: int) -> str:
+def _sample_sql(column: KeyColumn, source: str, buckets: int) -> str:
     """Rows of seen rows, NULLs among them, text, 0, copies; one with NULLs when there is no value.
 
     No REPEATABLE: with one seed every partition would give the same block numbers.
     """
-    sample = f" TABLESAMPLE pg_catalog.system ({percent:.9f})" if percent < 100 else ""
     steps = f"pg_catalog.generate_series(0, {buckets}) AS g(i)"
     fractions = f"ARRAY(SELECT g.i::pg_catalog.float8 {DIV} {buckets} FROM {steps})"
     return f"""
 WITH sampled AS MATERIALIZED (
-    SELECT t.{identifier(column.name)}::{column.type} AS v FROM {column.relation} AS t{sample}
+    SELECT {column.value}::{column.type} AS v FROM {source}
 ), counted AS (
     SELECT pg_catalog.count(*) AS seen, pg_catalog.count(*) FILTER (WHERE v IS NULL) AS nulls,
         pg_catalog.percentile_disc({fractions}) WITHIN GROUP (ORDER BY v{column.collate})
@@ -215,16 +269,21 @@ def _bound_text(value: str) -> str:
     return f"CASE WHEN pg_catalog.length({text}) {LE} {TEXT_CHARACTERS_MAX} THEN {text} END"
 
 
-def _read_column(session: Session, relation_oid: int, column: str) -> _Column:
-    rows = session.execute(_column_sql(relation_oid, column))[0].rows
+def read_column(
+    session: Session, relation_oid: int, column: str, expression: IndexExpression | None = None
+) -> KeyColumn:
+    """A column by its name, or an expression; see `read_bounds` for what is raised."""
+    owner_oid = relation_oid if expression is None else expression.index_oid
+    rows = session.execute(_column_sql(relation_oid, owner_oid, column))[0].rows
     if not rows:
         raise ValueError(f"relation {relation_oid} has no column {column}")
     kind, relation, schema, table, type_name, keyable, collate, deterministic = rows[0][:8]
+    is_heap = rows[0][8]
     if deterministic == "f":
         raise ValueError(f"the collation of {column} is not deterministic")
     if keyable != "t":
         raise ValueError(f"{type_name} is no type to cut ranges of")
-    members, foreign, *sizes = (float(value or 0) for value in rows[0][8:])
+    members, foreign, *sizes = (float(value or 0) for value in rows[0][9:])
     blocks, pages, pages_known, rows_known, rows_then = sizes
     if pages_known:
         rows_now = rows_known / pages_known * blocks
@@ -236,11 +295,12 @@ def _read_column(session: Session, relation_oid: int, column: str) -> _Column:
         grown = grown or rows_then < 0 or rows_now > GROWTH_MAX * rows_then
     if kind == "f":
         rows_now = rows_then
-    return _Column(
+    return KeyColumn(
         relation=relation or "",
         schema=schema or "",
         table=table or "",
         name=column,
+        value=f"t.{identifier(column)}" if expression is None else f"({expression.sql})",
         type=type_name or "",
         collate=collate or "",
         inherited=inherited,
@@ -248,12 +308,16 @@ def _read_column(session: Session, relation_oid: int, column: str) -> _Column:
         blocks=int(blocks),
         rows=rows_now,
         stale=grown,
+        has_tids=kind in {"r", "m"} and members == 1 and is_heap == "t",
     )
 
 
-def _column_sql(relation_oid: int, column: str) -> str:
-    """One row, or none: the relation, the type, then figures of the relation and its children."""
-    oid = literal(relation_oid)
+def _column_sql(relation_oid: int, owner_oid: int, column: str) -> str:
+    """One row, or none: the relation, the type, then figures of the relation and its children.
+
+    The column is one of the relation, or of an index of it.
+    """
+    oid, owner = literal(relation_oid), literal(owner_oid)
     block = "pg_catalog.current_setting('block_size')::pg_catalog.int8"
     return f"""
 WITH RECURSIVE family (oid) AS (
@@ -262,7 +326,7 @@ WITH RECURSIVE family (oid) AS (
 ), types (oid, base, root) AS (
     SELECT t.oid, t.typbasetype, t.typbasetype {EQ} 0 FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_type t ON t.oid {EQ} a.atttypid
-    WHERE a.attrelid {EQ} {oid} AND a.attname {EQ} {literal(column)}
+    WHERE a.attrelid {EQ} {owner} AND a.attname {EQ} {literal(column)}
         AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
     UNION ALL SELECT t.oid, t.typbasetype, t.typbasetype {EQ} 0 FROM types d
     JOIN pg_catalog.pg_type t ON t.oid {EQ} d.base
@@ -273,17 +337,19 @@ WITH RECURSIVE family (oid) AS (
             AND c.relkind {NE} 'p' AS known
     FROM family f JOIN pg_catalog.pg_class c ON c.oid {EQ} f.oid
 )
-SELECT c.relkind, pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname, c.relname,
+SELECT c.relkind, pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname, w.relname,
     pg_catalog.format('%I.%I', s.nspname, t.typname),
     t.typtype {EQ} ANY ('{{b,e,r,m}}'::pg_catalog."char"[]) AND t.typcategory {NE} 'A',
     CASE WHEN k.oid IS NOT NULL
         THEN pg_catalog.format(' COLLATE %I.%I', o.nspname, k.collname) END,
-    k.collisdeterministic, m.*
+    k.collisdeterministic,
+    EXISTS (SELECT FROM pg_catalog.pg_am e WHERE e.oid {EQ} c.relam AND e.amname {EQ} 'heap'), m.*
 FROM types d JOIN pg_catalog.pg_type t ON t.oid {EQ} d.oid AND d.root
 JOIN pg_catalog.pg_namespace s ON s.oid {EQ} t.typnamespace
 JOIN pg_catalog.pg_class c ON c.oid {EQ} {oid}
 JOIN pg_catalog.pg_namespace n ON n.oid {EQ} c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid {EQ} c.oid AND a.attname {EQ} {literal(column)}
+JOIN pg_catalog.pg_class w ON w.oid {EQ} {owner}
+JOIN pg_catalog.pg_attribute a ON a.attrelid {EQ} w.oid AND a.attname {EQ} {literal(column)}
 LEFT JOIN pg_catalog.pg_collation k ON k.oid {EQ} a.attcollation
 LEFT JOIN pg_catalog.pg_namespace o ON o.oid {EQ} k.collnamespace
 CROSS JOIN (

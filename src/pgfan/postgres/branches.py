@@ -3,7 +3,7 @@
 Each branch is asked for its own cost, the others being empty. One that is worth it is cut on its
 own driving relation; one that is small, or cannot be cut, runs once, small ones together. Parts
 that cannot be cut come first, the longest of them at the very front: at the end of the task there
-must be something to share.
+must be something to share. Neighbours lie in several tablespaces where there are several.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgfan.plan.keys import dealt
 from pgfan.plan.task import Part, Whole
 from pgfan.sql.reasons import Reason
 
@@ -35,6 +36,10 @@ class Cuttable:
 
     cut: Callable[[], SplitPlan]
     driving: Candidate | None
+    notes: tuple[Reason, ...] = ()
+    """What people should know of it."""
+    tablespace: int = 0
+    """Where the relation that is divided lies."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,17 @@ class Divided:
             (None, Part(1, one.template.pieces, Whole(), cost=one.cost))
             for one in sorted(self.once, key=lambda one: -one.cost)
         ]
-        for branch, cost in sorted(self.cuttable, key=lambda pair: -pair[1]):
+        longest_first = sorted(self.cuttable, key=lambda pair: -pair[1])
+        for branch, cost in dealt(longest_first, lambda pair: pair[0].tablespace):
             cut = branch.cut()
             part = Part(cut.total, cut.pieces, cut.bounds, cut.rows_per_unit, cut.columns, cost)
             found.append((cut.unit, part))
         return tuple((unit, part) for unit, part in found if part.total)
+
+    @property
+    def notes(self) -> tuple[Reason, ...]:
+        """What people should know of some branch."""
+        return tuple(dict.fromkeys(note for branch, _ in self.cuttable for note in branch.notes))
 
     def joined(self, plan: Callable[..., SplitPlan]) -> SplitPlan:
         """`plan` with the parts as of the snapshot."""

@@ -1,7 +1,8 @@
 """What the catalogue says of the names in a statement: four queries, however many names.
 
 Two more when there is a view among them: one for all definitions, one for the relations in those;
-and two more for the leaves of partitioned tables, and of tables that others inherit from.
+and two more for the leaves of partitioned tables, and of tables that others inherit from; one for
+columns of types that give rows a place.
 
 Unqualified names are resolved by the server through the session's search_path, so the session
 must have the script's SET statements in force. The answers are frozen in `pgfan.sql.facts`.
@@ -13,6 +14,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from pgfan.postgres.cells import read_spaces
 from pgfan.postgres.leaves import read_leaves
 from pgfan.postgres.views import read_views
 from pgfan.quoting import array, literal, qualified
@@ -63,6 +65,15 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
         c.reltuples AS rows,
         CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END
             AS size_bytes,
+        c.reltablespace::pg_catalog.int8 AS tablespace,
+        ARRAY(SELECT (SELECT pg_catalog.json_agg(k.attname ORDER BY u.number)
+                FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS u (n, number)
+                JOIN pg_catalog.pg_attribute k ON k.attrelid = c.oid AND k.attnum = u.n
+                WHERE u.number <= i.indnkeyatts)
+            FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+            JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname = 'btree'
+            WHERE i.indrelid = c.oid AND i.indisvalid AND i.indnkeyatts > 1
+                AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indexrelid) AS indexes,
         (SELECT pg_catalog.count(*) > 1 FROM down WHERE root = c.oid) AS has_children,
         pg_catalog.row_security_active(c.oid) AS row_security,
         pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
@@ -222,6 +233,7 @@ def read_facts(
             name: replace(relation, view=leaves.get(relation.oid, relation.view))
             for name, relation in relations.items()
         } | _relations(session, sorted(names.relations - relations.keys()))
+    relations = _with_spaces(session, relations)
     defaults = {
         column.default
         for relation in relations.values()
@@ -236,6 +248,24 @@ def read_facts(
         unsafe_casts=tuple(row[0] or "" for row in session.execute(CASTS)[0].rows),
         server_refuses_split=server_refuses_split,
     )
+
+
+def _with_spaces(
+    session: Session, relations: dict[Name, RelationFacts]
+) -> dict[Name, RelationFacts]:
+    spaces = read_spaces(session, relations.values())
+    if not spaces:
+        return relations
+    return {
+        name: replace(
+            relation,
+            columns=tuple(
+                replace(column, space=spaces.get((relation.oid, column.name)))
+                for column in relation.columns
+            ),
+        )
+        for name, relation in relations.items()
+    }
 
 
 def _relations(session: Session, wanted: list[Name]) -> dict[Name, RelationFacts]:
@@ -293,6 +323,8 @@ def _relation(value: dict[str, Any]) -> RelationFacts:
         ),
         rows=value["rows"],
         size_bytes=value["size_bytes"],
+        tablespace=value["tablespace"],
+        indexes=tuple(tuple(columns) for columns in value["indexes"]),
     )
 
 

@@ -1,48 +1,78 @@
-"""Which of the sound candidates is taken: the one with the most rows, by what the server knows."""
+"""Which of the sound candidates is taken, by what the server knows of them.
+
+Candidates stand in the order in which they need least to be balanced: series and blocks before
+columns, larger relations before smaller ones. The first is taken when it can hardly be beaten;
+otherwise a few others are weighed too, and `pgfan.plan.keys` compares them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from operator import itemgetter
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pgfan.postgres.bounds import read_bounds
-from pgfan.postgres.chosen import Chosen
+from pgfan.plan.keys import CHUNKS, NEARLY, KeyCost, best_of, is_hot
+from pgfan.postgres.cells import read_cells
+from pgfan.postgres.chosen import Chosen, Cut, key_name
+from pgfan.postgres.key_bounds import read_key_bounds
 from pgfan.postgres.series import MeasuredSeries, measure_series
-from pgfan.postgres.worth import fewer_than, is_indexed, rows_of, worse
+from pgfan.postgres.target import SMALL_COST
+from pgfan.postgres.weighing import Weigher
+from pgfan.postgres.worth import further_keys, is_by_value, is_indexed, rows_of, space_of, worse
 from pgfan.sql.conflict import WAITS
 from pgfan.sql.freeze import freeze_time
 from pgfan.sql.reasons import Reason
+from pgfan.sql.render import RenderError
 from pgfan.sql.rewrite import series_call
 from pgfan.sql.tree import copy_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgfan.postgres.session import PostgresSession
     from pgfan.sql.candidates import Candidate
     from pgfan.sql.distribute import Split
     from pgfan.sql.facts import CatalogFacts
+    from pgfan.sql.requested import KeyRequest
 
 RANGES = 1000
 """Ranges that a column's values are cut into at most; a chunk is some of them."""
+WEIGHED_MAX = 4
+"""Candidates that the server is asked about: each takes some milliseconds."""
 Rejected: TypeAlias = "dict[Candidate, tuple[Reason, ...]]"
 """Candidates that are not taken, each with the reasons; filled on the way to the one that is."""
+Prepare: TypeAlias = "Callable[[Chosen], Cut]"
+"""Raises RenderError for a statement that cannot be written so."""
 _NO_SERIES = Reason("series-bounds", "the series has no bounds that can be cut")
-_COLUMNS_LAST = Reason("not-best", "blocks and series need no index and no statistics")
 
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """What the user said about splitting; `by` is None, "ctid" or "series".
-
-    `jobs` are the workers that there will be.
-    """
+    """What the user said about splitting. `jobs` are the workers that there will be."""
 
     split: Literal["auto", "always", "never"] = "auto"
-    by: str | None = None
+    by: KeyRequest | None = None
     atomic: bool = False
     jobs: int = 2
     closely: bool = False
     """Whether small statements are analysed to the end, to show what speaks against a split."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A candidate with about so many rows; `read` asks the server how it can be cut."""
+
+    candidate: Candidate
+    rows: float
+    read: Callable[[], Chosen | Reason]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is taken; `cost` is None when nothing had to be compared."""
+
+    cut: Cut
+    cost: KeyCost | None = None
 
 
 class Chooser:
@@ -51,76 +81,222 @@ class Chooser:
     def __init__(self, session: PostgresSession, options: SplitOptions) -> None:
         self._session = session
         self._options = options
+        self._weigher = Weigher(session)
 
     def choose(
-        self, split: Split, facts: CatalogFacts, frozen_at: str, rejected: Rejected
-    ) -> Chosen | Reason:
-        """The candidate with the most rows; a column only when there is nothing else.
-
-        The others are put into `rejected`.
-        """
-        measured: list[tuple[float, Chosen]] = []
-        columns: list[Candidate] = []
-        for candidate in split.candidates:
-            if self._options.by not in {None, candidate.key, candidate.stored_as}:
-                rejected[candidate] = (Reason("not-best", f"--by {self._options.by}"),)
-            elif candidate.may_wait and self._options.split == "auto":
-                return WAITS
-            elif candidate.key == "column":
-                columns.append(candidate)
-            elif candidate.key == "ctid":
-                measured.append((rows_of(candidate, facts), Chosen(candidate)))
-            elif series := self.measure(split, candidate, facts, frozen_at):
-                measured.append((float(series.count), Chosen(candidate, series)))
+        self,
+        split: Split,
+        facts: CatalogFacts,
+        frozen_at: str,
+        rejected: Rejected,
+        serial: float,
+        prepare: Prepare,
+    ) -> Choice | Reason:
+        """The best candidate; `serial` is the cost of one query. Others are put into `rejected`."""
+        wanted = self._wanted(split, rejected)
+        if isinstance(wanted, Reason):
+            return wanted
+        if self._options.split == "auto" and any(one.may_wait for one in wanted):
+            return WAITS
+        weighed: list[Choice] = []
+        reasons: list[Reason] = []
+        for option in self._options_of(split, wanted, facts, frozen_at):
+            candidate = option.candidate
+            why: Choice | Reason
+            if weighed and (len(weighed) == WEIGHED_MAX or self._is_enough(weighed, serial)):
+                if candidate.is_by_value and any(
+                    one.is_beside(candidate) and not one.is_by_value for one in wanted
+                ):
+                    continue  # blocks will do: its index need not be looked at
+                why = worse(option, weighed[0].cut.chosen, facts)
+            elif self._lacks_index(candidate, facts, is_first=not weighed):
+                name = candidate.stored_as
+                why = Reason(
+                    "key-not-indexed", f"{name} has no index: every chunk would read all rows"
+                )
             else:
-                rejected[candidate] = (_NO_SERIES,)
-        if measured:
-            most, best = max(measured, key=itemgetter(0))
-            fewer = {
-                chosen.candidate: (fewer_than(rows, best.candidate, most),)
-                for rows, chosen in measured
-                if chosen is not best
-            }
-            rejected.update(fewer | dict.fromkeys(columns, (_COLUMNS_LAST,)))
-            return best
-        if columns:
-            return self._choose_column(columns, facts, rejected)
-        if self._options.by is not None:
-            return Reason("key-not-found", f"nothing to split by {self._options.by}")
-        return _NO_SERIES
+                why = self._weighed(option, prepare, serial)
+            if isinstance(why, Choice):
+                weighed.append(why)
+            else:
+                rejected[candidate] = (why,)
+                reasons.append(why)
+        if weighed:
+            return self._best(weighed, split, facts, rejected, prepare, serial)
+        return reasons[-1] if reasons else _NO_SERIES
 
-    def _choose_column(
-        self, columns: list[Candidate], facts: CatalogFacts, rejected: Rejected
-    ) -> Chosen | Reason:
-        """An indexed column of the largest relation, that has more than one value."""
+    def judge(self, choice: Choice, split: Split, serial: float) -> tuple[Reason, ...] | Reason:
+        """What speaks against a choice; else what people should know of it."""
+        cost = choice.cost
+        if cost is None and self._options.split == "auto":
+            weighed = self._weigher.weigh(choice.cut)
+            if isinstance(weighed, Reason):
+                return weighed
+            cost = weighed
+        if cost is None:
+            return self._weigher.objection(choice.cut) or ()
+        jobs, candidate = self._options.jobs, choice.cut.chosen.candidate
+        notes = []
+        dear = self._too_dear(replace(choice, cost=cost), split, serial)
+        if dear is not None:
+            if self._options.by is None and self._options.split == "auto":
+                return dear
+            if candidate.is_by_value and not is_indexed(candidate, choice.cut.facts):
+                what = f"{key_name(candidate)} has no index"
+                dear = Reason("key-not-indexed", f"{what}: {dear.message}")
+            notes.append(dear)
+        if candidate.is_by_value and is_hot(cost.largest, jobs):
+            share = f"{cost.largest:.0%}"
+            why = f"one value or range of {key_name(candidate)} has {share} of the rows"
+            notes.append(Reason("hot-value", f"{why}, which stay together in one chunk"))
+        return tuple(notes)
 
-        def worth(candidate: Candidate) -> tuple[bool, float]:
-            return not is_indexed(candidate, facts), -rows_of(candidate, facts)
+    def _is_enough(self, weighed: list[Choice], serial: float) -> bool:
+        """Whether what is known is as good as can be, or the statement is too small to compare."""
+        jobs = self._options.jobs
+        return serial < SMALL_COST or any(
+            one.cost is not None and one.cost.longest(jobs) <= NEARLY * serial / jobs
+            for one in weighed
+        )
 
-        best: Chosen | None = None
-        whole: Chosen | None = None
+    def _lacks_index(self, candidate: Candidate, facts: CatalogFacts, *, is_first: bool) -> bool:
+        """Whether a column has no index, and is not all that there is for one who insists."""
         forced = self._options.split == "always" or self._options.by is not None
-        for candidate in sorted(columns, key=worth):
-            name = candidate.stored_as or ""
-            if not forced and not is_indexed(candidate, facts):
-                why = f"{name} has no index: every chunk would read all rows"
-                reason = Reason("key-not-indexed", why)
-            elif best is not None:
-                reason = worse(candidate, best.candidate, facts)
+        return (
+            candidate.is_by_value and not is_indexed(candidate, facts) and not (forced and is_first)
+        )
+
+    def _weighed(self, option: Option, prepare: Prepare, serial: float) -> Choice | Reason:
+        """What is measured, and weighed when the statement is large enough to compare keys."""
+        chosen = option.read()
+        if isinstance(chosen, Reason):
+            return chosen
+        try:
+            cut = prepare(chosen)
+        except RenderError as error:
+            return Reason("deparse", str(error))
+        if serial < SMALL_COST:
+            return Choice(cut)
+        cost = self._weigher.weigh(cut)
+        return cost if isinstance(cost, Reason) else Choice(cut, cost)
+
+    def _is_ideal(self, weighed: list[Choice], serial: float) -> bool:
+        """Whether what is known already ends about as soon as the workers can make it."""
+        jobs = self._options.jobs
+        return any(
+            one.cost is not None and one.cost.longest(jobs) <= NEARLY * serial / jobs
+            for one in weighed
+        )
+
+    def _best(
+        self,
+        weighed: list[Choice],
+        split: Split,
+        facts: CatalogFacts,
+        rejected: Rejected,
+        prepare: Prepare,
+        serial: float,
+    ) -> Choice:
+        jobs = self._options.jobs
+        fit = [one for one in weighed if not self._too_dear(one, split, serial)] or weighed
+        costs = [one.cost for one in fit if one.cost is not None]
+        best = fit[best_of(costs, jobs)] if costs else fit[0]
+        for other in weighed:
+            if other is not best:
+                why = self._too_dear(other, split, serial) if best in fit else None
+                rejected[other.cut.chosen.candidate] = (why or _dearer(other, best, jobs),)
+        candidate = best.cut.chosen.candidate
+        is_lost = self._too_dear(best, split, serial) is not None and self._options.by is None
+        if candidate.then or is_lost or not is_hot(best.cut.largest, jobs):
+            return best
+        for further in further_keys(candidate, split, facts):
+            divided = self._weighed(self._column(further, facts), prepare, serial)
+            if not isinstance(divided, Choice) or divided.cut.largest >= best.cut.largest:
+                continue
+            if best.cost is None or divided.cost is None:
+                return divided
+            if best_of([best.cost, divided.cost], jobs):
+                return divided
+            rejected[further] = (_dearer(divided, best, jobs),)
+        return best
+
+    def _too_dear(self, choice: Choice, split: Split, serial: float) -> Reason | None:
+        """Why one query is better than a choice, if it is."""
+        by_value = is_by_value(choice.cut.chosen.candidate, split)
+        cost, jobs = choice.cost, self._options.jobs
+        if cost is None or not cost.is_too_dear(serial, jobs, by_value=by_value):
+            return None
+        times = cost.together(CHUNKS if by_value else jobs) / max(serial, 1)
+        why = f"by EXPLAIN the chunks cost {times:.1f} times as much as one query"
+        return Reason("too-dear", why)
+
+    def _wanted(self, split: Split, rejected: Rejected) -> tuple[Candidate, ...] | Reason:
+        """The candidates that the user asks for; all of them when nothing is asked for."""
+        by = self._options.by
+        if by is None:
+            return split.candidates
+        found, unsound = [], []
+        for first in (*split.candidates, *split.rejected):
+            if not by.means(first):
+                continue
+            parts = [first]
+            for number in range(1, len(by.parts)):
+                beside = (*split.candidates, *split.rejected)
+                parts += [one for one in beside if by.means(one, number) and one.is_beside(first)]
+            if len(parts) < max(1, len(by.parts)):
+                continue
+            against = [reason for part in parts for reason in split.rejected.get(part, ())]
+            if against:
+                unsound += against
             else:
-                relation = facts.relations[candidate.relation or ()]
-                found = read_bounds(self._session, relation.oid, name, RANGES)
-                if found.bounds:
-                    best = Chosen(candidate, column=found)
-                    continue
-                if self._options.split == "always":
-                    whole = whole or Chosen(candidate, column=found)
-                reason = Reason("key-not-found", f"{name} has too few values to be cut into ranges")
-            rejected[candidate] = (reason,)
-        if best is None and whole is not None:  # one range with all rows, as was asked for
-            del rejected[whole.candidate]
-            best = whole
-        return best if best is not None else reason
+                found.append(replace(first, then=tuple(parts[1:])))
+        for one in split.candidates:
+            if not by.means(one):
+                rejected[one] = (Reason("not-best", f"--by {by.text}"),)
+        if found:
+            return tuple(found)
+        return unsound[0] if unsound else Reason("key-not-found", f"nothing to split by {by.text}")
+
+    def _options_of(
+        self, split: Split, wanted: tuple[Candidate, ...], facts: CatalogFacts, frozen_at: str
+    ) -> list[Option]:
+        """Series and blocks, then columns with an index, then others; most rows first in each."""
+        found = []
+        for candidate in wanted:
+            if candidate.is_by_value:
+                found.append(self._column(candidate, facts))
+            elif candidate.key == "series":
+                series = self.measure(split, candidate, facts, frozen_at)
+                chosen = Chosen(candidate, series) if series is not None else _NO_SERIES
+                rows = float(series.count) if series is not None else 0.0
+                found.append(Option(candidate, rows, partial(_same, chosen)))
+            else:
+                rows = rows_of(candidate, facts)
+                found.append(Option(candidate, rows, partial(_same, Chosen(candidate))))
+        found.sort(key=lambda one: _order(one, facts))
+        return found
+
+    def _column(self, candidate: Candidate, facts: CatalogFacts) -> Option:
+        return Option(candidate, rows_of(candidate, facts), partial(self._bounds, candidate, facts))
+
+    def _bounds(self, candidate: Candidate, facts: CatalogFacts) -> Chosen | Reason:
+        if candidate.key == "cells":
+            return self._cells(candidate, facts)
+        try:
+            bounds = read_key_bounds(self._session, candidate, facts, RANGES)
+        except ValueError as error:
+            return Reason("key-not-found", str(error))
+        if bounds.total > 1 or self._options.split == "always":
+            return Chosen(candidate, bounds=bounds)
+        why = f"{key_name(candidate)} has too few values to be cut into ranges"
+        return Reason("key-not-found", why)
+
+    def _cells(self, candidate: Candidate, facts: CatalogFacts) -> Chosen | Reason:
+        relation, name = facts.relations[candidate.relation or ()], candidate.stored_as or ""
+        found = read_cells(self._session, relation, name, space_of(candidate, facts), RANGES)
+        if self._options.split == "always" or not found.is_one:
+            return Chosen(candidate, cells=found)
+        return Reason("key-not-found", f"{name} has too few places to be cut into cells")
 
     def rows_of(
         self, split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
@@ -138,3 +314,22 @@ class Chooser:
         frozen = copy_of(split.tree)
         freeze_time(frozen, frozen_at, facts)
         return measure_series(self._session, series_call(frozen, candidate))
+
+
+def _same(chosen: Chosen | Reason) -> Chosen | Reason:
+    return chosen
+
+
+def _order(option: Option, facts: CatalogFacts) -> tuple[bool, bool, float]:
+    by_value = option.candidate.is_by_value
+    return by_value, by_value and not is_indexed(option.candidate, facts), -option.rows
+
+
+def _dearer(other: Choice, best: Choice, jobs: int) -> Reason:
+    """Why `best` was taken, in the planner's units."""
+    if other.cost is None or best.cost is None:
+        return Reason("not-best", f"{key_name(best.cut.chosen.candidate)} does as well")
+    costs = [f"{one.cost.longest(jobs):,.0f}" for one in (other, best) if one.cost is not None]
+    name = key_name(best.cut.chosen.candidate)
+    why = f"by EXPLAIN the longest of {jobs} workers would cost {costs[0]}; by {name} {costs[1]}"
+    return Reason("not-best", why)

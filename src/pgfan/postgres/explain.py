@@ -15,6 +15,8 @@ from pgfan.sql.reasons import Reason
 if TYPE_CHECKING:
     from pgfan.ports import Result, Session
 
+WRITE_COST = 0.1
+"""What a row costs to write, about 1 us."""
 _EXPLAIN = "EXPLAIN (FORMAT JSON) "
 _SERIALLY = "BEGIN; SET LOCAL max_parallel_workers_per_gather = 0; "
 _GATHERS = frozenset({"Gather", "Gather Merge"})
@@ -29,6 +31,11 @@ class Explained:
     width: float = 0.0
     is_parallel: bool = False
     """Whether any node gathers rows from parallel workers."""
+
+    @property
+    def cost_with_writing(self) -> float:
+        """The cost with that of storing the rows, which EXPLAIN leaves out."""
+        return self.cost + self.rows * WRITE_COST
 
 
 def explain(session: Session, sql: str, *, parallel: bool = True) -> Explained:

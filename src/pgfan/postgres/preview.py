@@ -22,6 +22,7 @@ from pgfan.plan.preview import (
 )
 from pgfan.plan.ranges import Range
 from pgfan.postgres.catalog import RESOLVED
+from pgfan.postgres.chosen import key_name
 from pgfan.postgres.explain import explain
 from pgfan.quoting import array, qualified
 from pgfan.sql.access import made_relations, may_define, references
@@ -143,6 +144,7 @@ class Previewer:
             plan,
             verdict=task.verdict,
             reasons=task.reasons,
+            notes=task.notes,
             hazards=task.hazards,
             statements=task.statements,
             rejected=tuple(
@@ -197,4 +199,4 @@ def _may_be(name: Name, made: Name) -> bool:
 def _by(candidate: Candidate) -> DrivingKey:
     relation = ".".join(candidate.relation or ("generate_series",))
     alias = ".".join(candidate.alias) or relation
-    return DrivingKey(relation, alias, candidate.stored_as or candidate.key)
+    return DrivingKey(relation, alias, key_name(candidate))

@@ -30,8 +30,6 @@ WRITING = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "Cop
 """Statements that add to or change the rows of the relation that they name."""
 SMALL_COST = 10_000.0
 """EXPLAIN's cost below which a statement is over before a second worker has begun: about 0.1 s."""
-WRITE_COST = 0.1
-"""What a row costs to write, about 1 us, which EXPLAIN leaves out."""
 _PERSISTENCE = (
     "SELECT relkind, relpersistence FROM pg_catalog.pg_class "
     "WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass"
@@ -60,7 +58,7 @@ class FirstLook:
 
 def small_objection(found: Explained) -> Reason | None:
     """Why a statement is over before anything could make it faster."""
-    cost = found.cost + found.rows * WRITE_COST
+    cost = found.cost_with_writing
     if cost >= SMALL_COST:
         return None
     why = f"EXPLAIN's cost with the writing is {cost:.0f}: not worth more than one connection"
@@ -137,10 +135,10 @@ def cost_if_worth(
     if small is not None and not forced:
         return small
     if target.place is None:
-        return found.cost
+        return found.cost_with_writing
     alone = explained(session, statement.text, parallel=False) if found.is_parallel else found
     if isinstance(alone, Reason) or forced:
-        return alone if isinstance(alone, Reason) else alone.cost
+        return alone if isinstance(alone, Reason) else alone.cost_with_writing
     costs = CreationEstimate(
         cost=found.cost,
         cost_one=alone.cost,
@@ -151,6 +149,6 @@ def cost_if_worth(
         wal_minimal=target.place.wal_minimal,
     ).costs()
     if costs.pays:
-        return alone.cost
+        return alone.cost_with_writing
     why = f"by EXPLAIN's figures it costs {costs.plain:.0f} as it is, {costs.split:.0f} split"
     return Reason("plain-cheaper", why)

@@ -63,6 +63,8 @@ def plan_text(plan: StatementPlan, look: PlanLook) -> str:
         rows = counted(round(plan.estimate.rows), "row")
         lines += _labelled("estimate", [f"{rows}, cost {plan.estimate.cost:,.0f}"], look)
     lines += _labelled("rejected", list(_rejected(plan)), look)
+    notes = [f"{_safe(text)} ({code})" for code, text in plan.notes]
+    lines += _labelled("note", notes, look)
     lines += _labelled("hazards", [", ".join(plan.hazards)] if plan.hazards else [], look)
     lines += _chunk_lines(plan, look)
     return "".join(f"{line}\n" for line in (*lines, ""))
@@ -115,6 +117,7 @@ def _task_json(plan: StatementPlan) -> dict[str, Any]:
         "verdict": plan.verdict,
         "key": plan.key,
         "reasons": _reasons_json(plan.reasons),
+        "notes": _reasons_json(plan.notes),
         "hazards": list(plan.hazards),
         "chunks": None,
         "rows": round(plan.estimate.rows) if plan.estimate else None,

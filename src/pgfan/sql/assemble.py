@@ -48,7 +48,7 @@ class Assembly:
         At most one of them has holes, which are those of the result; None is a branch as it is.
         """
         pieces = [self.around[0]]
-        columns: tuple[str, ...] = ()
+        columns: tuple[tuple[str, ...], ...] = ()
         for number, after in enumerate(self.around[1:]):
             own: tuple[str, ...] = (self.empty[number],)
             template = kept.get(number)

@@ -16,6 +16,8 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.branches import Query
 from pgfan.sql.keys import DEPTH_MAX, Level
 from pgfan.sql.levels import placed_nodes
+from pgfan.sql.reasons import Reason
+from pgfan.sql.target import generated_from
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
     from pgfan.sql.index import TreeIndex
     from pgfan.sql.shape import Kind, Shape
     from pgfan.sql.sources import FromItem
+
+
+WITHOUT_CELLS = {
+    "geography": "boxes of geography are on the globe: a column of geometry can be divided",
+    "cube": "a NaN in an index of cube hides other rows: declare the column as earth",
+    "point": "a NaN in an index of point hides other rows: a column of geometry can be divided",
+}
+"""Types of places that cells do not divide, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +47,29 @@ class Candidate:
     `alias` is how the statement refers to it, `column` the name it has there.
     """
 
-    key: Literal["series", "ctid", "column"]
+    key: Literal["series", "ctid", "column", "expression", "cells"]
     ordinal: int
     alias: tuple[str, ...]
     relation: Name | None = None
     path: tuple[int, ...] = ()
     column: str | None = None
     stored_as: str | None = None
-    """The column's name in the catalogue."""
+    """The column's name in the catalogue, or the expression as the server prints it."""
+    then: tuple[Candidate, ...] = ()
+    """Candidates of the same occurrence that divide rows which agree in this one."""
     meets: str | None = None
     """The column of a MERGE's target that may be cut into the same ranges."""
     may_wait: bool = False
     """Whether its chunks may wait for one another's rows (ON CONFLICT DO NOTHING)."""
+
+    @property
+    def is_by_value(self) -> bool:
+        """Whether its ranges are those of values that rows have, or of places."""
+        return self.key in {"column", "expression", "cells"}
+
+    def is_beside(self, other: Candidate) -> bool:
+        """Whether both divide the same occurrence."""
+        return (self.path, self.ordinal) == (other.path, other.ordinal)
 
 
 @dataclass(frozen=True)
@@ -69,8 +90,9 @@ class Occurrence:
     def candidates(self) -> Iterator[Candidate]:
         """The keys that cut it.
 
-        Columns only where blocks cannot: rows belong together, or change place, or are those of
-        several tables (partitions, children).
+        Columns where blocks cannot, since rows belong together, or change place, or are those of
+        several tables (partitions, children); where an index on one may spare reading the rest,
+        because the statement compares it; and where the user asks for one.
         """
         item, facts = self.item, self.facts
         if item.kind == "RangeFunction" and _is_series(item.node, facts):
@@ -83,20 +105,88 @@ class Occurrence:
         heap = _is_heap(item, facts) and self.kind not in {"update", "merge"}
         if heap:
             yield Candidate("ctid", item.ordinal, item.alias, name, self.path)
-        if not heap or self.meets or self.is_grouped:
-            for seen, column in self._columns():
+        needed = not heap or self.meets or self.is_grouped
+        for seen, column in self._columns():
+            compared = column.indexed and seen in self.levels[-1].compared
+            if needed or compared or column.name in facts.wanted:
                 yield Candidate(
                     "column", item.ordinal, item.alias, name, self.path, seen, column.name
                 )
+        yield from self._cells(name, is_heap=heap)
+
+    def _cells(self, name: Name, *, is_heap: bool) -> Iterator[Candidate]:
+        """Where rows do not belong together: no column equals another as its place does."""
+        item, facts = self.item, self.facts
+        for seen, column in self._named():
+            if column.space is None or self.kind == "merge":
+                continue
+            compared = column.space.indexed and seen in self.levels[-1].compared
+            if not is_heap or compared or column.name in facts.wanted:
+                yield Candidate(
+                    "cells", item.ordinal, item.alias, name, self.path, seen, column.name
+                )
+
+    def by_expression(self) -> Candidate | None:
+        """What cuts it by the expression that the user asked for."""
+        if self.item.kind != "RangeVar" or not self.facts.expressions:
+            return None
+        name = relation_name(self.item.node)
+        relation = self.facts.relations.get(name)
+        found = self.facts.expressions.get(relation.oid) if relation is not None else None
+        if found is None or any(self.key_by(column) is None for column in found.columns):
+            return None
+        item = self.item
+        return Candidate(
+            "expression", item.ordinal, item.alias, name, self.path, stored_as=found.sql
+        )
+
+    def unordered(self) -> Iterator[tuple[Candidate, Reason]]:
+        """Columns that the user wants to divide by and that have no ranges, with the reason."""
+        if self.item.kind != "RangeVar":
+            return
+        for _, column in self._named():
+            candidate = self.key_by(column.name) if column.name in self.facts.wanted else None
+            if candidate is None or column.orderable or column.space is not None:
+                continue
+            if (why := WITHOUT_CELLS.get(column.type.rpartition(".")[2])) is not None:
+                yield candidate, Reason("key-without-cells", why)
+            else:
+                yield candidate, Reason("key-collation", _disorder(column))
+
+    def key_by(self, stored: str) -> Candidate | None:
+        """What cuts it by one of its columns; None when the statement has no name for it."""
+        item, name = self.item, relation_name(self.item.node)
+        for seen, column in self._named():
+            if column.name == stored:
+                return Candidate("column", item.ordinal, item.alias, name, self.path, seen, stored)
+        return None
+
+    def is_changed(self, candidate: Candidate, assigned: frozenset[str]) -> bool:
+        """Whether its key gets another value: by name, or what it is generated from."""
+        if candidate.column is None:
+            return False
+        columns = self.facts.relations[candidate.relation or ()].columns
+        column = next(one for one in columns if one.name == candidate.stored_as)
+        sources = generated_from(column)
+        return bool(assigned & {column.name, *(sources or ())}) or sources is None
 
     def _columns(self) -> Iterator[tuple[str, ColumnFacts]]:
+        return ((seen, column) for seen, column in self._named() if column.orderable)
+
+    def _named(self) -> Iterator[tuple[str, ColumnFacts]]:
         relation = self.facts.relations.get(relation_name(self.item.node))
         known = self.levels[-1].names[self.item.ordinal]
         if relation is None or known is None or relation.kind not in {"r", "p", "m"}:
             return
         for seen, column in zip(known, relation.columns, strict=False):
-            if column.orderable and known.count(seen) == 1:
+            if known.count(seen) == 1:
                 yield seen, column
+
+
+def _disorder(column: ColumnFacts) -> str:
+    if column.type in {"text", "character varying", "character", "name"}:
+        return f"the collation of {column.name} is not deterministic: equal values may differ"
+    return f"{column.type} has no order of PostgreSQL's own to cut ranges of {column.name}"
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def _starts(
     relation = facts.relations[relation_name(node)]
     for seen, column in zip(known, relation.columns, strict=False):
         is_key = column.unique and column.orderable and known.count(seen) == 1
-        if seen == candidate.column or (candidate.key == "ctid" and is_key):
+        by_row = candidate.key in {"ctid", "cells"}  # each row is in one chunk, equal ones in any
+        if is_key if by_row else seen == candidate.column:
             yield seen, column
 
 

@@ -17,8 +17,6 @@ from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgfan.sql import functions
-from pgfan.sql.access import relation_name
 from pgfan.sql.branches import (
     BRANCHES_MAX,
     Branch,
@@ -27,20 +25,21 @@ from pgfan.sql.branches import (
     branches_of,
 )
 from pgfan.sql.calls import once_objections
-from pgfan.sql.candidates import Candidate, occurrences, target_series
+from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_series
 from pgfan.sql.creation import Creation, creation_objection, creation_of, writes_unlogged
+from pgfan.sql.hazards import hazards_of, reads_of
 from pgfan.sql.index import TreeIndex
 from pgfan.sql.inline import inlined, is_with_query
 from pgfan.sql.meeting import meeting_of, meeting_of_series
 from pgfan.sql.merge import merge_columns
 from pgfan.sql.objections import objections_everywhere
 from pgfan.sql.parsing import is_deeper
-from pgfan.sql.path import Paths, key_objections, ungrouped
+from pgfan.sql.path import Paths, key_objections, objections_to_expression, ungrouped
 from pgfan.sql.reasons import Hazard, Reason
 from pgfan.sql.render import LEVELS_MAX
-from pgfan.sql.shape import ADDING, Shape, may_be_split, shape_of
+from pgfan.sql.shape import Shape, may_be_split, shape_of
 from pgfan.sql.target import DefaultColumn, TargetColumns, target_columns
-from pgfan.sql.tree import Message, Nodes, kind_of, walk
+from pgfan.sql.tree import Message, kind_of
 from pgfan.sql.views import Expanded, expanded
 
 if TYPE_CHECKING:
@@ -94,6 +93,7 @@ class Serial:
 
 Verdict: TypeAlias = Split | Serial
 
+
 _NOT_OF_THIS_KIND = Reason("not-insert-select", "statements of this kind are not split")
 _ROOTS = frozenset({"p", "r"})
 _TOO_DEEP = Reason("deparse", "the statement is nested too deeply to be rewritten")
@@ -118,6 +118,8 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     found = _verdict(whole, known, creation, facts)
     if kind_of(whole.tree) != "InsertStmt":
         return found
+    if isinstance(found, Split) and any(map(_is_asked(facts), found.candidates)):
+        return found
     # The leaves of a partitioned table may drive it, one after the other.
     apart = expanded(whole.tree, facts, _ROOTS, known.nodes if known is not None else None)
     if apart.tree is whole.tree:
@@ -126,6 +128,11 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     rows, more = _rows(found, facts), _rows(again, facts)
     by_column = isinstance(found, Split) and all(one.column for one in found.candidates)
     return again if more > rows or (by_column and more == rows) else found
+
+
+def _is_asked(facts: CatalogFacts) -> Callable[[Candidate], bool]:
+    """Whether the user named what a candidate divides by."""
+    return lambda one: one.key == "expression" or one.stored_as in facts.wanted
 
 
 def _rows(verdict: Verdict, facts: CatalogFacts) -> float:
@@ -170,8 +177,8 @@ def _verdict(
     return Split(
         made=lambda: rewritten,
         candidates=found,
-        reads=_reads(shape),
-        hazards=_hazards(shape, columns.defaults),
+        reads=reads_of(shape),
+        hazards=hazards_of(shape, columns.defaults),
         unlogged=writes_unlogged(shape.tree, creation, facts),
         frozen_defaults=columns.frozen,
         rejected=rejected,
@@ -208,30 +215,56 @@ def _judge(
             selects = tuple(level.select for level in occurrence.levels)
             by_path[path] = paths.objections(selects)
         for candidate in occurrence.candidates():
-            is_told = candidate.key != "column" or shape.kind == "update" or shape.meets
-            objections = key_objections(occurrence, candidate, shape)
-            if not is_told and (by_path[path] or next(objections, None) is not None):
-                continue
-            against = _unique((*by_path[path], *objections))
-            meeting = meeting_of(occurrence, candidate, occurrence.levels, shape, facts)
-            if not against and not isinstance(meeting, Reason):
-                found.append(meeting)
-                continue
-            if isinstance(meeting, Reason):
-                against = _unique((*against, meeting))
-            rejected[candidate] = against
+            judged = _judge_candidate(candidate, occurrence, paths, by_path[path])
+            if isinstance(judged, Candidate):
+                found.append(judged)
+            elif judged:
+                rejected[candidate] = judged
+        rejected |= {one: (*by_path[path], reason) for one, reason in occurrence.unordered()}
+        asked = occurrence.by_expression()
+        if asked is not None:
+            against = (*by_path[path], *objections_to_expression(occurrence, asked, shape, facts))
+            if against:
+                rejected[asked] = _unique(against)
+            else:
+                found.append(asked)
     series = target_series(shape, start, facts)
     if series is not None:
-        against = paths.objections(start.selects)
-        against += ungrouped(start.select, facts)
-        meeting = meeting_of_series(series, shape, facts)
-        if isinstance(meeting, Reason):
-            rejected[series] = _unique((*against, meeting))
-        elif against:
-            rejected[series] = _unique(against)
+        judged = _judge_series(series, paths, start)
+        if isinstance(judged, Candidate):
+            found.append(judged)
         else:
-            found.append(meeting)
+            rejected[series] = judged
     return tuple(found), rejected
+
+
+def _judge_candidate(
+    candidate: Candidate, occurrence: Occurrence, paths: Paths, on_path: tuple[Reason, ...]
+) -> Candidate | tuple[Reason, ...]:
+    """The candidate if it is sound, or the reasons; none for a column that nobody asks about."""
+    shape, facts = paths.shape, paths.facts
+    is_asked = candidate.stored_as in facts.wanted
+    is_told = candidate.column is None or shape.kind == "update" or shape.meets or is_asked
+    objections = key_objections(occurrence, candidate, shape)
+    if not is_told and (on_path or next(objections, None) is not None):
+        return ()
+    against = _unique((*on_path, *objections))
+    meeting = meeting_of(occurrence, candidate, occurrence.levels, shape, facts)
+    if isinstance(meeting, Reason):
+        against = _unique((*against, meeting))
+    elif not against:
+        return meeting
+    return against if is_told else ()
+
+
+def _judge_series(series: Candidate, paths: Paths, start: Query) -> Candidate | tuple[Reason, ...]:
+    against = paths.objections(start.selects) + ungrouped(start.select, paths.facts)
+    meeting = meeting_of_series(series, paths.shape, paths.facts)
+    if isinstance(meeting, Reason):
+        against = (*against, meeting)
+    elif not against:
+        return meeting
+    return _unique(against)
 
 
 def _judge_unions(paths: Paths) -> tuple[tuple[Branches, ...], tuple[Reason, ...]]:
@@ -292,26 +325,3 @@ def _no_candidate(shape: Shape, select: Message) -> Reason:
         "no heap table and no generate_series with constant bounds stands where every one of its "
         "rows counts once (the inner side of an outer join does not)",
     )
-
-
-def _reads(shape: Shape) -> tuple[Name, ...]:
-    """What is read, but for the rows of its target that an UPDATE or a DELETE changes itself."""
-    found = [
-        relation_name(node) for node in shape.select_nodes.of("RangeVar") if not is_with_query(node)
-    ]
-    if shape.kind not in ADDING:
-        found.remove(relation_name(shape.insert.relation))
-    return tuple(sorted(set(found)))
-
-
-def _hazards(shape: Shape, defaults: Iterable[Message]) -> tuple[Hazard, ...]:
-    hazards: list[Hazard] = [] if shape.kind == "create" else ["not-atomic"]
-    if shape.select.sort_clause:
-        hazards.append("physical-order")
-    if any(
-        functions.base_name(node) == "nextval"
-        for nodes in (shape.nodes, *map(Nodes, map(walk, defaults)))
-        for node in nodes.of("FuncCall")
-    ):
-        hazards.append("sequence-order")
-    return tuple(hazards)

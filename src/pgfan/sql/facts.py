@@ -20,6 +20,18 @@ Volatility: TypeAlias = Literal["i", "s", "v"]
 
 
 @dataclass(frozen=True)
+class SpaceFacts:
+    """What of a column's type gives its rows a place, by which cells of space divide them."""
+
+    space: Literal["geometry", "point", "earth"]
+    """A point is a geometry that its type modifier lets be nothing else."""
+    schema: str
+    """Where the functions are that tell the place: those of PostGIS, or of cube."""
+    indexed: bool = False
+    """Whether a valid GiST index over all rows begins with it."""
+
+
+@dataclass(frozen=True)
 class ColumnFacts:
     """A column; `default` is its expression as SQL, or None."""
 
@@ -37,6 +49,7 @@ class ColumnFacts:
     """pg_attribute.atttypmod: the length or precision that stored values are brought to."""
     unique: bool = False
     """Whether it is NOT NULL and a unique index holds it alone, so that each row has its own."""
+    space: SpaceFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,22 @@ class UniqueIndex:
     whole: bool = True
     """Whether ON CONFLICT (columns) means it: valid, immediate, over all rows, no expressions."""
     constraint: str = ""
+
+
+@dataclass(frozen=True)
+class IndexExpression:
+    """An expression that a btree index over all rows begins with: immutable, or it had no index.
+
+    `sql` is what pg_get_indexdef prints, over the names of the relation's own columns; `columns`
+    are those that it uses. `attribute` is its name in the index, under which its statistics are.
+    """
+
+    sql: str
+    columns: tuple[str, ...]
+    index_oid: int = 0
+    attribute: str = ""
+    collate: str = ""
+    """A COLLATE clause, which makes it compare as the index does; or nothing."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +143,10 @@ class RelationFacts:
     rows: float = -1.0
     """pg_class.reltuples; -1 when never analysed."""
     size_bytes: int = 0
+    tablespace: int = 0
+    """pg_class.reltablespace; 0 is the database's own."""
+    indexes: tuple[tuple[str, ...], ...] = ()
+    """The columns of valid btree indexes over all rows that have several, in their order."""
     view: ViewFacts | None = None
     """Of a view, and of a table that has leaves."""
 
@@ -145,6 +178,10 @@ class CatalogFacts:
     unsafe_casts: tuple[str, ...] = ()
     """Casts of this database by functions outside pg_catalog that are not immutable. Casts are
     applied where no syntax shows them, so one is enough."""
+    wanted: frozenset[str] = frozenset()
+    """Columns that the user wants to divide by: candidates wherever they are sound."""
+    expressions: Mapping[int, IndexExpression] = field(default_factory=dict)
+    """The expression that the user wants to divide by, for each relation that has it, by oid."""
     server_refuses_split: str | None = None
     """Why no statement may be split on this server (Citus, a fork), or None."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pgfan.sql.access import relation_name
 from pgfan.sql.sources import JOIN_INNER, JOIN_LEFT, JOIN_RIGHT, FromItem, from_items
-from pgfan.sql.tree import Message, children, inner, kind_of, names
+from pgfan.sql.tree import Message, children, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -99,6 +99,21 @@ class Level:
             return None
         facts = relation.columns[names_.index(name)]
         return KeyType(facts.type, facts.collation)
+
+    @cached_property
+    def compared(self) -> frozenset[str]:
+        """Names of columns in WHERE and in the conditions of joins, and perhaps others."""
+        nodes = [self.select.where_clause, *(join.node.quals for join in self._joins)]
+        found = {
+            names(node.fields)[-1]
+            for part in nodes
+            for node in walk(part)
+            if kind_of(node) == "ColumnRef" and names(node.fields)
+        }
+        found.update(name for join in self._joins for name in names(join.node.using_clause))
+        if any(join.node.is_natural for join in self._joins):
+            found.update(name for known in self.names for name in known or ())
+        return frozenset(found)
 
     def only_column(self, ordinal: int) -> Column | None:
         """The column of an item that has one, such as a series."""

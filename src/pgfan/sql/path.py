@@ -16,6 +16,7 @@ from pgfan.sql.constructs import EXTENT_KINDS, extent_objections
 from pgfan.sql.groups import carried_upwards, grouping_objections
 from pgfan.sql.keys import Column, KeyType, Level
 from pgfan.sql.levels import is_from_kind, other_arms, placed, places_for
+from pgfan.sql.meeting import meeting_of
 from pgfan.sql.reasons import Reason
 from pgfan.sql.tree import Message, Nodes
 
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     from pgfan.sql.shape import Shape
 
 _KINDS = JUDGED_KINDS | EXTENT_KINDS
+EXACT_TYPES = frozenset(
+    {
+        *("smallint", "integer", "bigint", "oid", "uuid", "boolean", "date", "text"),
+        *("character varying", "timestamp without time zone", "timestamp with time zone"),
+    }
+)
+"""Types of which equal values are the same in every way (under a deterministic collation)."""
 
 
 class Paths:
@@ -150,9 +158,9 @@ def key_objections(
     if candidate.key == "series":
         value = levels[-1].only_column(candidate.ordinal)
         carried = frozenset({value}) if value is not None else carried
-    if candidate.column is not None:
-        if shape.kind == "update" and candidate.column in shape.assigned:
-            yield Reason("key-assigned", f"the statement changes {candidate.column}")
+    if shape.kind == "update" and occurrence.is_changed(candidate, shape.assigned):
+        yield Reason("key-assigned", f"the statement changes {candidate.column}")
+    if candidate.key == "column" and candidate.column is not None:
         column = (candidate.ordinal, candidate.column)
         key = levels[-1].key_type(column) or key
         carried = levels[-1].carrying([column], key)
@@ -172,3 +180,31 @@ def key_objections(
 def ungrouped(select: Message, facts: CatalogFacts) -> tuple[Reason, ...]:
     """Why rows of a SELECT are looked at together, whatever the key is."""
     return tuple(grouping_objections(Level(select, facts), frozenset()))
+
+
+def objections_to_expression(
+    occurrence: Occurrence, candidate: Candidate, shape: Shape, facts: CatalogFacts
+) -> tuple[Reason, ...]:
+    """Why rows in which an expression differs may belong together, or change what it comes to.
+
+    Rows that belong together agree in some columns. They agree in an expression of these, too,
+    where values that are equal are the same: 1.0 and 1.00 are not, and are two texts.
+    """
+    relation = facts.relations[candidate.relation or ()]
+    columns = facts.expressions[relation.oid].columns
+    keys = [key for key in map(occurrence.key_by, columns) if key is not None]
+    by_rows = tuple(key_objections(occurrence, candidate, shape))
+    by_keys = [reason for key in keys for reason in key_objections(occurrence, key, shape)]
+    if not by_rows and not shape.meets:
+        return tuple(reason for reason in by_keys if reason.code == "key-assigned")
+    found = [(key, meeting_of(occurrence, key, occurrence.levels, shape, facts)) for key in keys]
+    by_keys += [meeting for _, meeting in found if isinstance(meeting, Reason)]
+    inexact = [
+        column.name
+        for column in relation.columns
+        if column.name in columns and column.type not in EXACT_TYPES
+    ]
+    if inexact:
+        why = f"equal values of {inexact[0]} may differ in {candidate.stored_as}"
+        by_keys.append(Reason("key-expression", why))
+    return tuple(by_keys)

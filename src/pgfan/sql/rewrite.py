@@ -8,6 +8,7 @@ two parameters mark their places.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
@@ -25,6 +26,7 @@ from pgfan.sql.tree import (
     Message,
     add_copies,
     copy_of,
+    deparse_expression,
     inner,
     kind_of,
     names,
@@ -46,10 +48,13 @@ class RewriteError(RenderError):
 
 @dataclass(frozen=True)
 class Template:
-    """SQL around its holes: LOW and HIGH, or a condition on each of `columns` (as SQL)."""
+    """SQL around its holes: LOW and HIGH, or a condition on each of `columns`.
+
+    Each of these is the parts of the key, as SQL, or the first few of them.
+    """
 
     pieces: tuple[str, ...]
-    columns: tuple[str, ...] = ()
+    columns: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,25 +102,39 @@ def restrict_blocks(
 def restrict_column(
     split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
 ) -> Template:
-    """The statement with a condition on the key, and on each column that a join equates to it.
+    """The statement with a condition on the key, and on what a join equates to its first parts.
 
     PostgreSQL does not derive ranges over an equi-join: without the others, every chunk would read
     the joined relations from their first row.
     """
     copy = prepared(split, facts, frozen_at)
     holder = filtered(copy, candidate.path)
-    own = (candidate.ordinal, candidate.column or "")
-    places = [(holder, "where_clause", qualified((*candidate.alias, own[1])))]
+    key = (candidate, *candidate.then)
+    places = [(holder, "where_clause", tuple(_part(one, holder, facts) for one in key))]
     if kind_of(holder) == "SelectStmt":
-        places += _equated(holder, own, facts)
+        places += _equated(holder, key, facts)
     if candidate.meets is not None:
         relation = copy.relation  # a range of the source is one of the target as well
         name = relation.alias.aliasname or relation.relname
-        places.append((copy, "join_condition", qualified((name, candidate.meets))))
+        met = takewhile(lambda one: one.meets is not None, key)
+        parts = tuple(qualified((name, one.meets or "")) for one in met)
+        places.append((copy, "join_condition", parts))
     markers = unused_parameters(copy, len(places))
     for marker, (message, clause, _) in zip(markers, places, strict=True):
         add_condition(message, clause, parse_expression(marker))
-    return _template(copy, *markers, columns=tuple(column for _, _, column in places))
+    return _template(copy, *markers, columns=tuple(parts for _, _, parts in places))
+
+
+def restrict_cells(
+    split: Split, candidate: Candidate, facts: CatalogFacts, frozen_at: str
+) -> Template:
+    """The statement with a condition on the driving relation's own column, and on no other."""
+    copy = prepared(split, facts, frozen_at)
+    (marker,) = unused_parameters(copy, 1)
+    holder = filtered(copy, candidate.path)
+    add_condition(holder, "where_clause", parse_expression(marker))
+    column = qualified((*candidate.alias, candidate.column or ""))
+    return _template(copy, marker, columns=((column,),))
 
 
 def restrict_nothing(split: Split, facts: CatalogFacts, frozen_at: str) -> Template:
@@ -123,21 +142,66 @@ def restrict_nothing(split: Split, facts: CatalogFacts, frozen_at: str) -> Templ
     return Template((render(prepared(split, facts, frozen_at)),))
 
 
-def _equated(select: Message, own: Column, facts: CatalogFacts) -> list[tuple[Message, str, str]]:
-    """Where else the key's range may be put: message, clause, and column as SQL."""
+def _part(one: Candidate, holder: Message, facts: CatalogFacts) -> str:
+    """What one part of the key compares, as SQL."""
+    if one.key == "ctid":
+        return qualified((*one.alias, "ctid"))
+    if one.key == "column":
+        return qualified((*one.alias, one.column or ""))
+    relation = facts.relations[one.relation or ()]
+    expression = facts.expressions[relation.oid]
+    seen = [column.name for column in relation.columns]
+    if kind_of(holder) == "SelectStmt":
+        seen = list(Level(holder, facts).names[one.ordinal] or ())
+    called = dict(zip((column.name for column in relation.columns), seen, strict=False))
+    node = parse_expression(f"({expression.sql})")
+    for reference in walk(node):
+        if kind_of(reference) == "ColumnRef":
+            name = called[names(reference.fields)[0]]
+            reference.fields[0].string.sval = one.alias[0]
+            reference.fields.insert(1, wrap("string", pb.String(sval=name)))
+    return f"({deparse_expression(node)}){expression.collate}"
+
+
+def _equated(
+    select: Message, key: tuple[Candidate, ...], facts: CatalogFacts
+) -> list[tuple[Message, str, tuple[str, ...]]]:
+    """Where else the key's range may be put: message, clause, and the parts that are known there.
+
+    A further part counts where it stands in the same item of FROM as the parts before it.
+    """
     level = Level(select, facts)
-    key = level.key_type(own)
+    partners = [_partners(level, select, one) for one in key]
+    aliases = [item.alias for item in level.items]
+    found = []
+    for message, clause, first in partners[0]:
+        ordinal = first[0]
+        if aliases.count(aliases[ordinal]) != 1:
+            continue
+        parts = [first[1]]
+        for others in partners[1:]:
+            beside = [
+                column[1]
+                for holder, _, column in others
+                if holder is message and column[0] == ordinal
+            ]
+            if not beside:
+                break
+            parts.append(beside[0])
+        alias = level.items[ordinal].alias
+        found.append((message, clause, tuple(qualified((*alias, name)) for name in parts)))
+    return found
+
+
+def _partners(level: Level, select: Message, one: Candidate) -> list[tuple[Message, str, Column]]:
+    """The columns of other items of FROM that are equal to a part: message, clause, column."""
+    own = (one.ordinal, one.column or "")
+    key = level.key_type(own) if one.key == "column" else None
     if key is None:
         return []
     carried = level.carrying([own], key)
     found = [(select, "where_clause", column) for column in sorted(carried) if column[0] != own[0]]
-    found += [(join, "quals", column) for join, column in level.matched(carried, key)]
-    aliases = [item.alias for item in level.items]
-    return [
-        (message, clause, qualified((*level.items[ordinal].alias, name)))
-        for message, clause, (ordinal, name) in found
-        if aliases.count(aliases[ordinal]) == 1
-    ]
+    return found + [(join, "quals", column) for join, column in level.matched(carried, key)]
 
 
 def series_call(tree: Message, candidate: Candidate) -> Message:
@@ -207,7 +271,7 @@ def unused_parameters(tree: Message, count: int) -> tuple[str, ...]:
     return tuple(f"${number + more}" for more in range(count))
 
 
-def _template(tree: Message, *markers: str, columns: tuple[str, ...] = ()) -> Template:
+def _template(tree: Message, *markers: str, columns: tuple[tuple[str, ...], ...] = ()) -> Template:
     text = render(tree)
     if columns:  # ON comes before WHERE
         found = sorted(zip(markers, columns, strict=True), key=lambda pair: text.find(pair[0]))

@@ -19,7 +19,7 @@ from pgfan.sql.calls import expression_objections
 from pgfan.sql.freeze import looks_at_time
 from pgfan.sql.parsing import NestedTooDeepError
 from pgfan.sql.reasons import Reason
-from pgfan.sql.tree import Message, kind_of, parse_expression, walk
+from pgfan.sql.tree import Message, kind_of, names, parse_expression, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -120,6 +120,17 @@ def target_columns(insert: Message, select: Message, facts: CatalogFacts) -> Tar
                 reasons.append(Reason("default-function", why))
             frozen.append(DefaultColumn(column.name, column.default))
     return TargetColumns(tuple(frozen), tuple(reasons), tuple(defaults))
+
+
+def generated_from(column: ColumnFacts) -> frozenset[str] | None:
+    """The columns that a generated one is computed from; none for others, None when unreadable."""
+    if not column.generated:
+        return frozenset()
+    expression = _parsed(column.default) if column.default is not None else None
+    if expression is None:
+        return None
+    columns = (node for node in walk(expression) if kind_of(node) == "ColumnRef")
+    return frozenset(name for node in columns for name in names(node.fields))
 
 
 def _compares_rows(select: Message) -> bool:
