@@ -87,7 +87,7 @@ BAD_OPTIONS = {
     "seconds that are none": (["--chunk-seconds", "nan"], "--chunk-seconds"),
     "no rows": (["--chunk-rows", "0"], "--chunk-rows"),
     "rows with a unit": (["--chunk-rows", "10 GB"], "10 GB"),
-    "an unknown key": (["--by", "province"], "ctid or series"),
+    "a key that is none": (["--by", "province municipality *"], "--by province"),
     "an unknown choice": (["--split", "sometimes"], "sometimes"),
     "an unknown option": (["--jbos", "2"], "Did you mean --jobs?"),
     "a stray word": (["stray"], "stray"),
