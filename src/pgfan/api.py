@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.runner import RunContext, Runner
+from pgfan.plan.dag import TaskSpec
 from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
-from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
+from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.choosing import SplitOptions

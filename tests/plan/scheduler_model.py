@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.plan import messages, scheduler
+from pgfan.plan.dag import TaskSpec
 from pgfan.plan.ranges import Range
-from pgfan.plan.scheduler import DELAY_S_MAX, Scheduler, SchedulerOptions, TaskSpec
+from pgfan.plan.scheduler import DELAY_S_MAX, Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ class Play:
         inner = self.scheduler
         tasks = [
             (task.state, task.doomed, repr(task.left), list(task.retries), task.running)
-            for task in inner._tasks.values()
+            for task in inner._dag._tasks.values()
         ]
         return repr(
             (
                 tasks,
                 sorted(self.running.items()),
-                sorted(inner._idle),
+                inner._workers.idle,
                 sorted(self.done),
                 self.unanswered,
                 inner._open,

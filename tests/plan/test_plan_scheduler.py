@@ -6,6 +6,7 @@ import pytest
 from scheduler_model import FAILURES, Play, Run, explore, start
 
 from pgfan.plan import messages, scheduler
+from pgfan.plan.dag import TaskSpec
 from pgfan.plan.messages import (
     Begin,
     ChunkDone,
@@ -30,7 +31,6 @@ from pgfan.plan.scheduler import (
     IllegalEventError,
     Scheduler,
     SchedulerOptions,
-    TaskSpec,
 )
 from pgfan.plan.sizing import SizingOptions
 
@@ -420,6 +420,6 @@ def test_a_script_of_twenty_thousand_statements() -> None:
 def test_the_model_notices_a_unit_that_is_handed_out_twice() -> None:
     play = start(Run(ONE, 2, 2, ALL))
     play.take(Prepared(0, 2), 0)
-    play.scheduler._tasks[0].left.add(Range(0, 1))
+    play.scheduler._dag[0].left.add(Range(0, 1))
     with pytest.raises(AssertionError):
         play.take(ChunkDone(1, 1.0), 0)

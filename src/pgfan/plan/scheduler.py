@@ -15,11 +15,11 @@ meets the journal row that settles the doubt.
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, assert_never
 
+from pgfan.plan.dag import UNANSWERED, Dag, State, Task, TaskSpec
 from pgfan.plan.messages import (
     Begin,
     ChunkDone,
@@ -45,6 +45,7 @@ from pgfan.plan.messages import (
 from pgfan.plan.parts import PartedSizer
 from pgfan.plan.ranges import Range, RangeSet
 from pgfan.plan.sizing import SizingOptions
+from pgfan.plan.workers import Busy, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,14 +66,6 @@ class IllegalEventError(Exception):
 
 
 @dataclass(frozen=True)
-class TaskSpec:
-    """A task by number; it starts when all of `after` have ended well."""
-
-    task: int
-    after: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
 class SchedulerOptions:
     """`keep_going`: a failed task does not keep those after it from running.
 
@@ -82,32 +75,6 @@ class SchedulerOptions:
     sizing: SizingOptions = field(default_factory=SizingOptions)
     keep_going: bool = False
     batch_s: float = 0.0
-
-
-State: TypeAlias = Literal[
-    "waiting", "preparing", "running", "renewing", "failing", "finishing", "done", "failed"
-]
-
-
-@dataclass
-class _Task:
-    spec: TaskSpec
-    state: State = "waiting"
-    doomed: bool = False
-    """Failed while a Renew was out: it fails when that is answered."""
-    left: RangeSet = field(default_factory=RangeSet)
-    retries: deque[tuple[Range, int]] = field(default_factory=deque)
-    total: int = 0
-    running: int = 0
-    worker: int | None = None
-    sizer: PartedSizer | None = None
-
-
-@dataclass(frozen=True)
-class _Busy:
-    task: int
-    pieces: deque[Range]
-    attempt: int
 
 
 class Scheduler:
@@ -122,40 +89,28 @@ class Scheduler:
     ) -> None:
         """`jitter` returns numbers in [0, 1) that spread retries apart."""
         self._options = options or SchedulerOptions()
-        self._tasks = {spec.task: _Task(spec) for spec in tasks}
-        self._busy: dict[int, _Busy] = {}
-        self._idle = set(range(workers))
-        self._away: set[int] = set()
+        self._dag = Dag(tasks, keep_going=self._options.keep_going)
+        self._workers = Workers(workers)
         self._jitter = jitter
         self._draining = False
         self._open: list[int] = []
-        self._states = Counter({"waiting": len(self._tasks)})
-        # Looked at after every event, so nothing here may take time for each task of a long script.
-        self._order = {spec.task: at for at, spec in enumerate(tasks)}
-        self._blockers = {spec.task: len(spec.after) for spec in tasks}
-        self._dependents: dict[int, list[int]] = {}
-        for spec in tasks:
-            for before in spec.after:
-                self._dependents.setdefault(before, []).append(spec.task)
-        self._startable = [spec.task for spec in tasks if not spec.after]
         self._history: deque[Event] = deque(maxlen=HISTORY_MAX)
 
     @property
     def is_over(self) -> bool:
         """Nothing runs and nothing will."""
-        unanswered = ("preparing", "renewing", "finishing")
-        if self._busy or any(self._states[state] for state in unanswered):
+        if self._workers.busy or self._dag.any_in(*UNANSWERED):
             return False
-        return self._draining or not (self._states["running"] or self._states["failing"])
+        return self._draining or not self._dag.any_in("running", "failing")
 
     @property
     def workers_busy(self) -> int:
         """How many workers run a chunk now."""
-        return len(self._busy)
+        return self._workers.busy
 
     def state(self, task: int) -> str:
         """Where a task stands; for messages and tests."""
-        return self._tasks[task].state
+        return self._dag[task].state
 
     def handle(self, event: Event) -> list[Command]:
         """Take one event; the commands are to be carried out in order."""
@@ -187,7 +142,7 @@ class Scheduler:
             case Renewed():
                 task = self._enter(event.task, {"renewing"}, "running")
                 if task.doomed:
-                    self._move(task, "failing")
+                    self._dag.move(task, "failing")
                 return self._settle(event.task)
             case Finished():
                 self._enter(event.task, {"finishing"}, "done")
@@ -201,22 +156,10 @@ class Scheduler:
 
     def _ready(self) -> list[Command]:
         """Prepare every task whose predecessors have ended, in order."""
-        if self._states["failed"] and not self._options.keep_going:
-            return []
-        ready, self._startable = self._startable, []
+        ready = self._dag.take_startable()
         for number in ready:
-            self._move(self._tasks[number], "preparing")
+            self._dag.move(self._dag[number], "preparing")
         return [Prepare(number) for number in ready]
-
-    def _move(self, task: _Task, state: State) -> None:
-        self._states[task.state] -= 1
-        self._states[state] += 1
-        task.state = state
-        if state == "done" or (state == "failed" and self._options.keep_going):
-            for number in self._dependents.get(task.spec.task, ()):
-                self._blockers[number] -= 1
-                if not self._blockers[number]:
-                    insort(self._startable, number, key=self._order.__getitem__)
 
     def _prepared(self, event: Prepared) -> list[Command]:
         task = self._enter(event.task, {"preparing"}, "running")
@@ -241,14 +184,14 @@ class Scheduler:
 
     def _settle(self, number: int) -> list[Command]:
         """Finish or fail a task of which nothing is left to do."""
-        task = self._tasks[number]
+        task = self._dag[number]
         if task.running:
             return []
         if task.state == "failing":
-            self._move(task, "failed")
+            self._dag.move(task, "failed")
             command: Command = Fail(number)
         elif task.state == "running" and not task.left and not task.retries:
-            self._move(task, "finishing")
+            self._dag.move(task, "finishing")
             command = Finish(number)
         else:
             return []
@@ -262,20 +205,20 @@ class Scheduler:
         """Give every idle worker the next range, earliest task first."""
         commands: list[Command] = []
         for number in self._open:
-            task = self._tasks[number]
+            task = self._dag[number]
             if task.state != "running":
                 continue
-            for worker in sorted(self._idle):
+            for worker in self._workers.idle:
                 if task.worker is not None and worker != task.worker:
                     continue
                 if not task.retries and not task.left:
                     break
                 commands.append(self._start(worker, number, task))
-            if not self._idle:
+            if not self._workers.any_idle:
                 break
         return commands
 
-    def _start(self, worker: int, number: int, task: _Task) -> StartChunk:
+    def _start(self, worker: int, number: int, task: Task) -> StartChunk:
         delay_s = 0.0
         more: tuple[Range, ...] = ()
         if task.retries:
@@ -286,51 +229,43 @@ class Scheduler:
         else:
             if task.sizer is None:
                 raise self._illegal(f"task {number} runs without a sizer")
-            units = task.sizer.next_units(task.left, self._workers_present())
+            units = task.sizer.next_units(task.left, self._workers.present)
             piece, attempt = task.left.take(units), 1
             more = self._more(task, task.sizer, piece, units)
-        self._idle.remove(worker)
-        self._busy[worker] = _Busy(number, deque((piece, *more)), attempt)
+        self._workers.start(worker, Busy(number, deque((piece, *more)), attempt))
         task.running += 1
         return StartChunk(worker, number, piece, attempt, delay_s, more)
 
-    def _more(self, task: _Task, sizer: PartedSizer, first: Range, units: int) -> tuple[Range, ...]:
+    def _more(self, task: Task, sizer: PartedSizer, first: Range, units: int) -> tuple[Range, ...]:
         """Chunks to hand out with the first one, when they are very short."""
         seconds = sizer.seconds_for(Range(first.lo, first.lo + units))
         if seconds is None or not self._options.batch_s:
             return ()
         left = sizer.left_beside(first, task.left)  # so none of them reaches over a border
-        fair = left // (units * BATCH_SHARE * self._workers_present())
+        fair = left // (units * BATCH_SHARE * self._workers.present)
         count = min(BATCH_MAX, fair, int(self._options.batch_s / max(seconds, BATCH_TICK_S)))
         return tuple(task.left.take(units) for _ in range(count - 1))
 
-    def _release(self, worker: int, *, failed: bool) -> tuple[_Busy, Range, _Task]:
+    def _release(self, worker: int, *, failed: bool) -> tuple[Busy, Range, Task]:
         """Take the worker's oldest chunk back; the worker is idle when it has no more."""
-        busy = self._busy.get(worker)
+        busy = self._workers.get(worker)
         if busy is None:
             raise self._illegal(f"worker {worker} reports on a chunk that it does not have")
-        task = self._tasks[busy.task]
+        task = self._dag[busy.task]
         piece = busy.pieces.popleft()
         if failed:  # those after it were not begun
             while busy.pieces:
                 task.left.add(busy.pieces.popleft())
         if not busy.pieces:
-            del self._busy[worker]
             task.running -= 1
-            self._idle.add(worker)
-        if not self._busy:  # nobody is left who could call them back
-            self._call_back()
+            self._workers.end(worker)
         return busy, piece, task
-
-    def _call_back(self) -> None:
-        self._idle |= self._away
-        self._away.clear()
 
     def _chunk_done(self, event: ChunkDone) -> list[Command]:
         busy, piece, task = self._release(event.worker, failed=False)
         if task.sizer is not None:
             task.sizer.observe(piece, event.seconds)
-        self._call_back()  # somebody's backend ended: there may be room again
+        self._workers.call_back()  # somebody's backend ended: there may be room again
         return self._settle(busy.task)
 
     def _chunk_failed(self, event: ChunkFailed) -> list[Command]:
@@ -341,7 +276,7 @@ class Scheduler:
             case "renew" if busy.attempt < ATTEMPTS_MAX:
                 task.retries.append((piece, busy.attempt + 1))
                 if task.state == "running":
-                    self._move(task, "renewing")
+                    self._dag.move(task, "renewing")
                     return [Renew(busy.task)]
             # A piece that was tried before may be in doubt, and its halves would not meet its row.
             case "halve" if len(piece) > 1 and busy.attempt == 1:
@@ -358,33 +293,29 @@ class Scheduler:
 
     def _unavailable(self, event: WorkerUnavailable) -> list[Command]:
         busy, piece, task = self._release(event.worker, failed=True)
-        if self._busy:  # others go on; come back when one of them has ended a chunk
+        if self._workers.busy:  # others go on; come back when one of them has ended a chunk
             task.retries.append((piece, busy.attempt))
-            self._idle.discard(event.worker)
-            self._away.add(event.worker)
+            self._workers.send_away(event.worker)
         elif busy.attempt < ATTEMPTS_MAX:
             task.retries.append((piece, busy.attempt + 1))
         else:
             self._doom(task)
         return self._settle(busy.task)
 
-    def _doom(self, task: _Task) -> None:
+    def _doom(self, task: Task) -> None:
         if task.state == "renewing":
             task.doomed = True
         elif task.state == "running":
-            self._move(task, "failing")
+            self._dag.move(task, "failing")
 
     # ---------------------------------------------------------------------------------------------
 
-    def _workers_present(self) -> int:
-        return max(1, len(self._busy) + len(self._idle))
-
-    def _enter(self, number: int, allowed: set[State], state: State) -> _Task:
-        task = self._tasks.get(number)
+    def _enter(self, number: int, allowed: set[State], state: State) -> Task:
+        task = self._dag.get(number)
         if task is None or task.state not in allowed:
             now = task.state if task else "unknown"
             raise self._illegal(f"task {number} is {now}, and cannot become {state}")
-        self._move(task, state)
+        self._dag.move(task, state)
         return task
 
     def _illegal(self, what: str) -> IllegalEventError:
