@@ -292,7 +292,10 @@ class _Execution:
             specs,
             jobs,
             SchedulerOptions(
-                SizingOptions(options.chunk_s, options.chunk_rows), options.keep_going, BATCH_S
+                SizingOptions(options.chunk_s, options.chunk_rows),
+                options.keep_going,
+                BATCH_S,
+                rescue=options.chunk_rows is None,
             ),
             random.Random().random,  # noqa: S311  # spreads retries apart
         )

@@ -6,17 +6,17 @@ with. Every event asks here, so nothing may take time for each task of a long sc
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
-
-from pgfan.plan.ranges import Range, RangeSet
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pgfan.plan.parts import PartedSizer
+    from pgfan.plan.offers import Queue
+    from pgfan.plan.parts import Remainder
+    from pgfan.plan.ranges import Range
 
 State: TypeAlias = Literal[
     "waiting", "preparing", "running", "renewing", "failing", "finishing", "done", "failed"
@@ -27,29 +27,44 @@ UNANSWERED: tuple[State, ...] = ("preparing", "renewing", "finishing")
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task by number; it starts when all of `after` have ended well."""
+    """A task by number; it starts when all of `after` have ended well.
+
+    `work_s`: the seconds of all its chunks together in an earlier run, None when nobody knows;
+    `divisible`: whether more workers make it shorter.
+    """
 
     task: int
     after: frozenset[int] = frozenset()
+    work_s: float | None = None
+    divisible: bool = True
 
 
-@dataclass
+class Retry(NamedTuple):
+    """A range to run as it is; `expected_s` when it is known better than from its size."""
+
+    piece: Range
+    attempt: int
+    expected_s: float | None = None
+
+
+@dataclass(slots=True)
 class Task:
     """A task's state. Written by the scheduler, but for `state`, which `Dag.move` writes."""
 
-    spec: TaskSpec
+    number: int
+    priority: tuple[float, int]
+    """Lower ones go first: the rank, negative, then the place in the script."""
     state: State = "waiting"
     doomed: bool = False
     """Failed while a Renew was out: it fails when that is answered."""
-    left: RangeSet = field(default_factory=RangeSet)
-    retries: deque[tuple[Range, int]] = field(default_factory=deque)
-    """Ranges to run as they are, each with the attempt that this will be."""
-    total: int = 0
+    left: Remainder | None = None
+    retries: deque[Retry] = field(default_factory=deque)
     running: int = 0
     """Workers that have chunks of it."""
     worker: int | None = None
     """The only worker that may run it."""
-    sizer: PartedSizer | None = None
+    queue: Queue | None = None
+    """Where it stands in `pgfan.plan.offers`."""
 
     @property
     def has_work(self) -> bool:
@@ -60,17 +75,24 @@ class Task:
 class Dag:
     """A fixed list of tasks; with `keep_going` those after a failed one run all the same."""
 
-    def __init__(self, specs: Sequence[TaskSpec], *, keep_going: bool) -> None:
-        self._tasks = {spec.task: Task(spec) for spec in specs}
+    def __init__(
+        self, specs: Sequence[TaskSpec], rank: Mapping[int, float], *, keep_going: bool
+    ) -> None:
+        """`rank`: tasks with higher ones begin first, and earlier ones among equals."""
+        self._tasks = {
+            spec.task: Task(spec.task, (-rank[spec.task], at)) for at, spec in enumerate(specs)
+        }
         self._keep_going = keep_going
         self._states: Counter[State] = Counter({"waiting": len(specs)})
-        self._order = {spec.task: at for at, spec in enumerate(specs)}
         self._blockers = {spec.task: len(spec.after) for spec in specs}
         self._dependents: dict[int, list[int]] = {}
         for spec in specs:
             for before in spec.after:
                 self._dependents.setdefault(before, []).append(spec.task)
-        self._startable = [spec.task for spec in specs if not spec.after]
+        self._startable = [
+            (self._tasks[spec.task].priority, spec.task) for spec in specs if not spec.after
+        ]
+        heapify(self._startable)
 
     def __getitem__(self, number: int) -> Task:
         return self._tasks[number]
@@ -79,16 +101,28 @@ class Dag:
         """The task, or None for a number that no task has."""
         return self._tasks.get(number)
 
-    def any_in(self, *states: State) -> bool:
-        """Whether any task is in one of `states`."""
-        return any(self._states[state] for state in states)
+    def count(self, *states: State) -> int:
+        """How many tasks are in one of `states`."""
+        return sum(self._states[state] for state in states)
 
-    def take_startable(self) -> list[int]:
-        """The tasks that may begin now, in order, each told once; none after a failure."""
+    @property
+    def startable(self) -> int:
+        """How many tasks may begin now; none after a failure."""
         if self._states["failed"] and not self._keep_going:
-            return []
-        ready, self._startable = self._startable, []
-        return ready
+            return 0
+        return len(self._startable)
+
+    @property
+    def preparing(self) -> int:
+        """How many tasks are being prepared."""
+        return self._states["preparing"]
+
+    def start_next(self) -> Task:
+        """Put the startable task of the highest rank into `preparing`."""
+        _, number = heappop(self._startable)
+        task = self._tasks[number]
+        self.move(task, "preparing")
+        return task
 
     def move(self, task: Task, state: State) -> None:
         """Put `task` into `state`; those that waited for it alone may begin when it has ended."""
@@ -96,7 +130,7 @@ class Dag:
         self._states[state] += 1
         task.state = state
         if state == "done" or (state == "failed" and self._keep_going):
-            for number in self._dependents.get(task.spec.task, ()):
+            for number in self._dependents.get(task.number, ()):
                 self._blockers[number] -= 1
                 if not self._blockers[number]:
-                    insort(self._startable, number, key=self._order.__getitem__)
+                    heappush(self._startable, (self._tasks[number].priority, number))

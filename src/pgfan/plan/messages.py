@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from pgfan.plan.ranges import Range
 
-Disposition: TypeAlias = Literal["fatal", "again", "halve", "renew", "duplicate"]
+Disposition: TypeAlias = Literal["fatal", "again", "halve", "renew", "duplicate", "cancelled"]
 """What to do about a failed chunk: give up the task, run it again, cut it in two, take a new
-snapshot first, or nothing, because its row was in the journal already."""
+snapshot first, nothing, because its row was in the journal already, or share it out, because it
+was cancelled for that (CancelChunk) and has been rolled back."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class PartSize:
     units: int
     rows_per_unit: float = 1.0
     cost: float = 1.0
+    bytes_per_unit: float = 0.0
+    """Size of what a unit reads or writes, whichever is known; 0: neither is."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Prepared:
     worker: int | None = None
     rows_per_unit: float = 1.0
     parts: tuple[PartSize, ...] = ()
+    bytes_per_unit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,11 @@ class Reopened:
 
 
 @dataclass(frozen=True)
+class Tick:
+    """Nothing happened until the instant that the scheduler asked to be told of."""
+
+
+@dataclass(frozen=True)
 class Drain:
     """Start nothing more; the run is over when what runs now has ended."""
 
@@ -130,6 +139,7 @@ Event: TypeAlias = (
     | Finished
     | FinishFailed
     | Reopened
+    | Tick
     | Drain
 )
 
@@ -158,6 +168,18 @@ class StartChunk:
 
 
 @dataclass(frozen=True)
+class CancelChunk:
+    """Cancel what the worker runs of the task now, because idle workers would end it sooner.
+
+    The worker's report decides: the chunk may be committed, or have failed, before that. The cancel
+    must never reach what the worker runs afterwards.
+    """
+
+    worker: int
+    task: int
+
+
+@dataclass(frozen=True)
 class Renew:
     """The task's snapshot is gone: take a new one if that is sound; Renewed or PrepareFailed."""
 
@@ -178,4 +200,4 @@ class Fail:
     task: int
 
 
-Command: TypeAlias = Prepare | StartChunk | Renew | Finish | Fail
+Command: TypeAlias = Prepare | StartChunk | CancelChunk | Renew | Finish | Fail

@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import ItemsView
 
     from pgfan.plan.ranges import Range
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Busy:
     """What a worker has: chunks of one task, the first of which runs."""
 
     task: int
     pieces: deque[Range]
     attempt: int
+    began_s: float = 0.0
+    expected_s: float | None = None
+    """How long all of it should take; None when nobody knows."""
+    shares: int = 0
+    """In how many pieces its range is to be given back; 0 unless its cancel was asked for."""
 
 
 class Workers:
@@ -41,9 +47,13 @@ class Workers:
         return sorted(self._idle)
 
     @property
-    def any_idle(self) -> bool:
-        """Whether anybody could take a chunk."""
-        return bool(self._idle)
+    def idle_count(self) -> int:
+        """How many could take a chunk."""
+        return len(self._idle)
+
+    def is_idle(self, worker: int) -> bool:
+        """Whether the worker could take a chunk."""
+        return worker in self._idle
 
     @property
     def busy(self) -> int:
@@ -54,6 +64,10 @@ class Workers:
     def present(self) -> int:
         """How many share the work, at least 1."""
         return max(1, len(self._busy) + len(self._idle))
+
+    def running(self) -> ItemsView[int, Busy]:
+        """Who has what."""
+        return self._busy.items()
 
     def get(self, worker: int) -> Busy | None:
         """What the worker has; None when it has nothing."""
