@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from pgfan.plan.ranges import Range
 
+EPOCH_S = 1.0
+"""A monotonic clock does not begin at 0."""
+
 
 @dataclass(frozen=True)
 class ModelTask:
@@ -145,6 +148,7 @@ class _Simulation:
         self._tell(messages.Begin())
         while not self.scheduler.is_over:
             due_s = self.scheduler.look_again_s
+            due_s = None if due_s is None else due_s - EPOCH_S
             if due_s is not None and (not self.answers or due_s < self.answers[0][0]):
                 self.clock_s = max(self.clock_s, due_s)
                 self._tell(messages.Tick())
@@ -182,7 +186,7 @@ class _Simulation:
 
     def _handle(self, event: messages.Event) -> list[messages.Command]:
         began_s = thread_time()
-        found = self.scheduler.handle(event, self.clock_s + 1.0)
+        found = self.scheduler.handle(event, self.clock_s + EPOCH_S)
         self.scheduler_s += thread_time() - began_s
         return found
 

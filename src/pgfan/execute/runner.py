@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pgfan.execute.outcome import RunResult
     from pgfan.plan.ranges import Range
     from pgfan.plan.scheduler import Scheduler
-    from pgfan.ports import Clock, Coordinator, Journal, Progress, Session
+    from pgfan.ports import Clock, Coordinator, Journal, PreparedTask, Progress, Session
 
 STOP_TIMEOUT_S = 5.0
 CANCEL_EVERY_S = 0.5
@@ -155,15 +155,7 @@ class Runner:
             self._account.close(number, "skipped")
             return self._handle(messages.Skipped(number))
         self._account.task_started(number)
-        split = prepared.plan.split
-        pinned, per_unit = (None, split.rows_per_unit) if split else (0, 1.0)
-        parts = tuple(
-            messages.PartSize(part.total, part.rows_per_unit, part.cost)
-            for part in (split.parts if split else ())
-        )
-        return self._handle(
-            messages.Prepared(number, prepared.plan.total, prepared.done, pinned, per_unit, parts)
-        )
+        return self._handle(_sized(number, prepared))
 
     def _start(self, command: messages.StartChunk) -> None:
         context = self._context
@@ -305,3 +297,17 @@ class Runner:
     def _cancel_batches(self) -> None:
         for worker in self._batches:
             self._context.sessions[worker].cancel()
+
+
+def _sized(number: int, prepared: PreparedTask) -> messages.Prepared:
+    """What the scheduler needs to know of a task."""
+    plan, split = prepared.plan, prepared.plan.split
+    if split is None:
+        return messages.Prepared(number, plan.total, prepared.done, worker=0)
+    parts = tuple(
+        messages.PartSize(part.total, part.rows_per_unit, part.cost, part.bytes_per_unit)
+        for part in split.parts
+    )
+    return messages.Prepared(
+        number, plan.total, prepared.done, None, split.rows_per_unit, parts, split.bytes_per_unit
+    )

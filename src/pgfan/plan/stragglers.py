@@ -29,6 +29,9 @@ GAIN_S_MIN = 0.1
 GAIN_SHARE_MIN = 0.1
 """Less than this part of what is left of a chunk is not worth a rollback."""
 
+LOOK_EVERY_S = 0.01
+"""No more often than that: an instant that rounding puts too early must not be asked for again."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -79,7 +82,7 @@ class Candidate:
             self._crossing_s(pieces, GAIN_S_MIN, 1.0),
             self._crossing_s(pieces, 0.0, 1.0 - GAIN_SHARE_MIN),
         )
-        return max(now_s, late_s, self.began_s + enough_s)
+        return max(now_s + LOOK_EVERY_S, late_s, self.began_s + enough_s)
 
     def _crossing_s(self, pieces: int, needed_s: float, left_share: float) -> float:
         """The age at which `left_share` of what is left exceeds a share by `needed_s`."""

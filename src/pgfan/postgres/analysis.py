@@ -322,6 +322,8 @@ class Analyst:
                 rows_per_unit=per_unit,
             )
         column = chosen.column
+        relation = facts.relations[chosen.candidate.relation or ()]
+        name = qualified((relation.schema, relation.name))
         if column is not None:
             total = len(column.bounds) + 1
             return plan(
@@ -330,12 +332,17 @@ class Analyst:
                 total=total,
                 bounds=ColumnRanges(column.bounds),
                 rows_per_unit=max(column.rows, 1.0) / total,
+                bytes_per_unit=self._snapshots.table_bytes(name) / total,
             )
-        relation = facts.relations[chosen.candidate.relation or ()]
-        blocks = self._snapshots.blocks(qualified((relation.schema, relation.name)))
+        blocks = self._snapshots.blocks(name)
         per_unit = relation.rows / blocks if blocks and relation.rows > 0 else 100.0
         return plan(
-            key="ctid", unit="blocks", total=blocks, bounds=Blocks(), rows_per_unit=per_unit
+            key="ctid",
+            unit="blocks",
+            total=blocks,
+            bounds=Blocks(),
+            rows_per_unit=per_unit,
+            bytes_per_unit=self._snapshots.table_bytes(name) / max(1, blocks),
         )
 
     def _objection_to_chunks(

@@ -75,7 +75,15 @@ class Divided:
         ]
         for branch, cost in sorted(self.cuttable, key=lambda pair: -pair[1]):
             cut = branch.cut()
-            part = Part(cut.total, cut.pieces, cut.bounds, cut.rows_per_unit, cut.columns, cost)
+            part = Part(
+                cut.total,
+                cut.pieces,
+                cut.bounds,
+                cut.rows_per_unit,
+                cut.columns,
+                cost,
+                cut.bytes_per_unit,
+            )
             found.append((cut.unit, part))
         return tuple((unit, part) for unit, part in found if part.total)
 
