@@ -284,6 +284,18 @@ class Play:
             left = {(task, unit) for unit in range(self.run.units)} - self.done - busy
             able = idle & {0} if task in self.run.pinned else idle
             assert not (left and able), self
+        if idle and not any(isinstance(one, messages.Prepare) for one in self.unanswered):
+            assert not self._startable(), self
+
+    def _startable(self) -> list[int]:
+        """Tasks that nobody has asked to prepare, although they could begin."""
+        if "failed" in self.state.values() and not self.run.keep_going:
+            return []
+        return [
+            task
+            for task, after in enumerate(self.run.after)
+            if task not in self.state and all(self._has_ended(before) for before in after)
+        ]
 
     def _check_end(self) -> None:
         for task in range(len(self.run.after)):

@@ -26,7 +26,7 @@ BATCH_TICK_S = 1e-4
 """No chunk is taken to be shorter than this."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Hand:
     """Ranges for one worker, to be run in order, and how long all of them should take."""
 

@@ -65,7 +65,7 @@ class Skipped:
     task: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ChunkDone:
     """A worker's chunk is committed after `seconds`."""
 
@@ -73,7 +73,7 @@ class ChunkDone:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ChunkFailed:
     """A worker's chunk left nothing behind, or is in doubt. See Disposition for what to do."""
 
@@ -151,7 +151,7 @@ class Prepare:
     task: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StartChunk:
     """Run `piece` of the task on the worker after `delay_s`; `attempt` counts from 1.
 

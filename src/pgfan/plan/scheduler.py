@@ -242,7 +242,7 @@ class Scheduler:
     def _start(self, worker: int, task: Task) -> StartChunk:
         wanted = self._wanted_on_each()
         hand = self._dealer.deal(task, wanted)
-        pieces = deque(hand.pieces)
+        pieces = list(hand.pieces)
         busy = Busy(task.number, pieces, hand.attempt, self._now_s + hand.delay_s, hand.expected_s)
         self._workers.start(worker, busy)
         task.running += 1
@@ -256,10 +256,10 @@ class Scheduler:
         if busy is None:
             raise self._illegal(f"worker {worker} reports on a chunk that it does not have")
         task = self._dag[busy.task]
-        piece = busy.pieces.popleft()
+        piece = busy.pieces.pop(0)
         if failed and task.left is not None:  # those after it were not begun
             while busy.pieces:
-                task.left.give_back(busy.pieces.popleft())
+                task.left.give_back(busy.pieces.pop())
         if not busy.pieces:
             task.running -= 1
             self._workers.end(worker)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import ItemsView
 
     from pgfan.plan.ranges import Range
@@ -20,7 +19,7 @@ class Busy:
     """What a worker has: chunks of one task, the first of which runs."""
 
     task: int
-    pieces: deque[Range]
+    pieces: list[Range]
     attempt: int
     began_s: float = 0.0
     expected_s: float | None = None
