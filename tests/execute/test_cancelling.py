@@ -43,10 +43,10 @@ def test_closing_waits_for_a_request_that_is_under_way() -> None:
     gate.open()
     asked, answered, closed = threading.Event(), threading.Event(), threading.Event()
 
-    def cancel() -> None:
+    def cancel() -> bool:
         asked.set()
-        assert answered.wait(10)
         session.cancelled += 1
+        return answered.wait(10)
 
     session.cancel = cancel  # type: ignore[method-assign]
     canceller = threading.Thread(target=gate.cancel, args=("job",))
@@ -127,3 +127,16 @@ def test_a_cancel_that_comes_too_late_leaves_the_chunk_committed() -> None:
     assert isinstance(report, ChunkDoneReport)
     assert session.cancelled == 1
     assert set(server.units.values()) == {1}
+
+
+def test_a_connection_with_a_request_at_large_is_given_up() -> None:
+    session = FakeSession(Server(), cancel_answered=False)
+    gate = gate_of(session)
+    gate.open()
+    gate.cancel("job")
+    assert session.closed == 0
+    assert gate.close()
+    assert session.closed == 1
+    gate.begin("next")
+    gate.close()
+    assert session.closed == 1

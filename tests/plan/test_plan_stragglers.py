@@ -77,8 +77,8 @@ def test_the_instant_to_look_again_is_the_first_that_pays(
 
 
 def ended(hot: tuple[tuple[int, int, float], ...], workers: int, *, rescue: bool) -> Simulated:
-    """A run of 4 s with 20 ms of fixed cost in a chunk."""
-    task = ModelTask(workers * 40_000, 1e-4, 0.005, hot=hot)
+    """A run of 8 s with 5 ms of fixed cost in each chunk."""
+    task = ModelTask(workers * 80_000, 1e-4, 0.005, hot=hot)
     options = SchedulerOptions(SizingOptions(), rescue=rescue)
     return simulate([task], workers, options, ModelServer(noise=0.1))
 
@@ -86,7 +86,7 @@ def ended(hot: tuple[tuple[int, int, float], ...], workers: int, *, rescue: bool
 @pytest.mark.parametrize("workers", [4, 16, 64])
 def test_a_chunk_fifty_times_slower_at_the_end_costs_little(workers: int) -> None:
     """A tail chunk of 25 ms that takes 1.25 s: the last units, and some a little before."""
-    units = workers * 40_000
+    units = workers * 80_000
     for lo in (units - 250, units - 2_000):
         hot = ((lo, lo + 250, 50.0),)
         without = ended((), workers, rescue=True)

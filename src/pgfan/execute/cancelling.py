@@ -5,7 +5,9 @@ backend cancels whatever runs when the signal arrives. Once the server has close
 the signal is sent, and a backend that is idle by then drops it (see "Canceling Requests in
 Progress" in PostgreSQL's manual, chapter Protocol). So a gate stands between each worker and
 whoever cancels: it is open while a chunk's own messages run, and closing it waits for a request
-that is under way. What the worker sends afterwards, its ROLLBACK included, no such request can hit.
+that is under way. What the worker sends afterwards, its ROLLBACK included, no such request can
+hit. A request that the server did not answer in time may come at any time: then the connection is
+given up.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ class CancelGate:
         self._open = False
         self._ticket: object = None
         self._cancelled = False
+        self._loose = False
+        """A request is out that the server may still take."""
 
     def begin(self, ticket: object) -> None:
         """A job begins; `ticket` tells it from those before and after it."""
@@ -41,6 +45,9 @@ class CancelGate:
         """Nothing that is sent from now on will be cancelled; whether anything may have been."""
         with self._lock:
             self._open = False
+            if self._loose:  # it names this backend and no other
+                self._session.close()
+                self._loose = False
             return self._cancelled
 
     def cancel(self, ticket: object) -> None:
@@ -51,4 +58,4 @@ class CancelGate:
         with self._lock:
             if self._open and self._ticket is ticket:
                 self._cancelled = True
-                self._session.cancel()
+                self._loose = not self._session.cancel() or self._loose
