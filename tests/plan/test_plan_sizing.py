@@ -8,6 +8,8 @@ import math
 
 import pytest
 
+from pgfan.bench.simulation import ModelTask, simulate
+from pgfan.plan.scheduler import SchedulerOptions
 from pgfan.plan.sizing import (
     CHUNK_BYTES_MAX,
     CHUNK_S_MIN,
@@ -297,3 +299,25 @@ def test_a_worker_alone_cuts_no_tail() -> None:
     size = chunks(sizer, 0.0, 1e-5, 25, left=10**12)[-1]
     assert sizer.next_units(size - 1, 1) == size - 1
     assert sizer.next_units(size - 1, 2) == math.ceil((size - 1) / 4)
+
+
+def test_every_other_chunk_is_smaller_until_the_first_has_finished() -> None:
+    """Two sizes tell what every chunk pays from what a unit costs."""
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    sizes = [sizer.next_units(TOTAL, 4) for _ in range(4)]
+    assert sizes == [FIRST_UNITS_MAX, FIRST_UNITS_MAX // 4] * 2
+    for units in sizes:
+        sizer.observe(units, 1.0 + 1e-4 * units)
+    fixed_s, unit_s = sizer.fit()
+    assert fixed_s == pytest.approx(1.0)
+    assert unit_s == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize(("fixed_s", "ratio_max"), [(0.2, 1.25), (0.5, 1.4), (1.0, 1.45)])
+def test_a_large_fixed_cost_is_not_paid_many_times_on_the_way(
+    fixed_s: float, ratio_max: float
+) -> None:
+    """10 s of work for each of 16 workers; ramping up blindly came to twice the bound."""
+    task = ModelTask(1_600_000, 1e-4, fixed_s)
+    found = simulate([task], 16, SchedulerOptions(SizingOptions()))
+    assert found.ratio <= ratio_max

@@ -21,8 +21,10 @@ back until COMMIT grow with its bytes, whatever its seconds are. The floor is no
 paying a hash build twice as often costs time for certain, and the statement in one piece would
 have written more at once than any chunk does.
 
-Growth is bounded step by step because the first chunks are small and say little. A chunk that
-took far longer than the target, and than was expected of its size, divides the size at once.
+Growth is bounded step by step because the first chunks are small and say little; while most of a
+chunk is fixed cost its seconds are bounded, not its units, or many chunks would pay a hash build
+on the way to the right size. A chunk that took far longer than the target, and than was expected
+of its size, divides the size at once.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ RAMP_BELOW = 1 / 8
 PANIC_ABOVE = 5.0
 PANIC_DIVISOR = 10
 FIRST_CHUNKS_PER_WORKER = 256
+PROBE_DIVISOR = 4
+"""Before anything is known, every other chunk is so much smaller: two sizes tell a from b."""
 FIRST_UNITS_MAX = 5_000
 """Rows or blocks: milliseconds of work, however large the table is."""
 FIRST_BYTES_MAX = 64 * 2**20
@@ -97,6 +101,7 @@ class ChunkSizer:
             self._first_units_max = min(FIRST_UNITS_MAX, by_bytes)
             self._target_units_max = max(1, int(CHUNK_BYTES_MAX / bytes_per_unit))
         self._size = 0
+        self._probes = 0
         self._limit = 0.0
         """Units that the server takes at once; 0: no limit is known."""
         self._weight = self._sum_n = self._sum_t = 0.0
@@ -119,10 +124,13 @@ class ChunkSizer:
             return
         fixed_s, unit_s = self.fit()
         wanted = self._wanted(fixed_s, unit_s)
-        ramping = seconds < RAMP_BELOW * target_s
+        costly = fixed_s > TAIL_FIXED_SHARE_MAX * seconds
+        ramping = costly or seconds < RAMP_BELOW * target_s
         growth = RAMP_GROWTH_MAX if ramping else GROWTH_MAX
         # A late answer about a small chunk must not shrink what larger ones have shown since.
         largest = max(math.ceil(units * growth), self._size)
+        if costly and unit_s:  # what grows is the time, and most of it is paid anyway
+            largest = max(largest, int((growth * seconds - fixed_s) / unit_s))
         self._size = max(1, min(wanted, largest))
 
     def fit(self) -> tuple[float, float]:
@@ -140,6 +148,10 @@ class ChunkSizer:
         if not self._size:
             first = self._total_units // (FIRST_CHUNKS_PER_WORKER * workers)
             self._size = max(1, min(first, self._first_units_max))
+        if not self._weight:
+            self._probes += 1
+            if self._probes % 2 == 0:
+                return max(1, self._size // PROBE_DIVISOR)
         size = min(self._size, math.ceil(self._limit)) if self._limit else self._size
         if workers == 1:  # nobody would idle at the end
             return max(1, min(size, left_units))
