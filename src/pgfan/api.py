@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.runner import RunContext, Runner
+from pgfan.plan.dag import TaskSpec
 from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
-from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
+from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.choosing import SplitOptions
@@ -289,7 +290,10 @@ class _Execution:
             specs,
             jobs,
             SchedulerOptions(
-                SizingOptions(options.chunk_s, options.chunk_rows), options.keep_going, BATCH_S
+                SizingOptions(options.chunk_s, options.chunk_rows),
+                options.keep_going,
+                BATCH_S,
+                rescue=options.chunk_rows is None,
             ),
             random.Random().random,  # noqa: S311  # spreads retries apart
         )

@@ -82,6 +82,17 @@ class ChunkRetried:
 
 
 @dataclass(frozen=True)
+class ChunkCancelled:
+    """A straggler was cancelled and rolled back; idle workers do its range in pieces."""
+
+    task_id: str
+    worker: int
+    lo: int
+    hi: int
+    at_s: float
+
+
+@dataclass(frozen=True)
 class TaskFinished:
     """A task ended: done, skipped (the journal had it), failed, or not run."""
 
@@ -130,6 +141,7 @@ Event: TypeAlias = (
     | ChunkStarted
     | ChunkFinished
     | ChunkRetried
+    | ChunkCancelled
     | TaskFinished
     | Notice
     | Message

@@ -57,8 +57,11 @@ class Session(Protocol):
         """Have the SET statements of the user's script in force, in order, before what follows."""
         ...
 
-    def cancel(self) -> None:
-        """Ask the server to cancel what runs here now. From any thread; never raises."""
+    def cancel(self) -> bool:
+        """Ask the server to cancel what runs here now. From any thread; never raises.
+
+        Whether the server has taken the request, so that it hits nothing that is sent later.
+        """
         ...
 
     def notices(self) -> list[tuple[str, str]]:

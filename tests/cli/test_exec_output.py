@@ -29,6 +29,7 @@ TASK_TYPES: dict[str, tuple[type | None, ...]] = {
     "reasons": (list,),
     "hazards": (list,),
     "chunks": (int,),
+    "stragglers": (int,),
     "rows": (int, None),
     "seconds": (float,),
     "error": (str, None),

@@ -65,6 +65,8 @@ class FakeSession:
     said: list[tuple[str, str]] = field(default_factory=list)
     settings: list[tuple[str, ...]] = field(default_factory=list)
     cancelled: int = 0
+    cancel_answered: bool = True
+    closed: int = 0
     timeout_ms: int = 0
     unreachable: ConnectionFailedError | None = None
     state: str = "idle"
@@ -99,14 +101,16 @@ class FakeSession:
     def prepare(self, settings: tuple[str, ...]) -> None:
         self.settings.append(settings)
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         self.cancelled += 1
+        return self.cancel_answered
 
     def notices(self) -> list[tuple[str, str]]:
         said, self.said = self.said, []
         return said
 
     def close(self) -> None:
+        self.closed += 1
         self._forget()
 
     def _one(self, statement: str) -> Result:

@@ -28,7 +28,7 @@ class SteppedWorkers:
         """Have every runner from now on use these workers, and never wait before a retry."""
         monkeypatch.setattr("pgfan.execute.runner.WorkerThreads", lambda _answers: self)
         monkeypatch.setattr("pgfan.execute.runner.SimpleQueue", self._anew)
-        monkeypatch.setattr("pgfan.plan.scheduler.DELAY_S_FIRST", 0.0)
+        monkeypatch.setattr("pgfan.plan.dealing.DELAY_S_FIRST", 0.0)
 
     def _anew(self) -> SteppedWorkers:
         """A new client: what an earlier one left to do is nobody's."""

@@ -30,7 +30,8 @@ from pgfan.errors import (
 )
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.runner import RunContext, Runner
-from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
+from pgfan.plan.dag import TaskSpec
+from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pgfan_client import (
 
 from pgfan import api
 from pgfan.events import ChunkFinished
-from pgfan.plan import scheduler
+from pgfan.plan import dealing
 
 if TYPE_CHECKING:
     from pgfan.events import Event
@@ -98,7 +98,7 @@ def test_a_serialization_failure_that_stays(dsn18: str, monkeypatch: pytest.Monk
 
     The run must end, well or with the reason; and the same command must be able to go on.
     """
-    monkeypatch.setattr(scheduler, "DELAY_S_FIRST", 0.001)
+    monkeypatch.setattr(dealing, "DELAY_S_FIRST", 0.001)
     execute(
         dsn18,
         "CREATE TABLE p (i int PRIMARY KEY)",

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.plan import messages, scheduler
+from pgfan.plan.dag import TaskSpec
+from pgfan.plan.dealing import DELAY_S_MAX
 from pgfan.plan.ranges import Range
-from pgfan.plan.scheduler import DELAY_S_MAX, Scheduler, SchedulerOptions, TaskSpec
+from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Run:
     pinned: frozenset[int] = frozenset()
     keep_going: bool = False
     batch_s: float = 0.0
+    chunk: int = 1
+    """Units of a chunk."""
     parts: tuple[int, ...] = ()
     """Units of the parts that each task is put together from; `units` is their sum."""
 
@@ -56,6 +60,8 @@ class Play:
     state: dict[int, str] = field(default_factory=dict)
     away: set[int] = field(default_factory=set)
     draining: bool = False
+    cancelled: set[int] = field(default_factory=set)
+    """Workers that were asked to cancel what they run."""
     trouble: int = 0
     events: list[messages.Event] = field(default_factory=list)
 
@@ -63,17 +69,23 @@ class Play:
         """Equal for plays whose futures are equal."""
         inner = self.scheduler
         tasks = [
-            (task.state, task.doomed, repr(task.left), list(task.retries), task.running)
-            for task in inner._tasks.values()
+            (
+                task.state,
+                task.doomed,
+                repr(task.left),
+                [(retry.piece, retry.attempt) for retry in task.retries],
+                task.running,
+            )
+            for task in inner._dag._tasks.values()
         ]
         return repr(
             (
                 tasks,
                 sorted(self.running.items()),
-                sorted(inner._idle),
+                inner._workers.idle,
                 sorted(self.done),
                 self.unanswered,
-                inner._open,
+                sorted(self.cancelled),
                 self.draining,
                 self.trouble,
             )
@@ -87,6 +99,8 @@ class Play:
             yield messages.ChunkDone(worker, 1e-9), 0
             for outcome in sorted(self.run.outcomes & FAILURES):
                 yield messages.ChunkFailed(worker, outcome), 1  # type: ignore[arg-type]
+            if worker in self.cancelled:
+                yield messages.ChunkFailed(worker, "cancelled"), 0
             if "unavailable" in self.run.outcomes:
                 yield messages.WorkerUnavailable(worker), 1
         if "drain" in self.run.outcomes and not self.draining:
@@ -118,7 +132,7 @@ class Play:
         self.events.append(event)
         self.trouble += cost
         self._observe(event)
-        for command in self.scheduler.handle(event):
+        for command in self.scheduler.handle(event, 1.0):
             self._obey(command)
         self._check()
 
@@ -133,10 +147,12 @@ class Play:
                 self.done |= units
                 if isinstance(event, messages.ChunkFailed) or not self.running[worker]:
                     del self.running[worker]
+                    self.cancelled.discard(worker)
                 if isinstance(event, messages.ChunkDone):
                     self.away.clear()
             case messages.ChunkFailed(worker, outcome):
                 task, piece, attempt = self.running.pop(worker)[0]
+                self.cancelled.discard(worker)
                 too_small = outcome == "halve" and len(piece) == attempt == 1
                 last = attempt == scheduler.ATTEMPTS_MAX and (
                     outcome != "halve" or attempt > 1 or len(piece) == 1
@@ -145,6 +161,7 @@ class Play:
                     self.state[task] = "failing"
             case messages.WorkerUnavailable(worker):
                 task, _, attempt = self.running.pop(worker)[0]
+                self.cancelled.discard(worker)
                 self.away.add(worker)
                 if not self.running and attempt == scheduler.ATTEMPTS_MAX:
                     self.state[task] = "failing"
@@ -192,6 +209,8 @@ class Play:
                 self.unanswered.append(command)
             case messages.StartChunk():
                 self._start(command)
+            case messages.CancelChunk():
+                self._cancel(command)
             case messages.Renew():
                 self.state[task] = "renewing"
                 self.unanswered.append(command)
@@ -226,6 +245,18 @@ class Play:
             busy |= units
         self.running[worker] = [(task, piece, command.attempt) for piece in pieces]
 
+    def _cancel(self, command: messages.CancelChunk) -> None:
+        """Only what may be cut, and only when somebody idles and no unit is left for him."""
+        ((task, piece, attempt),) = self.running[command.worker]
+        assert task == command.task, self
+        assert len(piece) > 1, self
+        assert attempt == 1, self
+        assert task not in self.run.pinned, self
+        assert not self.cancelled, self
+        assert not self.draining, self
+        assert len(self.running) + len(self.away) < self.run.workers, self
+        self.cancelled.add(command.worker)
+
     def _has_ended(self, task: int) -> bool:
         ended = {"ended", "failed"} if self.run.keep_going else {"ended"}
         return self.state.get(task) in ended
@@ -253,6 +284,18 @@ class Play:
             left = {(task, unit) for unit in range(self.run.units)} - self.done - busy
             able = idle & {0} if task in self.run.pinned else idle
             assert not (left and able), self
+        if idle and not any(isinstance(one, messages.Prepare) for one in self.unanswered):
+            assert not self._startable(), self
+
+    def _startable(self) -> list[int]:
+        """Tasks that nobody has asked to prepare, although they could begin."""
+        if "failed" in self.state.values() and not self.run.keep_going:
+            return []
+        return [
+            task
+            for task, after in enumerate(self.run.after)
+            if task not in self.state and all(self._has_ended(before) for before in after)
+        ]
 
     def _check_end(self) -> None:
         for task in range(len(self.run.after)):
@@ -274,7 +317,8 @@ FAILURES = frozenset({"again", "halve", "renew", "duplicate", "fatal"})
 
 def start(run: Run) -> Play:
     """A run that has just begun."""
-    options = SchedulerOptions(SizingOptions(fixed_units=1), run.keep_going, run.batch_s)
+    sizing = SizingOptions(fixed_units=run.chunk)
+    options = SchedulerOptions(sizing, run.keep_going, run.batch_s)
     specs = [TaskSpec(task, after) for task, after in enumerate(run.after)]
     play = Play(run, Scheduler(specs, run.workers, options))
     play.take(messages.Begin(), 0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pgfan.plan.column_ranges import ColumnRanges
 from pgfan.plan.messages import PartSize
-from pgfan.plan.parts import PartedSizer
+from pgfan.plan.parts import Remainder
 from pgfan.plan.ranges import Range, RangeSet
 from pgfan.plan.sizing import SizingOptions
 from pgfan.plan.task import Blocks, NumberSeries, Part, SplitPlan, TaskPlan, Whole
@@ -84,18 +84,17 @@ def test_chunks_cover_every_part_and_reach_over_no_border(
 ) -> None:
     parts = [PartSize(units, cost=cost) for units, cost in sizes]
     borders = list(itertools.accumulate((part.units for part in parts), initial=0))
-    sizer = PartedSizer(parts, SizingOptions(0.5))
-    left = RangeSet([Range(0, borders[-1])])
+    left = Remainder(parts, SizingOptions(0.5))
     done = RangeSet()
     for given_back, seconds in itertools.islice(itertools.cycle(answers), 2000):
         if not left:
             break
-        piece = left.take(sizer.next_units(left, workers))
+        piece = left.take(workers)
         assert not any(piece.lo < border < piece.hi for border in borders)
-        sizer.observe(piece, seconds)
+        left.observe(piece, seconds)
         if given_back and len(piece) > 1:  # the second half failed
             first, second = piece.halves()
-            left.add(second)
+            left.give_back(second)
             done.add(first)
         else:
             done.add(piece)
@@ -103,30 +102,56 @@ def test_chunks_cover_every_part_and_reach_over_no_border(
 
 
 def test_a_dear_part_does_not_make_the_chunks_of_the_next_one_small() -> None:
-    sizer = PartedSizer([PartSize(1, cost=50), PartSize(100_000, cost=50)], SizingOptions(1.0))
-    left = RangeSet([Range(1, 100_001)])
-    first = sizer.next_units(left, 1)
-    sizer.observe(Range(0, 1), 60.0)
-    assert sizer.next_units(left, 1) == first
+    def second(seconds: float | None) -> Range:
+        left = Remainder([PartSize(1, cost=50), PartSize(100_000, cost=50)], SizingOptions(1.0))
+        dear = left.take(1)
+        assert dear == Range(0, 1)
+        if seconds is not None:
+            left.observe(dear, seconds)
+        return left.take(1)
+
+    assert second(60.0) == second(None)
+
+
+def test_what_cannot_be_cut_comes_first_the_dearest_before_the_others() -> None:
+    parts = [PartSize(100, cost=900), PartSize(1, cost=10), PartSize(2, cost=60)]
+    left = Remainder(parts, SizingOptions())
+    taken = [left.take(2) for _ in range(4)]
+    assert taken == [Range(101, 102), Range(102, 103), Range(100, 101), Range(0, 1)]
+
+
+def test_what_is_given_back_to_an_earlier_part_comes_before_the_later_ones() -> None:
+    left = Remainder([PartSize(1, cost=9), PartSize(1, cost=5), PartSize(1)], SizingOptions())
+    first, _ = left.take(1), left.take(1)
+    left.give_back(first)
+    assert [left.take(1), left.take(1)] == [first, Range(2, 3)]
+    assert not left
 
 
 def test_only_the_end_of_the_task_has_a_tail() -> None:
     def units_at_end(behind: float) -> int:
-        sizer = PartedSizer([PartSize(100, cost=1), PartSize(1, cost=behind)], SizingOptions(10.0))
+        parts = [PartSize(100, cost=1), PartSize(100, cost=behind)]
+        left = Remainder(parts, SizingOptions(10.0), [Range(0, 92)])
         for lo in range(0, 20, 4):  # four units in a second, so forty in a chunk
-            sizer.observe(Range(lo, lo + 4), 1.0)
-        return sizer.next_units(RangeSet([Range(92, 101)]), 2)
+            left.observe(Range(lo, lo + 4), 1.0)
+        return len(left.take(2))
 
-    assert (units_at_end(0.001), units_at_end(1000)) == (2, 8)
+    assert (units_at_end(0.001), units_at_end(0.9)) == (2, 8)
 
 
 def test_a_fixed_size_in_rows_is_another_number_of_units_in_each_part() -> None:
     parts = [PartSize(50, rows_per_unit=10), PartSize(50, rows_per_unit=1)]
-    sizer = PartedSizer(parts, SizingOptions(fixed_units=20))
-    assert sizer.next_units(RangeSet([Range(0, 100)]), 2) == 2
-    assert sizer.next_units(RangeSet([Range(49, 100)]), 2) == 1
-    assert sizer.next_units(RangeSet([Range(50, 100)]), 2) == 20
-    assert sizer.left_beside(Range(0, 1), RangeSet([Range(4, 7), Range(40, 60)])) == 13
+    options = SizingOptions(fixed_units=20)
+    assert len(Remainder(parts, options).take(2)) == 2
+    assert len(Remainder(parts, options, [Range(0, 49)]).take(2)) == 1
+    assert len(Remainder(parts, options, [Range(0, 50)]).take(2)) == 20
+
+
+def test_more_of_a_size_are_taken_off_the_same_part() -> None:
+    left = Remainder([PartSize(7), PartSize(50)], SizingOptions(fixed_units=2), [Range(2, 4)])
+    first = left.take(1)
+    assert left.units_beside(first) == 3
+    assert left.take_beside(first, 9) == (Range(4, 6), Range(6, 7))
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from scheduler_model import FAILURES, Play, Run, explore, start
 
-from pgfan.plan import messages, scheduler
+from pgfan.plan import dealing, messages, scheduler, stragglers
+from pgfan.plan.dag import TaskSpec
 from pgfan.plan.messages import (
     Begin,
     ChunkDone,
@@ -30,7 +31,6 @@ from pgfan.plan.scheduler import (
     IllegalEventError,
     Scheduler,
     SchedulerOptions,
-    TaskSpec,
 )
 from pgfan.plan.sizing import SizingOptions
 
@@ -85,7 +85,7 @@ def test_every_order_of_events(run: Run) -> None:
 def test_every_order_of_events_in_parts(
     parts: tuple[int, ...], batch_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "BATCH_SHARE", 1)
+    monkeypatch.setattr(dealing, "BATCH_SHARE", 1)
     outcomes = FAILURES | {"unavailable", "drain", "reopened"}
     assert explore(Run(ONE, 4, 2, outcomes, 1, parts=parts, batch_s=batch_s)) > 10
 
@@ -100,9 +100,35 @@ def test_every_order_of_events_until_attempts_run_out(
     assert explore(Run(CHAIN_2, 1, 2, outcomes, 2 * attempts, keep_going=True)) > 10
 
 
+@pytest.mark.parametrize(
+    "run",
+    [
+        Run(ONE, 6, 2, FAILURES, 1, chunk=3),
+        Run(ONE, 6, 3, of("drain", "unavailable", "again", "reopened"), 1, chunk=2),
+        Run(ONE, 4, 2, ALL, 2, chunk=2),
+        Run(CHAIN_2, 4, 2, FAILURES, 1, chunk=2, pinned=frozenset({0})),
+    ],
+    ids=name_of,
+)
+def test_every_order_of_events_with_stragglers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    rescued = []
+
+    def choose(
+        candidates: list[stragglers.Candidate], idle: int, now_s: float
+    ) -> tuple[stragglers.Rescue | None, float | None]:
+        assert idle >= 1
+        assert now_s == 1.0
+        rescued.extend(candidates)
+        return (stragglers.Rescue(candidates[-1].worker, 2) if candidates else None), None
+
+    monkeypatch.setattr(stragglers, "choose", choose)
+    assert explore(run) > 10
+    assert rescued
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_order_of_events_with_batches(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "BATCH_SHARE", 1)
+    monkeypatch.setattr(dealing, "BATCH_SHARE", 1)
     outcomes = FAILURES | {"unavailable", "drain", "reopened"}
     seen: list[int] = []
     original = Play._start
@@ -420,6 +446,9 @@ def test_a_script_of_twenty_thousand_statements() -> None:
 def test_the_model_notices_a_unit_that_is_handed_out_twice() -> None:
     play = start(Run(ONE, 2, 2, ALL))
     play.take(Prepared(0, 2), 0)
-    play.scheduler._tasks[0].left.add(Range(0, 1))
+    left = play.scheduler._dag[0].left
+    assert left is not None
+    left.give_back(Range(0, 1))
+    play.scheduler._offers.update(play.scheduler._dag[0], 1)
     with pytest.raises(AssertionError):
         play.take(ChunkDone(1, 1.0), 0)

@@ -8,8 +8,12 @@ import math
 
 import pytest
 
+from pgfan.bench.simulation import ModelTask, simulate
+from pgfan.plan.scheduler import SchedulerOptions
 from pgfan.plan.sizing import (
+    CHUNK_BYTES_MAX,
     CHUNK_S_MIN,
+    FIRST_BYTES_MAX,
     FIRST_UNITS_MAX,
     FIXED_SHARE_MAX,
     GROWTH_MAX,
@@ -253,3 +257,67 @@ def test_a_domain_of_one_unit_is_one_chunk(workers: int) -> None:
     ends, count = run(0.5, 1.0, workers, 1, TARGET_S)
     assert count == 1
     assert max(ends) == 1.5
+
+
+# Bytes, limits and company ---------------------------------------------------------------------
+
+
+def test_wide_rows_make_the_first_chunk_small() -> None:
+    wide = ChunkSizer(1_000_000, SizingOptions(), bytes_per_unit=2**20)
+    assert wide.next_units(1_000_000, 2) == FIRST_BYTES_MAX // 2**20
+    plain = ChunkSizer(1_000_000, SizingOptions(), bytes_per_unit=8192)
+    assert plain.next_units(1_000_000, 2) == 1_000_000 // 512
+
+
+def test_bytes_bound_what_seconds_would_allow() -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions(60.0), bytes_per_unit=2**20)
+    assert chunks(sizer, 0.0, 1e-3, 60, left=10**12)[-1] == CHUNK_BYTES_MAX // 2**20
+
+
+def test_a_hash_build_is_not_paid_more_often_for_the_sake_of_bytes() -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions(), bytes_per_unit=2**20)
+    units = chunks(sizer, 1.0, 1e-3, 60, left=10**12)[-1]
+    assert units > CHUNK_BYTES_MAX // 2**20
+    assert 1.0 / (1.0 + 1e-3 * units) <= FIXED_SHARE_MAX * 1.1
+
+
+def test_what_was_too_large_is_not_tried_again_at_once() -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    before = chunks(sizer, 0.0, 1e-5, 25, left=10**12)[-1]
+    sizer.too_large(before)
+    after = chunks(sizer, 0.0, 1e-5, 30, left=10**12)
+    assert after[0] == math.ceil(before / 2)
+    assert all(small <= large for small, large in itertools.pairwise(after))
+    assert after[-1] == pytest.approx(before, rel=0.05)
+    sizer.too_large(before)
+    sizer.too_large(before)
+    assert sizer.next_units(10**12, 2) == math.ceil(before / 4)
+
+
+def test_a_worker_alone_cuts_no_tail() -> None:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    size = chunks(sizer, 0.0, 1e-5, 25, left=10**12)[-1]
+    assert sizer.next_units(size - 1, 1) == size - 1
+    assert sizer.next_units(size - 1, 2) == math.ceil((size - 1) / 4)
+
+
+def test_every_other_chunk_is_smaller_until_the_first_has_finished() -> None:
+    """Two sizes tell what every chunk pays from what a unit costs."""
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    sizes = [sizer.next_units(TOTAL, 4) for _ in range(4)]
+    assert sizes == [FIRST_UNITS_MAX, FIRST_UNITS_MAX // 4] * 2
+    for units in sizes:
+        sizer.observe(units, 1.0 + 1e-4 * units)
+    fixed_s, unit_s = sizer.fit()
+    assert fixed_s == pytest.approx(1.0)
+    assert unit_s == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize(("fixed_s", "ratio_max"), [(0.2, 1.25), (0.5, 1.4), (1.0, 1.45)])
+def test_a_large_fixed_cost_is_not_paid_many_times_on_the_way(
+    fixed_s: float, ratio_max: float
+) -> None:
+    """10 s of work for each of 16 workers; ramping up blindly came to twice the bound."""
+    task = ModelTask(1_600_000, 1e-4, fixed_s)
+    found = simulate([task], 16, SchedulerOptions(SizingOptions()))
+    assert found.ratio <= ratio_max

@@ -49,6 +49,8 @@ class RunningTask:
     counts: bool
     """Whether any of its statements counts rows."""
     error: PgfanError | None = None
+    stragglers: int = 0
+    """Chunks that were cancelled in this run so that idle workers could share them."""
 
     @property
     def rows_known(self) -> int | None:
@@ -144,6 +146,14 @@ class RunAccount:
             )
         )
 
+    def chunk_cancelled(self, number: int, worker: int, piece: Range) -> None:
+        """A straggler was cancelled, and idle workers share its range."""
+        self._tasks[number].stragglers += 1
+        label = self._labels[number]
+        self._progress.emit(
+            events.ChunkCancelled(label.id, worker, piece.lo, piece.hi, self.at_s())
+        )
+
     def chunks_lost(self, number: int, lost: ChunksLost) -> None:
         """A crash of the server took chunks that were done."""
         running = self._tasks[number]
@@ -182,6 +192,7 @@ class RunAccount:
                 chunks=running.chunks,
                 rows=running.rows_known,
                 seconds=self._clock.now_s() - running.began_s,
+                stragglers=running.stragglers,
                 error=running.error if state == "failed" else None,
             ),
         )

@@ -17,7 +17,8 @@ class TaskOutcome:
     """One task. `rows` is what its statements touched, in all runs together; None: no count.
 
     `reasons` are (code, message) pairs; `seconds` is wall time in this run; `key` is None for a
-    task that was not split.
+    task that was not split; `stragglers` counts chunks that were cancelled so that idle workers
+    could share them.
     """
 
     id: str
@@ -32,6 +33,7 @@ class TaskOutcome:
     rows: int | None = None
     seconds: float = 0.0
     error: PgfanError | None = None
+    stragglers: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, as documented for `--json`."""
@@ -45,6 +47,7 @@ class TaskOutcome:
             "reasons": [{"code": code, "message": text} for code, text in self.reasons],
             "hazards": list(self.hazards),
             "chunks": self.chunks,
+            "stragglers": self.stragglers,
             "rows": self.rows,
             "seconds": round(self.seconds, 6),
             "error": self.error.message if self.error else None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
 from pgfan.execute.account import RunAccount, TaskLabel
+from pgfan.execute.cancelling import CancelGate
 from pgfan.execute.threads import WorkerAnswer, WorkerThreads
 from pgfan.execute.worker import ChunkDoneReport, ChunkErrorReport, Report, run_chunks
 from pgfan.plan import messages
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pgfan.execute.outcome import RunResult
     from pgfan.plan.ranges import Range
     from pgfan.plan.scheduler import Scheduler
-    from pgfan.ports import Clock, Coordinator, Journal, Progress, Session
+    from pgfan.ports import Clock, Coordinator, Journal, PreparedTask, Progress, Session
 
 STOP_TIMEOUT_S = 5.0
 CANCEL_EVERY_S = 0.5
@@ -52,7 +53,7 @@ class RunContext:
     """What the user should know before the run starts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Batch:
     task: int
     pieces: tuple[Range, ...]
@@ -72,6 +73,7 @@ class Runner:
         self._answers: SimpleQueue[WorkerAnswer[tuple[Report, ...]] | None] = SimpleQueue()
         self._threads: WorkerThreads[tuple[Report, ...]] = WorkerThreads(self._answers)
         self._batches: dict[int, _Batch] = {}
+        self._gates = [CancelGate(session) for session in context.sessions]
         self._asked = 0
         self._interrupts = 0
         self._cancelling = threading.Event()
@@ -94,7 +96,7 @@ class Runner:
         for note in self._context.notes:
             self._account.say("warning", note)
         try:
-            self._carry_out(self._scheduler.handle(messages.Begin()))
+            self._tell(messages.Begin())
             while not self._scheduler.is_over:
                 self._wait()
         finally:
@@ -106,10 +108,18 @@ class Runner:
 
     # Commands -----------------------------------------------------------------------------------
 
-    def _carry_out(self, commands: Sequence[messages.Command]) -> None:
-        todo = deque(commands)
+    def _tell(self, event: messages.Event) -> None:
+        """Tell the scheduler and carry out what it answers.
+
+        What follows from a command comes before the next one: a task that is prepared has its
+        chunks started before another one is prepared.
+        """
+        todo = deque(self._handle(event))
         while todo:
-            todo.extend(self._obey(todo.popleft()))
+            todo.extendleft(reversed(self._obey(todo.popleft())))
+
+    def _handle(self, event: messages.Event) -> Sequence[messages.Command]:
+        return self._scheduler.handle(event, self._context.clock.now_s())
 
     def _obey(self, command: messages.Command) -> Sequence[messages.Command]:
         match command:
@@ -117,6 +127,9 @@ class Runner:
                 return self._prepare(command.task)
             case messages.StartChunk():
                 self._start(command)
+                return ()
+            case messages.CancelChunk():
+                self._cancel(command.worker)
                 return ()
             case messages.Renew():
                 return self._renew(command.task)
@@ -136,38 +149,37 @@ class Runner:
             placed = self._placed(number, error)
             context.coordinator.fail(number, placed)
             self._account.refuse(number, placed, began_s)
-            return self._scheduler.handle(messages.PrepareFailed(number))
+            return self._handle(messages.PrepareFailed(number))
         self._account.add(number, prepared, began_s)
         if prepared.skipped:
             self._account.close(number, "skipped")
-            return self._scheduler.handle(messages.Skipped(number))
+            return self._handle(messages.Skipped(number))
         self._account.task_started(number)
-        split = prepared.plan.split
-        pinned, per_unit = (None, split.rows_per_unit) if split else (0, 1.0)
-        parts = tuple(
-            messages.PartSize(part.total, part.rows_per_unit, part.cost)
-            for part in (split.parts if split else ())
-        )
-        return self._scheduler.handle(
-            messages.Prepared(number, prepared.plan.total, prepared.done, pinned, per_unit, parts)
-        )
+        return self._handle(_sized(number, prepared))
 
     def _start(self, command: messages.StartChunk) -> None:
         context = self._context
         prepared = self._account[command.task].prepared
         session = context.sessions[command.worker]
-        pieces = (command.piece, *command.more)
-        self._batches[command.worker] = _Batch(command.task, pieces, command.attempt)
+        pieces, gate = (command.piece, *command.more), self._gates[command.worker]
+        batch = _Batch(command.task, pieces, command.attempt)
+        self._batches[command.worker] = batch
 
         def job() -> tuple[Report, ...]:
             if command.delay_s:
                 self._cancelling.wait(command.delay_s)
             if self._cancelling.is_set():
                 return (ChunkErrorReport(InterruptedRunError("cancelled"), "again"),)
-            return run_chunks(session, context.journal, prepared, pieces, context.clock)
+            gate.begin(batch)
+            return run_chunks(session, context.journal, prepared, pieces, context.clock, gate)
 
         self._account.chunk_started(command.task, command.worker, command.piece)
         self._threads.submit(command.worker, job)
+
+    def _cancel(self, worker: int) -> None:
+        """Send the request from a thread of its own: it is a connection, and may take seconds."""
+        request = self._gates[worker].cancel
+        threading.Thread(target=request, args=(self._batches[worker],), daemon=True).start()
 
     def _renew(self, number: int) -> Sequence[messages.Command]:
         running = self._account[number]
@@ -175,9 +187,9 @@ class Runner:
             begin = self._context.coordinator.renew(number)
         except PgfanError as error:
             running.error = self._placed(number, error)
-            return self._scheduler.handle(messages.PrepareFailed(number))
+            return self._handle(messages.PrepareFailed(number))
         running.prepared = replace(running.prepared, begin=begin)
-        return self._scheduler.handle(messages.Renewed(number))
+        return self._handle(messages.Renewed(number))
 
     def _finish(self, number: int) -> Sequence[messages.Command]:
         running = self._account[number]
@@ -186,15 +198,15 @@ class Runner:
             lost = self._context.coordinator.finish(number, rows, running.chunks, seconds)
         except DatabaseError as error:
             running.error = self._placed(number, error)
-            return self._scheduler.handle(messages.FinishFailed(number))
+            return self._handle(messages.FinishFailed(number))
         if lost is not None:
             self._account.chunks_lost(number, lost)
-            return self._scheduler.handle(messages.Reopened(number, lost.done))
+            return self._handle(messages.Reopened(number, lost.done))
         split = running.prepared.plan.split
         if split is not None:
             self._context.on_result(number, (Result(f"{split.tag} {rows or 0}"),))
         self._account.close(number, "done")
-        return self._scheduler.handle(messages.Finished(number))
+        return self._handle(messages.Finished(number))
 
     def _fail(self, number: int) -> None:
         if number in self._account:  # otherwise `_prepare` has said why
@@ -213,11 +225,12 @@ class Runner:
 
     def _wait(self) -> None:
         try:
-            answer = self._answers.get(
-                timeout=CANCEL_EVERY_S if self._cancelling.is_set() else None
-            )
+            answer = self._answers.get(timeout=self._patience_s())
         except Empty:
-            self._cancel_batches()
+            if self._cancelling.is_set():
+                self._cancel_batches()
+            else:
+                self._tell(messages.Tick())
             return
         if answer is None:
             self._stop_or_cancel()
@@ -231,7 +244,14 @@ class Runner:
                 event = self._done(answer.worker, batch.task, piece, report)
             else:
                 event = self._failed(answer.worker, batch, piece, report)
-            self._carry_out(self._scheduler.handle(event))
+            self._tell(event)
+
+    def _patience_s(self) -> float | None:
+        """How long to wait for an answer before something is due; None: for ever."""
+        if self._cancelling.is_set():
+            return CANCEL_EVERY_S
+        due_s = self._scheduler.look_again_s
+        return None if due_s is None else max(0.0, due_s - self._context.clock.now_s())
 
     def _done(
         self, worker: int, task: int, piece: Range, report: ChunkDoneReport
@@ -248,6 +268,9 @@ class Runner:
         if self._interrupts > 1:  # cancelled by the user: nothing is wrong with the task
             running.error = running.error or report.error
             return messages.ChunkFailed(worker, "again")
+        if report.disposition == "cancelled":
+            self._account.chunk_cancelled(batch.task, worker, piece)
+            return messages.ChunkFailed(worker, "cancelled")
         error = self._context.on_error(batch.task, report.error, report.statement)
         if running.error is None or report.disposition == "fatal":
             running.error = error
@@ -264,7 +287,7 @@ class Runner:
             self._account.say(
                 "warning", "stopping after the chunks that run now; once more cancels them"
             )
-            self._carry_out(self._scheduler.handle(messages.Drain()))
+            self._tell(messages.Drain())
             return
         self._cancelling.set()
         if self._interrupts > CANCELS_MAX:
@@ -274,3 +297,17 @@ class Runner:
     def _cancel_batches(self) -> None:
         for worker in self._batches:
             self._context.sessions[worker].cancel()
+
+
+def _sized(number: int, prepared: PreparedTask) -> messages.Prepared:
+    """What the scheduler needs to know of a task."""
+    plan, split = prepared.plan, prepared.plan.split
+    if split is None:
+        return messages.Prepared(number, plan.total, prepared.done, worker=0)
+    parts = tuple(
+        messages.PartSize(part.total, part.rows_per_unit, part.cost, part.bytes_per_unit)
+        for part in split.parts
+    )
+    return messages.Prepared(
+        number, plan.total, prepared.done, None, split.rows_per_unit, parts, split.bytes_per_unit
+    )

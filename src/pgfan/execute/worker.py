@@ -20,6 +20,7 @@ from pgfan.errors import (
     InternalError,
     PgfanError,
 )
+from pgfan.execute.cancelling import CancelGate
 from pgfan.plan.sqlstate import (
     NOT_IN_A_TRANSACTION_BLOCK,
     QUERY_CANCELED,
@@ -76,13 +77,18 @@ def run_chunks(
     task: PreparedTask,
     pieces: Sequence[Range],
     clock: Clock,
+    gate: CancelGate | None = None,
 ) -> tuple[Report, ...]:
     """Run `pieces` one after the other, each in its own transaction, until one fails.
 
     One report for each piece that was begun, in order; whatever happens is in a report, and only
-    bugs of pgfan's own raise.
+    bugs of pgfan's own raise. While the pieces run they may be cancelled through `gate`.
     """
-    return _Batch(session, journal, task, clock).run(pieces)
+    gate = gate or CancelGate(session)
+    try:
+        return _Batch(session, journal, task, clock, gate).run(pieces)
+    finally:
+        gate.close()
 
 
 @dataclass(frozen=True)
@@ -97,9 +103,15 @@ class _Worked:
 
 class _Batch:
     def __init__(
-        self, session: Session, journal: Journal | None, task: PreparedTask, clock: Clock
+        self,
+        session: Session,
+        journal: Journal | None,
+        task: PreparedTask,
+        clock: Clock,
+        gate: CancelGate,
     ) -> None:
         self._session = session
+        self._gate = gate
         self._journal = journal
         self._task = task
         self._clock = clock
@@ -130,6 +142,7 @@ class _Batch:
         began_s = self._clock.now_s()
         try:
             self._session.prepare(task.settings)
+            self._gate.open()
             results = self._session.execute(closing + opening + SEPARATOR.join(body))
         except ConnectionLostError as error:
             error.in_doubt = before is not None
@@ -154,6 +167,7 @@ class _Batch:
             self._reports.append(self._unreachable(error))
             return None
         if before is not None and not self._take_commit(before, results[self._closing_length - 1]):
+            self._gate.close()
             with contextlib.suppress(PgfanError):
                 self._session.rollback()
             return None
@@ -216,9 +230,12 @@ class _Batch:
     def _refused_commit(self, error: DatabaseError) -> ChunkErrorReport:
         """An error in the closing of a chunk (a deferred constraint): all of it is rolled back."""
         disposition = disposition_of(error.sqlstate)
+        cancelled = self._gate.close() and error.sqlstate == QUERY_CANCELED
         try:
             self._session.rollback()
-            if error.sqlstate == QUERY_CANCELED and not self._timed_out(math.inf):
+            if cancelled:
+                disposition = "cancelled"
+            elif error.sqlstate == QUERY_CANCELED and not self._timed_out(math.inf):
                 disposition = "fatal"
         except ConnectionLostError as lost:
             return self._lost(lost)
@@ -230,6 +247,7 @@ class _Batch:
     def _refused(self, piece: Range, error: DatabaseError, failed: int, seconds: float) -> Report:
         """An error in the opening or the work of `piece`, in the task's statement `failed`."""
         task, journal = self._task, self._journal
+        cancelled = self._gate.close() and error.sqlstate == QUERY_CANCELED
         try:
             self._session.rollback()
             if journal is not None and journal.is_duplicate(error):
@@ -238,7 +256,9 @@ class _Batch:
                 return self._outside(piece, error)
             disposition = disposition_of(error.sqlstate)
             # BEGIN; SET TRANSACTION SNAPSHOT: the second one failed.
-            if SNAPSHOT in task.begin and error.completed == 1:
+            if cancelled:
+                disposition = "cancelled"
+            elif SNAPSHOT in task.begin and error.completed == 1:
                 disposition = "renew"
             elif error.sqlstate == QUERY_CANCELED and not self._timed_out(seconds):
                 disposition = "fatal"

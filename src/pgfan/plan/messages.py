@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from pgfan.plan.ranges import Range
 
-Disposition: TypeAlias = Literal["fatal", "again", "halve", "renew", "duplicate"]
+Disposition: TypeAlias = Literal["fatal", "again", "halve", "renew", "duplicate", "cancelled"]
 """What to do about a failed chunk: give up the task, run it again, cut it in two, take a new
-snapshot first, or nothing, because its row was in the journal already."""
+snapshot first, nothing, because its row was in the journal already, or share it out, because it
+was cancelled for that (CancelChunk) and has been rolled back."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class PartSize:
     units: int
     rows_per_unit: float = 1.0
     cost: float = 1.0
+    bytes_per_unit: float = 0.0
+    """Size of what a unit reads or writes, whichever is known; 0: neither is."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Prepared:
     worker: int | None = None
     rows_per_unit: float = 1.0
     parts: tuple[PartSize, ...] = ()
+    bytes_per_unit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Skipped:
     task: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ChunkDone:
     """A worker's chunk is committed after `seconds`."""
 
@@ -69,7 +73,7 @@ class ChunkDone:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ChunkFailed:
     """A worker's chunk left nothing behind, or is in doubt. See Disposition for what to do."""
 
@@ -114,6 +118,11 @@ class Reopened:
 
 
 @dataclass(frozen=True)
+class Tick:
+    """Nothing happened until the instant that the scheduler asked to be told of."""
+
+
+@dataclass(frozen=True)
 class Drain:
     """Start nothing more; the run is over when what runs now has ended."""
 
@@ -130,6 +139,7 @@ Event: TypeAlias = (
     | Finished
     | FinishFailed
     | Reopened
+    | Tick
     | Drain
 )
 
@@ -141,7 +151,7 @@ class Prepare:
     task: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StartChunk:
     """Run `piece` of the task on the worker after `delay_s`; `attempt` counts from 1.
 
@@ -155,6 +165,18 @@ class StartChunk:
     attempt: int = 1
     delay_s: float = 0.0
     more: tuple[Range, ...] = ()
+
+
+@dataclass(frozen=True)
+class CancelChunk:
+    """Cancel what the worker runs of the task now, because idle workers would end it sooner.
+
+    The worker's report decides: the chunk may be committed, or have failed, before that. The cancel
+    must never reach what the worker runs afterwards.
+    """
+
+    worker: int
+    task: int
 
 
 @dataclass(frozen=True)
@@ -178,4 +200,4 @@ class Fail:
     task: int
 
 
-Command: TypeAlias = Prepare | StartChunk | Renew | Finish | Fail
+Command: TypeAlias = Prepare | StartChunk | CancelChunk | Renew | Finish | Fail

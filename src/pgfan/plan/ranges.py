@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Range:
     """The integers lo <= i < hi; never empty."""
 
@@ -32,12 +33,15 @@ class Range:
     def __str__(self) -> str:
         return f"[{self.lo}, {self.hi})"
 
+    def divided(self, count: int) -> tuple[Range, ...]:
+        """Up to `count` ranges of about equal length; fewer when it holds fewer integers."""
+        count = max(1, min(count, len(self)))
+        borders = [self.lo + len(self) * at // count for at in range(count + 1)]
+        return tuple(Range(lo, hi) for lo, hi in pairwise(borders))
+
     def halves(self) -> tuple[Range, ...]:
         """Two ranges of about equal length, or the range itself when it holds one integer."""
-        if len(self) == 1:
-            return (self,)
-        middle = self.lo + len(self) // 2
-        return Range(self.lo, middle), Range(middle, self.hi)
+        return self.divided(2)
 
 
 class RangeSet:

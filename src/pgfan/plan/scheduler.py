@@ -8,20 +8,24 @@ led there.
 
 A task waits for those it comes after, is prepared (its verdict is known only when the tables that
 earlier tasks made exist), hands out ranges until none is left, and is finished when the last of
-them is done. A range that failed in a way that may pass is kept whole and tried again before
-anything else is taken: it may be in doubt (COMMIT sent, no answer), and only the same range start
-meets the journal row that settles the doubt.
+them is done. Preparing waits until workers are about to be free, and goes by rank, so that a run of
+thousands of tasks begins at once. When workers idle and nothing is left to hand out, the chunk
+expected to end last may be cancelled and shared out (`pgfan.plan.stragglers`); what its worker
+reports decides what becomes of it.
 """
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, assert_never
 
+from pgfan.plan import stragglers
+from pgfan.plan.dag import UNANSWERED, Dag, Retry, State, Task
+from pgfan.plan.dealing import Dealer
 from pgfan.plan.messages import (
     Begin,
+    CancelChunk,
     ChunkDone,
     ChunkFailed,
     Command,
@@ -40,24 +44,25 @@ from pgfan.plan.messages import (
     Reopened,
     Skipped,
     StartChunk,
+    Tick,
     WorkerUnavailable,
 )
-from pgfan.plan.parts import PartedSizer
-from pgfan.plan.ranges import Range, RangeSet
+from pgfan.plan.offers import Offers
+from pgfan.plan.parts import Remainder
+from pgfan.plan.priority import priorities
 from pgfan.plan.sizing import SizingOptions
+from pgfan.plan.workers import Busy, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pgfan.plan.dag import TaskSpec
+    from pgfan.plan.ranges import Range
+
 ATTEMPTS_MAX = 10
-DELAY_S_FIRST = 0.1
-DELAY_S_MAX = 5.0
 HISTORY_MAX = 40
-BATCH_MAX = 64
-BATCH_SHARE = 4
-"""A batch is at most this part of a worker's fair share of what is left."""
-BATCH_TICK_S = 1e-4
-"""No chunk is taken to be shorter than this."""
+PREPARED_AHEAD = 1
+"""Tasks that are prepared before a worker is free for them."""
 
 
 class IllegalEventError(Exception):
@@ -65,49 +70,17 @@ class IllegalEventError(Exception):
 
 
 @dataclass(frozen=True)
-class TaskSpec:
-    """A task by number; it starts when all of `after` have ended well."""
-
-    task: int
-    after: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
 class SchedulerOptions:
     """`keep_going`: a failed task does not keep those after it from running.
 
     `batch_s`: chunks that together take about so many seconds are handed out at once; 0 never.
+    `rescue`: whether stragglers are cancelled and shared out; not where the user fixed the size.
     """
 
     sizing: SizingOptions = field(default_factory=SizingOptions)
     keep_going: bool = False
     batch_s: float = 0.0
-
-
-State: TypeAlias = Literal[
-    "waiting", "preparing", "running", "renewing", "failing", "finishing", "done", "failed"
-]
-
-
-@dataclass
-class _Task:
-    spec: TaskSpec
-    state: State = "waiting"
-    doomed: bool = False
-    """Failed while a Renew was out: it fails when that is answered."""
-    left: RangeSet = field(default_factory=RangeSet)
-    retries: deque[tuple[Range, int]] = field(default_factory=deque)
-    total: int = 0
-    running: int = 0
-    worker: int | None = None
-    sizer: PartedSizer | None = None
-
-
-@dataclass(frozen=True)
-class _Busy:
-    task: int
-    pieces: deque[Range]
-    attempt: int
+    rescue: bool = True
 
 
 class Scheduler:
@@ -122,53 +95,58 @@ class Scheduler:
     ) -> None:
         """`jitter` returns numbers in [0, 1) that spread retries apart."""
         self._options = options or SchedulerOptions()
-        self._tasks = {spec.task: _Task(spec) for spec in tasks}
-        self._busy: dict[int, _Busy] = {}
-        self._idle = set(range(workers))
-        self._away: set[int] = set()
-        self._jitter = jitter
+        priority = priorities(tasks, max(1, workers))
+        self._workers_wanted = priority.workers
+        self._dag = Dag(tasks, priority.rank, keep_going=self._options.keep_going)
+        self._workers = Workers(workers)
+        self._offers = Offers()
+        self._dealer = Dealer(self._options.batch_s, jitter)
         self._draining = False
-        self._open: list[int] = []
-        self._states = Counter({"waiting": len(self._tasks)})
-        # Looked at after every event, so nothing here may take time for each task of a long script.
-        self._order = {spec.task: at for at, spec in enumerate(tasks)}
-        self._blockers = {spec.task: len(spec.after) for spec in tasks}
-        self._dependents: dict[int, list[int]] = {}
-        for spec in tasks:
-            for before in spec.after:
-                self._dependents.setdefault(before, []).append(spec.task)
-        self._startable = [spec.task for spec in tasks if not spec.after]
+        self._now_s = 0.0
+        self._cancelled: int | None = None
+        """The worker whose chunk was last cancelled, until it reports."""
+        self._look_again_s: float | None = None
         self._history: deque[Event] = deque(maxlen=HISTORY_MAX)
 
     @property
     def is_over(self) -> bool:
         """Nothing runs and nothing will."""
-        unanswered = ("preparing", "renewing", "finishing")
-        if self._busy or any(self._states[state] for state in unanswered):
+        if self._workers.busy or self._dag.count(*UNANSWERED):
             return False
-        return self._draining or not (self._states["running"] or self._states["failing"])
+        return self._draining or not self._dag.count("running", "failing")
+
+    @property
+    def look_again_s(self) -> float | None:
+        """The instant at which a Tick is due if no event comes before; None: at none."""
+        return self._look_again_s
 
     @property
     def workers_busy(self) -> int:
         """How many workers run a chunk now."""
-        return len(self._busy)
+        return self._workers.busy
 
     def state(self, task: int) -> str:
         """Where a task stands; for messages and tests."""
-        return self._tasks[task].state
+        return self._dag[task].state
 
-    def handle(self, event: Event) -> list[Command]:
-        """Take one event; the commands are to be carried out in order."""
+    def handle(self, event: Event, now_s: float = 0.0) -> list[Command]:
+        """Take one event; the commands are to be carried out in order.
+
+        `now_s` is a monotonic clock's. Whoever gives none has no stragglers cancelled.
+        """
         self._history.append(event)
+        self._now_s = max(self._now_s, now_s)
+        self._look_again_s = None
         commands = self._apply(event)
         if not self._draining:
-            commands += self._ready()
             commands += self._deal()
+            commands += self._ready()
+            commands += self._rescue()
         return commands
 
     def _apply(self, event: Event) -> list[Command]:
         match event:
-            case Begin() | Drain():
+            case Begin() | Tick() | Drain():
                 self._draining = self._draining or isinstance(event, Drain)
                 return []
             case Prepared():
@@ -187,10 +165,10 @@ class Scheduler:
             case Renewed():
                 task = self._enter(event.task, {"renewing"}, "running")
                 if task.doomed:
-                    self._move(task, "failing")
-                return self._settle(event.task)
+                    self._dag.move(task, "failing")
+                return self._settle(task)
             case Finished():
-                self._enter(event.task, {"finishing"}, "done")
+                self._enter(event.task, {"finishing"}, "done").left = None
                 return []
             case Reopened():
                 return self._reopened(event)
@@ -200,201 +178,210 @@ class Scheduler:
     # Tasks --------------------------------------------------------------------------------------
 
     def _ready(self) -> list[Command]:
-        """Prepare every task whose predecessors have ended, in order."""
-        if self._states["failed"] and not self._options.keep_going:
-            return []
-        ready, self._startable = self._startable, []
-        for number in ready:
-            self._move(self._tasks[number], "preparing")
-        return [Prepare(number) for number in ready]
-
-    def _move(self, task: _Task, state: State) -> None:
-        self._states[task.state] -= 1
-        self._states[state] += 1
-        task.state = state
-        if state == "done" or (state == "failed" and self._options.keep_going):
-            for number in self._dependents.get(task.spec.task, ()):
-                self._blockers[number] -= 1
-                if not self._blockers[number]:
-                    insort(self._startable, number, key=self._order.__getitem__)
+        """Prepare tasks whose predecessors have ended, as many as free workers could take."""
+        commands: list[Command] = []
+        if not self._dag.startable:
+            return commands
+        wanted = self._workers.idle_count + PREPARED_AHEAD
+        wanted -= self._offers.wanting + self._dag.preparing
+        while self._dag.startable and len(commands) < wanted:
+            commands.append(Prepare(self._dag.start_next().number))
+        return commands
 
     def _prepared(self, event: Prepared) -> list[Command]:
         task = self._enter(event.task, {"preparing"}, "running")
-        task.total = event.total
-        task.left = _all_but(event.total, event.done)
         task.worker = event.worker
-        parts = event.parts or (PartSize(max(1, event.total), event.rows_per_unit),)
-        task.sizer = PartedSizer(parts, self._options.sizing)
-        self._open.append(event.task)
-        return self._settle(event.task)
+        size = PartSize(event.total, event.rows_per_unit, bytes_per_unit=event.bytes_per_unit)
+        parts = event.parts or ((size,) if event.total else ())
+        task.left = Remainder(parts, self._options.sizing, event.done)
+        return self._settle(task)
 
     def _reopened(self, event: Reopened) -> list[Command]:
         task = self._enter(event.task, {"finishing"}, "running")
-        task.left = _all_but(task.total, event.done)
-        self._open.append(event.task)
-        return self._settle(event.task)
+        if task.left is not None:
+            task.left.reset(event.done)
+        return self._settle(task)
 
     def _refused(self, event: PrepareFailed | FinishFailed) -> list[Command]:
         ending = isinstance(event, FinishFailed)
-        self._enter(event.task, {"finishing"} if ending else {"preparing", "renewing"}, "failing")
-        return self._settle(event.task)
+        allowed: set[State] = {"finishing"} if ending else {"preparing", "renewing"}
+        return self._settle(self._enter(event.task, allowed, "failing"))
 
-    def _settle(self, number: int) -> list[Command]:
-        """Finish or fail a task of which nothing is left to do."""
-        task = self._tasks[number]
+    def _settle(self, task: Task) -> list[Command]:
+        """Offer what a task has left; finish or fail one of which nothing is left to do."""
+        self._offers.update(task, self._wanted_on_each())
         if task.running:
             return []
         if task.state == "failing":
-            self._move(task, "failed")
-            command: Command = Fail(number)
-        elif task.state == "running" and not task.left and not task.retries:
-            self._move(task, "finishing")
-            command = Finish(number)
-        else:
-            return []
-        if number in self._open:
-            self._open.remove(number)
-        return [command]
+            self._dag.move(task, "failed")
+            return [Fail(task.number)]
+        if task.state == "running" and not task.has_work:
+            self._dag.move(task, "finishing")
+            return [Finish(task.number)]
+        return []
 
     # Chunks -------------------------------------------------------------------------------------
 
     def _deal(self) -> list[Command]:
-        """Give every idle worker the next range, earliest task first."""
+        """Give every idle worker the next ranges of the first task that it may run."""
         commands: list[Command] = []
-        for number in self._open:
-            task = self._tasks[number]
-            if task.state != "running":
-                continue
-            for worker in sorted(self._idle):
-                if task.worker is not None and worker != task.worker:
-                    continue
-                if not task.retries and not task.left:
-                    break
-                commands.append(self._start(worker, number, task))
-            if not self._idle:
-                break
+        if not self._offers.any:
+            return commands
+        for worker in self._workers.idle:
+            task = self._offers.best(worker)
+            if task is not None:
+                commands.append(self._start(worker, task))
         return commands
 
-    def _start(self, worker: int, number: int, task: _Task) -> StartChunk:
-        delay_s = 0.0
-        more: tuple[Range, ...] = ()
-        if task.retries:
-            piece, attempt = task.retries.popleft()
-            if attempt > 1:
-                delay_s = min(DELAY_S_MAX, DELAY_S_FIRST * 2 ** (attempt - 2))
-                delay_s *= 0.5 + self._jitter()
-        else:
-            if task.sizer is None:
-                raise self._illegal(f"task {number} runs without a sizer")
-            units = task.sizer.next_units(task.left, self._workers_present())
-            piece, attempt = task.left.take(units), 1
-            more = self._more(task, task.sizer, piece, units)
-        self._idle.remove(worker)
-        self._busy[worker] = _Busy(number, deque((piece, *more)), attempt)
+    def _wanted_on_each(self) -> int:
+        """Workers that should be on one task: more of them when there are few tasks left."""
+        tasks = self._offers.free + self._dag.startable + self._dag.preparing
+        present = self._workers.present
+        return max(-(-present // max(1, tasks)), min(self._workers_wanted, present))
+
+    def _start(self, worker: int, task: Task) -> StartChunk:
+        wanted = self._wanted_on_each()
+        hand = self._dealer.deal(task, wanted)
+        pieces = list(hand.pieces)
+        busy = Busy(task.number, pieces, hand.attempt, self._now_s + hand.delay_s, hand.expected_s)
+        self._workers.start(worker, busy)
         task.running += 1
-        return StartChunk(worker, number, piece, attempt, delay_s, more)
+        self._offers.update(task, wanted)
+        first, *more = hand.pieces
+        return StartChunk(worker, task.number, first, hand.attempt, hand.delay_s, tuple(more))
 
-    def _more(self, task: _Task, sizer: PartedSizer, first: Range, units: int) -> tuple[Range, ...]:
-        """Chunks to hand out with the first one, when they are very short."""
-        seconds = sizer.seconds_for(Range(first.lo, first.lo + units))
-        if seconds is None or not self._options.batch_s:
-            return ()
-        left = sizer.left_beside(first, task.left)  # so none of them reaches over a border
-        fair = left // (units * BATCH_SHARE * self._workers_present())
-        count = min(BATCH_MAX, fair, int(self._options.batch_s / max(seconds, BATCH_TICK_S)))
-        return tuple(task.left.take(units) for _ in range(count - 1))
-
-    def _release(self, worker: int, *, failed: bool) -> tuple[_Busy, Range, _Task]:
+    def _release(self, worker: int, *, failed: bool) -> tuple[Busy, Range, Task]:
         """Take the worker's oldest chunk back; the worker is idle when it has no more."""
-        busy = self._busy.get(worker)
+        busy = self._workers.get(worker)
         if busy is None:
             raise self._illegal(f"worker {worker} reports on a chunk that it does not have")
-        task = self._tasks[busy.task]
-        piece = busy.pieces.popleft()
-        if failed:  # those after it were not begun
+        task = self._dag[busy.task]
+        piece = busy.pieces.pop(0)
+        if failed and task.left is not None:  # those after it were not begun
             while busy.pieces:
-                task.left.add(busy.pieces.popleft())
+                task.left.give_back(busy.pieces.pop())
         if not busy.pieces:
-            del self._busy[worker]
             task.running -= 1
-            self._idle.add(worker)
-        if not self._busy:  # nobody is left who could call them back
-            self._call_back()
+            self._workers.end(worker)
+            if worker == self._cancelled:
+                self._cancelled = None
         return busy, piece, task
 
-    def _call_back(self) -> None:
-        self._idle |= self._away
-        self._away.clear()
-
     def _chunk_done(self, event: ChunkDone) -> list[Command]:
-        busy, piece, task = self._release(event.worker, failed=False)
-        if task.sizer is not None:
-            task.sizer.observe(piece, event.seconds)
-        self._call_back()  # somebody's backend ended: there may be room again
-        return self._settle(busy.task)
+        _, piece, task = self._release(event.worker, failed=False)
+        if task.left is not None:
+            task.left.observe(piece, event.seconds)
+        self._workers.call_back()  # somebody's backend ended: there may be room again
+        return self._settle(task)
 
     def _chunk_failed(self, event: ChunkFailed) -> list[Command]:
         busy, piece, task = self._release(event.worker, failed=True)
         match event.disposition:
             case "duplicate":
                 pass  # done before, by a COMMIT whose answer was lost
+            case "cancelled":
+                self._share_out(task, busy, piece)
             case "renew" if busy.attempt < ATTEMPTS_MAX:
-                task.retries.append((piece, busy.attempt + 1))
+                task.retries.append(Retry(piece, busy.attempt + 1))
                 if task.state == "running":
-                    self._move(task, "renewing")
-                    return [Renew(busy.task)]
+                    self._dag.move(task, "renewing")
+                    self._offers.update(task, 0)
+                    return [Renew(task.number)]
             # A piece that was tried before may be in doubt, and its halves would not meet its row.
             case "halve" if len(piece) > 1 and busy.attempt == 1:
-                task.retries.extend((half, 1) for half in piece.halves())
+                task.retries.extend(Retry(half, 1) for half in piece.halves())
+                if task.left is not None:
+                    task.left.too_large(piece)
             case "again" if busy.attempt < ATTEMPTS_MAX:
-                task.retries.append((piece, busy.attempt + 1))
+                task.retries.append(Retry(piece, busy.attempt + 1))
             case "halve" if busy.attempt in range(2, ATTEMPTS_MAX):
-                task.retries.append((piece, busy.attempt + 1))
+                task.retries.append(Retry(piece, busy.attempt + 1))
             case "fatal" | "again" | "halve" | "renew":
                 self._doom(task)
             case _:
                 assert_never(event.disposition)
-        return self._settle(busy.task)
+        return self._settle(task)
 
     def _unavailable(self, event: WorkerUnavailable) -> list[Command]:
         busy, piece, task = self._release(event.worker, failed=True)
-        if self._busy:  # others go on; come back when one of them has ended a chunk
-            task.retries.append((piece, busy.attempt))
-            self._idle.discard(event.worker)
-            self._away.add(event.worker)
+        if self._workers.busy:  # others go on; come back when one of them has ended a chunk
+            task.retries.append(Retry(piece, busy.attempt))
+            self._workers.send_away(event.worker)
         elif busy.attempt < ATTEMPTS_MAX:
-            task.retries.append((piece, busy.attempt + 1))
+            task.retries.append(Retry(piece, busy.attempt + 1))
         else:
             self._doom(task)
-        return self._settle(busy.task)
+        return self._settle(task)
 
-    def _doom(self, task: _Task) -> None:
+    def _doom(self, task: Task) -> None:
         if task.state == "renewing":
             task.doomed = True
         elif task.state == "running":
-            self._move(task, "failing")
+            self._dag.move(task, "failing")
+
+    # Stragglers ---------------------------------------------------------------------------------
+
+    def _rescue(self) -> list[Command]:
+        """Cancel a chunk that idle workers would end sooner, one at a time."""
+        idle = self._workers.idle_count
+        waits = self._cancelled is not None or self._dag.count(*UNANSWERED)
+        if not idle or waits or self._offers.free or self._dag.startable:
+            return []
+        found, self._look_again_s = stragglers.choose(self._candidates(), idle, self._now_s)
+        busy = self._workers.get(found.worker) if found is not None else None
+        if found is None or busy is None:
+            return []
+        busy.shares, self._cancelled = found.pieces, found.worker
+        return [CancelChunk(found.worker, busy.task)]
+
+    def _candidates(self) -> list[stragglers.Candidate]:
+        """Running chunks that may be cut: not in doubt, and of a size that the user left open."""
+        found: list[stragglers.Candidate] = []
+        if not self._now_s or not self._options.rescue:
+            return found
+        for worker, busy in self._workers.running():
+            piece, task = busy.pieces[0], self._dag[busy.task]
+            if (
+                len(busy.pieces) == 1 == busy.attempt
+                and len(piece) > 1
+                and task.state == "running"
+                and task.worker is None
+            ):
+                one = self._candidate(worker, task, busy, piece)
+                found += [one] if one is not None else []
+        return found
+
+    def _candidate(
+        self, worker: int, task: Task, busy: Busy, piece: Range
+    ) -> stragglers.Candidate | None:
+        if task.left is None:
+            return None
+        if busy.expected_s is None:  # it began before any other had ended
+            busy.expected_s = task.left.seconds_for(piece)
+        if busy.expected_s is None:
+            return None
+        fixed_s = task.left.fixed_s(piece)
+        return stragglers.Candidate(worker, len(piece), busy.began_s, busy.expected_s, fixed_s)
+
+    def _share_out(self, task: Task, busy: Busy, piece: Range) -> None:
+        """Give the range of a cancelled chunk back in pieces, each with its part of the time."""
+        if not busy.shares:
+            raise self._illegal(f"a chunk of task {task.number} was cancelled without being asked")
+        one = self._candidate(0, task, busy, piece)
+        pieces = piece.divided(busy.shares)
+        expected_s = one.share_s(self._now_s, len(pieces)) if one is not None else None
+        task.retries.extend(Retry(part, 1, expected_s) for part in pieces)
 
     # ---------------------------------------------------------------------------------------------
 
-    def _workers_present(self) -> int:
-        return max(1, len(self._busy) + len(self._idle))
-
-    def _enter(self, number: int, allowed: set[State], state: State) -> _Task:
-        task = self._tasks.get(number)
+    def _enter(self, number: int, allowed: set[State], state: State) -> Task:
+        task = self._dag.get(number)
         if task is None or task.state not in allowed:
             now = task.state if task else "unknown"
             raise self._illegal(f"task {number} is {now}, and cannot become {state}")
-        self._move(task, state)
+        self._dag.move(task, state)
         return task
 
     def _illegal(self, what: str) -> IllegalEventError:
         events = "\n".join(f"  {event}" for event in self._history)
         return IllegalEventError(f"{what}; the last events were\n{events}")
-
-
-def _all_but(total: int, done: tuple[Range, ...]) -> RangeSet:
-    """[0, total) without what is done."""
-    left = RangeSet([Range(0, total)] if total else ())
-    for piece in done:
-        left.remove(piece)
-    return left

@@ -13,8 +13,18 @@ chunks without end to spread it.) From them come
 * the tail: no more than a fair share of what is left, so that the workers end together (guided
   self-scheduling, Polychronopoulos and Kuck 1987; the divisor of two is factoring's, Hummel 1992).
 
-Growth is bounded step by step because the first chunks are small and say little. A chunk that
-took far longer than the target, and than was expected of its size, divides the size at once.
+A worker that has the task to itself, because there are others for the rest, needs no tail.
+
+Bytes bound the target too, where the catalogue tells how large a unit's rows are, out-of-line
+values included: a chunk's WAL, what a rollback throws away and what a logical replica must hold
+back until COMMIT grow with its bytes, whatever its seconds are. The floor is not bounded by them:
+paying a hash build twice as often costs time for certain, and the statement in one piece would
+have written more at once than any chunk does.
+
+Growth is bounded step by step because the first chunks are small and say little; while most of a
+chunk is fixed cost its seconds are bounded, not its units, or many chunks would pay a hash build
+on the way to the right size. A chunk that took far longer than the target, and than was expected
+of its size, divides the size at once.
 """
 
 from __future__ import annotations
@@ -37,8 +47,15 @@ RAMP_BELOW = 1 / 8
 PANIC_ABOVE = 5.0
 PANIC_DIVISOR = 10
 FIRST_CHUNKS_PER_WORKER = 256
+PROBE_DIVISOR = 4
+"""Before anything is known, every other chunk is so much smaller: two sizes tell a from b."""
 FIRST_UNITS_MAX = 5_000
 """Rows or blocks: milliseconds of work, however large the table is."""
+FIRST_BYTES_MAX = 64 * 2**20
+CHUNK_BYTES_MAX = 256 * 2**20
+"""At the default target of 2 s a worker must write 128 MB/s to notice."""
+LIMIT_GROWTH = 1.05
+"""What was too large in one place may fit in another: try again after some chunks."""
 TAIL_DIVISOR = 2
 TAIL_FIXED_SHARE_MAX = 0.2
 """The last few chunks may pay more: a worker that idles meanwhile costs more still."""
@@ -67,39 +84,60 @@ class SizingOptions:
 
 
 class ChunkSizer:
-    """Sizes the chunks of one task from the times of its finished chunks."""
+    """Sizes the chunks of one task from the times of its finished chunks.
 
-    def __init__(self, total_units: int, options: SizingOptions) -> None:
+    `bytes_per_unit` is 0 where it is not known.
+    """
+
+    def __init__(
+        self, total_units: int, options: SizingOptions, bytes_per_unit: float = 0.0
+    ) -> None:
         self._options = options
         self._total_units = total_units
+        self._first_units_max = FIRST_UNITS_MAX
+        self._target_units_max = total_units
+        if bytes_per_unit > 0:
+            by_bytes = max(1, int(FIRST_BYTES_MAX / bytes_per_unit))
+            self._first_units_max = min(FIRST_UNITS_MAX, by_bytes)
+            self._target_units_max = max(1, int(CHUNK_BYTES_MAX / bytes_per_unit))
         self._size = 0
+        self._probes = 0
+        self._limit = 0.0
+        """Units that the server takes at once; 0: no limit is known."""
         self._weight = self._sum_n = self._sum_t = 0.0
         self._fixed = _FixedCost()
+        self._fit = (0.0, 0.0)
 
     def observe(self, units: int, seconds: float) -> None:
         """A chunk of `units` took `seconds` in one worker; sets the size to grow from."""
         target_s = self._options.target_s
         expected_s = self.seconds_for(units) or 0.0
+        self._limit *= LIMIT_GROWTH
         self._fixed.observe(units, seconds)
         self._weight = self._weight * FADE_UNIT + 1
         self._sum_n = self._sum_n * FADE_UNIT + units
         self._sum_t = self._sum_t * FADE_UNIT + seconds
+        self._fit = self._fitted()
         # With a large fixed cost long chunks are wanted, and expected.
         if seconds > PANIC_ABOVE * max(target_s, expected_s):
             self._size = max(1, min(self._size, units) // PANIC_DIVISOR)
             return
         fixed_s, unit_s = self.fit()
         wanted = self._wanted(fixed_s, unit_s)
-        ramping = seconds < RAMP_BELOW * target_s
+        costly = fixed_s > TAIL_FIXED_SHARE_MAX * seconds
+        ramping = costly or seconds < RAMP_BELOW * target_s
         growth = RAMP_GROWTH_MAX if ramping else GROWTH_MAX
         # A late answer about a small chunk must not shrink what larger ones have shown since.
         largest = max(math.ceil(units * growth), self._size)
+        if costly and unit_s:  # what grows is the time, and most of it is paid anyway
+            largest = max(largest, int((growth * seconds - fixed_s) / unit_s))
         self._size = max(1, min(wanted, largest))
 
     def fit(self) -> tuple[float, float]:
         """Seconds a chunk pays whatever its size, and seconds for each unit; neither negative."""
-        if not self._weight:
-            return 0.0, 0.0
+        return self._fit
+
+    def _fitted(self) -> tuple[float, float]:
         fixed_s = min(self._fixed.seconds(), self._sum_t / self._weight)
         return fixed_s, (self._sum_t - fixed_s * self._weight) / self._sum_n
 
@@ -109,11 +147,22 @@ class ChunkSizer:
             return self._options.fixed_units
         if not self._size:
             first = self._total_units // (FIRST_CHUNKS_PER_WORKER * workers)
-            self._size = max(1, min(first, FIRST_UNITS_MAX))
+            self._size = max(1, min(first, self._first_units_max))
+        if not self._weight:
+            self._probes += 1
+            if self._probes % 2 == 0:
+                return max(1, self._size // PROBE_DIVISOR)
+        size = min(self._size, math.ceil(self._limit)) if self._limit else self._size
+        if workers == 1:  # nobody would idle at the end
+            return max(1, min(size, left_units))
         fair = math.ceil(left_units / (TAIL_DIVISOR * workers))
         fixed_s, unit_s = self.fit()
-        floor = min(self._floor(fixed_s, unit_s, TAIL_FIXED_SHARE_MAX), self._size)
-        return max(1, min(self._size, max(fair, floor)))
+        floor = min(self._floor(fixed_s, unit_s, TAIL_FIXED_SHARE_MAX), size)
+        return max(1, min(size, max(fair, floor)))
+
+    def too_large(self, units: int) -> None:
+        """A chunk of `units` was more than the server takes at once: stay below, for a while."""
+        self._limit = min(self._limit or units, units) / 2
 
     def seconds_for(self, units: int) -> float | None:
         """How long a chunk of `units` is expected to take; None before any has finished."""
@@ -124,9 +173,10 @@ class ChunkSizer:
 
     def _wanted(self, fixed_s: float, unit_s: float) -> int:
         if not unit_s:
-            return self._total_units
-        target = (self._options.target_s - fixed_s) / unit_s
-        return max(1, math.floor(target), self._floor(fixed_s, unit_s, FIXED_SHARE_MAX))
+            return min(self._total_units, self._target_units_max)
+        target = math.floor((self._options.target_s - fixed_s) / unit_s)
+        target = min(target, self._target_units_max)
+        return max(1, target, self._floor(fixed_s, unit_s, FIXED_SHARE_MAX))
 
     def _floor(self, fixed_s: float, unit_s: float, share_max: float) -> int:
         """The smallest chunk of which no more than `share_max` is fixed cost."""

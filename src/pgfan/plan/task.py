@@ -121,6 +121,7 @@ class Part:
     columns: tuple[tuple[str, ...], ...] = ()
     cost: float = 1.0
     """EXPLAIN's cost of all of it."""
+    bytes_per_unit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,8 @@ class SplitPlan:
     """The table that is filled, when the statement makes it."""
     parts: tuple[Part, ...] = ()
     """What the domain is put together from, in this order; without any, it is one part."""
+    bytes_per_unit: float = 0.0
+    """Size of an ordinal's rows in the driving relation, out-of-line values too; 0: not known."""
 
     def statement(self, piece: Range) -> str:
         """The SQL of one chunk; ValueError when `piece` lies in two parts."""
@@ -275,6 +278,7 @@ def _split_from_json(value: dict[str, Any]) -> SplitPlan:
         tag=value.get("tag", "INSERT 0"),
         creates=NewTable(**value["creates"]) if value.get("creates") else None,
         parts=tuple(_part_from_json(part) for part in value.get("parts", ())),
+        bytes_per_unit=value.get("bytes_per_unit", 0.0),
     )
 
 
@@ -291,6 +295,7 @@ def _part_from_json(value: dict[str, Any]) -> Part:
         rows_per_unit=value["rows_per_unit"],
         columns=tuple(map(_listed, value["columns"])),
         cost=value["cost"],
+        bytes_per_unit=value.get("bytes_per_unit", 0.0),
     )
 
 

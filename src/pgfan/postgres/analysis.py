@@ -298,7 +298,7 @@ class Analyst:
             return found
         relation = work.facts.relations.get(candidate.relation or ())
         tablespace = relation.tablespace if relation is not None else 0
-        measured = partial(choice.cut.measured, self._snapshots.blocks)
+        measured = partial(choice.cut.measured, self._snapshots.blocks, self._snapshots.table_bytes)
         return Cuttable(measured, candidate, found, tablespace)
 
     def _divided(self, work: _Work, split: Split, branches: Branches) -> Cuttable | Reason:

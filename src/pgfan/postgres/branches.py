@@ -81,7 +81,15 @@ class Divided:
         longest_first = sorted(self.cuttable, key=lambda pair: -pair[1])
         for branch, cost in dealt(longest_first, lambda pair: pair[0].tablespace):
             cut = branch.cut()
-            part = Part(cut.total, cut.pieces, cut.bounds, cut.rows_per_unit, cut.columns, cost)
+            part = Part(
+                cut.total,
+                cut.pieces,
+                cut.bounds,
+                cut.rows_per_unit,
+                cut.columns,
+                cost,
+                cut.bytes_per_unit,
+            )
             found.append((cut.unit, part))
         return tuple((unit, part) for unit, part in found if part.total)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgfan.plan.task import Blocks, SplitPlan
@@ -67,8 +67,18 @@ class Cut:
         blocks = relation.size_bytes // PAGE_BYTES if relation is not None else 0
         return self.measured(lambda _: max(1, blocks))
 
-    def measured(self, blocks_of: Callable[[str], int]) -> SplitPlan:
-        """With the domain; `blocks_of` tells how many blocks a relation has, by its quoted name."""
+    def measured(
+        self, blocks_of: Callable[[str], int], bytes_of: Callable[[str], int] = lambda _: 0
+    ) -> SplitPlan:
+        """With the domain; they tell blocks and bytes of a relation, by its quoted name."""
+        plan = self._with_domain(blocks_of)
+        relation = self.facts.relations.get(self.chosen.candidate.relation or ())
+        if relation is None or not plan.total:
+            return plan
+        size = bytes_of(qualified((relation.schema, relation.name)))
+        return replace(plan, bytes_per_unit=size / plan.total)
+
+    def _with_domain(self, blocks_of: Callable[[str], int]) -> SplitPlan:
         series, bounds = self.chosen.series, self.chosen.bounds
         if series is not None:
             unit: Unit = "steps" if series.total != series.count else "rows"

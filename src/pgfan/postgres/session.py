@@ -172,12 +172,16 @@ class PostgresSession:
         self._set_defaults()  # RESET ALL and DISCARD ALL take them away
         self._settings = settings
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         """See `pgfan.ports.Session.cancel`."""
         connection = self._connection
-        if connection is not None:
-            with contextlib.suppress(psycopg.Error, OSError):
-                connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+        if connection is None:
+            return True
+        try:
+            connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+        except (psycopg.Error, OSError):
+            return False
+        return True
 
     def notices(self) -> list[tuple[str, str]]:
         """See `pgfan.ports.Session.notices`."""

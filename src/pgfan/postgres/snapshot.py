@@ -97,6 +97,11 @@ class SnapshotHolder:
         )
         return int(self._session.execute(sql)[0].rows[0][0] or 0)
 
+    def table_bytes(self, relation: str) -> int:
+        """Size of a relation as of now with its out-of-line values; 0 where it has no storage."""
+        sql = f"SELECT pg_catalog.pg_table_size({literal(relation)}::pg_catalog.regclass)"
+        return int(self._session.execute(sql)[0].rows[0][0] or 0)
+
     def close(self) -> None:
         """Let the snapshot go, and the locks with it."""
         try:

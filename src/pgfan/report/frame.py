@@ -14,6 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from pgfan.report.figures import clock_text, counted, seconds_text, short_count
+from pgfan.report.lines import shared_text
 
 if TYPE_CHECKING:
     from pgfan.events import TaskFinished
@@ -112,6 +113,7 @@ def done_row(event: TaskFinished, task: TaskTally, look: Look, label_width: int)
     rows = "" if event.rows is None else counted(event.rows, "row")
     figures = f"{label}{_GAP}{rows:>16}{_GAP}{seconds_text(event.seconds):>7}"
     chunks = f"{_GAP}{counted(event.chunks, 'chunk')}" if event.chunks > 1 else ""
+    chunks += shared_text(task)
     return Text.assemble(row, figures, (chunks, "dim"), end="")
 
 

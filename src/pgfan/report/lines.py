@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
 from pgfan.events import (
+    ChunkCancelled,
     ChunkFinished,
     ChunkRetried,
     ChunkStarted,
@@ -185,6 +186,9 @@ def line_of(event: Event, task: TaskTally | None, tally: RunTally) -> Line:
         case ChunkRetried():
             when = f"again in {seconds_text(event.delay_s)}, attempt {event.attempt}"
             return Line("retry", f"{_range(event, task)} {when}: {_safe(event.reason)}")
+        case ChunkCancelled():
+            text = f"{_range(event, task)} cancelled, to be shared by idle workers"
+            return Line("share", text, "detail")
         case TaskFinished():
             return Line(event.state, finished_text(event, task))
         case Notice():
@@ -226,6 +230,7 @@ def finished_text(event: TaskFinished, task: TaskTally | None) -> str:
         return label
     took = seconds_text(event.seconds)
     chunks = f", {counted(event.chunks, 'chunk')}" if event.chunks > 1 or event.error else ""
+    chunks += shared_text(task)
     if event.error:
         return f"{label}: {_safe(event.error)} (after {took}{chunks})"
     rows = "" if event.rows is None else f"{counted(event.rows, 'row')}, "
@@ -253,10 +258,20 @@ def progress_line(task: TaskTally, tally: RunTally, at_s: float) -> Line:
     pace, eta_s = task.rate.per_second(at_s), task.eta_s(at_s)
     if pace is not None and eta_s is not None:
         parts += [f"{short_count(pace)} {unit}/s", f"{clock_text(eta_s)} left"]
-    return Line("run", f"{task.label}: {', '.join([*parts, workers])}, {task.chunks:,} chunks")
+    return Line(
+        "run",
+        f"{task.label}: {', '.join([*parts, workers])}, {task.chunks:,} chunks{shared_text(task)}",
+    )
 
 
-def _range(event: ChunkStarted | ChunkFinished | ChunkRetried, task: TaskTally | None) -> str:
+def shared_text(task: TaskTally | None) -> str:
+    """How many chunks were cancelled to be shared out; nothing when there were none."""
+    return f", {task.shared:,} shared out" if task is not None and task.shared else ""
+
+
+def _range(
+    event: ChunkStarted | ChunkFinished | ChunkRetried | ChunkCancelled, task: TaskTally | None
+) -> str:
     source = task.source if task else clean(event.task_id, 200)
     return f"{source} [{event.lo:,}, {event.hi:,})"
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pgfan.events import (
+    ChunkCancelled,
     ChunkFinished,
     ChunkRetried,
     ChunkStarted,
@@ -81,6 +82,8 @@ class TaskTally:
     rows: int = 0
     chunks: int = 0
     retries: int = 0
+    shared: int = 0
+    """Chunks that were cancelled so that idle workers could share them."""
     workers: set[int] = field(default_factory=set)
     """The workers that are busy with it."""
 
@@ -133,7 +136,7 @@ class RunTally:
         match event:
             case ChunkStarted():
                 return self._chunk_started(event)
-            case ChunkFinished() | ChunkRetried():
+            case ChunkFinished() | ChunkRetried() | ChunkCancelled():
                 return self._chunk_ended(event)
             case TaskStarted():
                 return self._task_started(event)
@@ -165,7 +168,9 @@ class RunTally:
             self._worker_task[event.worker] = task
         return task
 
-    def _chunk_ended(self, event: ChunkFinished | ChunkRetried) -> TaskTally | None:
+    def _chunk_ended(
+        self, event: ChunkFinished | ChunkRetried | ChunkCancelled
+    ) -> TaskTally | None:
         task = self.running.get(event.task_id)
         if task is None:
             return None
@@ -174,6 +179,9 @@ class RunTally:
             del self._worker_task[event.worker]
         if isinstance(event, ChunkRetried):
             task.retries += 1
+            return task
+        if isinstance(event, ChunkCancelled):
+            task.shared += 1
             return task
         units = event.hi - event.lo
         task.done_units += units

@@ -1,0 +1,232 @@
+"""The real scheduler on a virtual clock, against a server that is a few lines of arithmetic.
+
+What is real: `pgfan.plan`, all of it. What is modelled: how long a chunk takes (a fixed cost, a
+cost for each unit that may differ along the domain, noise), what happens when more workers are busy
+than the server has cores, and how long the client's loop is held up by preparing a task. Nothing
+sleeps, so a run of hours takes seconds, and a seed makes it the same each time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from random import Random
+from time import thread_time
+from typing import TYPE_CHECKING, assert_never
+
+from pgfan.plan import messages
+from pgfan.plan.dag import TaskSpec
+from pgfan.plan.priority import longest_paths
+from pgfan.plan.scheduler import Scheduler, SchedulerOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfan.plan.ranges import Range
+
+EPOCH_S = 1.0
+"""A monotonic clock does not begin at 0."""
+
+
+@dataclass(frozen=True)
+class ModelTask:
+    """A task of [0, `units`). Costs are seconds of a server that has nothing else to do."""
+
+    units: int
+    unit_s: float
+    fixed_s: float = 0.0
+    after: frozenset[int] = frozenset()
+    hot: tuple[tuple[int, int, float], ...] = ()
+    """(lo, hi, factor): units in [lo, hi) cost so many times as much; they do not overlap."""
+    known: bool = False
+    """Whether an earlier run has told how long it takes."""
+
+    def work_s(self, lo: int, hi: int) -> float:
+        """The cost of the units in [lo, hi), without what every chunk pays."""
+        found = (hi - lo) * self.unit_s
+        for hot_lo, hot_hi, factor in self.hot:
+            found += max(0, min(hi, hot_hi) - max(lo, hot_lo)) * self.unit_s * (factor - 1)
+        return found
+
+    @property
+    def least_s(self) -> float:
+        """What it costs in one chunk."""
+        return self.fixed_s + self.work_s(0, self.units)
+
+    def shortest_s(self, workers: int) -> float:
+        """How long it takes with all workers on it, if nothing is lost."""
+        chunks = min(workers, self.units)
+        return self.fixed_s + self.work_s(0, self.units) / chunks if chunks else 0.0
+
+
+@dataclass(frozen=True)
+class ModelServer:
+    """`cores` busy workers get a core each; more share them, and each of those costs `contention`.
+
+    `noise` is the deviation of the logarithm of a chunk's time. A cancel is answered after
+    `cancel_s`; preparing or finishing a task holds up the client's loop for `prepare_s`.
+    """
+
+    cores: float = math.inf
+    contention: float = 0.0
+    noise: float = 0.0
+    cancel_s: float = 0.003
+    prepare_s: float = 0.0
+
+    def slowdown(self, busy: int) -> float:
+        """How many times longer a chunk takes when so many workers are busy."""
+        over = max(0.0, busy - self.cores)
+        return max(1.0, busy / self.cores) * (1 + self.contention * over)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What became of a run. Times are seconds of the virtual clock, but for `scheduler_us`."""
+
+    makespan_s: float
+    bound_s: float
+    """No schedule could be shorter: the critical path, or the work shared by all workers."""
+    chunks: int
+    cancelled: int
+    scheduler_us: float
+    """Microseconds of real time in the scheduler for each chunk."""
+
+    @property
+    def ratio(self) -> float:
+        """The makespan as a multiple of its lower bound."""
+        return self.makespan_s / self.bound_s if self.bound_s else 1.0
+
+
+def simulate(
+    tasks: Sequence[ModelTask],
+    workers: int,
+    options: SchedulerOptions,
+    server: ModelServer | None = None,
+    seed: int = 1,
+) -> Simulated:
+    """Run `tasks` with `workers`; every unit must be done once, or AssertionError is raised."""
+    return _Simulation(tasks, workers, options, server or ModelServer(), seed).run()
+
+
+@dataclass
+class _Running:
+    task: int
+    pieces: tuple[Range, ...]
+    seconds: tuple[float, ...]
+    token: int
+
+
+@dataclass
+class _Simulation:
+    tasks: Sequence[ModelTask]
+    workers: int
+    options: SchedulerOptions
+    server: ModelServer
+    seed: int
+    clock_s: float = 0.0
+    loop_s: float = 0.0
+    chunks: int = 0
+    cancelled: int = 0
+    scheduler_s: float = 0.0
+    running: dict[int, _Running] = field(default_factory=dict)
+    answers: list[tuple[float, int, int, int, bool]] = field(default_factory=list)
+    """(when, tie-break, worker, token, cancelled): a heap."""
+
+    def __post_init__(self) -> None:
+        self.specs = [
+            TaskSpec(number, task.after, task.least_s if task.known else None)
+            for number, task in enumerate(self.tasks)
+        ]
+        self.scheduler = Scheduler(self.specs, self.workers, self.options)
+        self.random = Random(self.seed)  # noqa: S311  # a model's dice
+        self.tokens = count()
+        self.left = [task.units for task in self.tasks]
+
+    def run(self) -> Simulated:
+        self._tell(messages.Begin())
+        while not self.scheduler.is_over:
+            due_s = self.scheduler.look_again_s
+            due_s = None if due_s is None else due_s - EPOCH_S
+            if due_s is not None and (not self.answers or due_s < self.answers[0][0]):
+                self.clock_s = max(self.clock_s, due_s)
+                self._tell(messages.Tick())
+                continue
+            self._next_answer()
+        if any(self.left):
+            raise AssertionError("units were left out or done twice")
+        work_s = sum(task.least_s for task in self.tasks)
+        shortest = {at: task.shortest_s(self.workers) for at, task in enumerate(self.tasks)}
+        path_s = max(longest_paths(self.specs, shortest).values(), default=0.0)
+        bound_s = max(path_s, work_s / min(self.workers, self.server.cores))
+        cost_us = self.scheduler_s * 1e6 / max(1, self.chunks)
+        return Simulated(self.clock_s, bound_s, self.chunks, self.cancelled, cost_us)
+
+    def _next_answer(self) -> None:
+        at_s, _, worker, token, cancelled = heappop(self.answers)
+        found = self.running.get(worker)
+        if found is None or found.token != token:
+            return  # it ended before its cancel came
+        self.clock_s = max(at_s, self.loop_s)
+        del self.running[worker]
+        if cancelled:
+            self.cancelled += 1
+            self._tell(messages.ChunkFailed(worker, "cancelled"))
+            return
+        for piece, seconds in zip(found.pieces, found.seconds, strict=True):
+            self.chunks += 1
+            self.left[found.task] -= len(piece)
+            self._tell(messages.ChunkDone(worker, seconds))
+
+    def _tell(self, event: messages.Event) -> None:
+        todo = self._handle(event)
+        while todo:
+            todo[:0] = self._obey(todo.pop(0))
+
+    def _handle(self, event: messages.Event) -> list[messages.Command]:
+        began_s = thread_time()
+        found = self.scheduler.handle(event, self.clock_s + EPOCH_S)
+        self.scheduler_s += thread_time() - began_s
+        return found
+
+    def _obey(self, command: messages.Command) -> list[messages.Command]:
+        match command:
+            case messages.Prepare(number):
+                self._hold_up()
+                return self._handle(messages.Prepared(number, self.tasks[number].units))
+            case messages.Finish(number):
+                self._hold_up()
+                return self._handle(messages.Finished(number))
+            case messages.StartChunk():
+                self._start(command)
+            case messages.CancelChunk(worker):
+                token = self.running[worker].token
+                at_s = self.clock_s + self.server.cancel_s
+                heappush(self.answers, (at_s, next(self.tokens), worker, token, True))
+            case messages.Renew() | messages.Fail():
+                raise AssertionError(command)
+            case _:
+                assert_never(command)
+        return []
+
+    def _hold_up(self) -> None:
+        self.clock_s += self.server.prepare_s
+        self.loop_s = self.clock_s
+
+    def _start(self, command: messages.StartChunk) -> None:
+        task = self.tasks[command.task]
+        pieces = (command.piece, *command.more)
+        factor = self.server.slowdown(len(self.running) + 1)
+        seconds = tuple(
+            (task.fixed_s + task.work_s(piece.lo, piece.hi)) * factor * self._noise()
+            for piece in pieces
+        )
+        token = next(self.tokens)
+        self.running[command.worker] = _Running(command.task, pieces, seconds, token)
+        ends_s = self.clock_s + command.delay_s + sum(seconds)
+        heappush(self.answers, (ends_s, token, command.worker, token, False))
+
+    def _noise(self) -> float:
+        sigma = self.server.noise
+        return self.random.lognormvariate(-sigma * sigma / 2, sigma) if sigma else 1.0

@@ -1,0 +1,136 @@
+"""The tasks of a run: what each waits for, where it stands, and which may begin.
+
+Here is the life of a task and nothing of chunks or workers, which `pgfan.plan.scheduler` deals
+with. Every event asks here, so nothing may take time for each task of a long script.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgfan.plan.offers import Queue
+    from pgfan.plan.parts import Remainder
+    from pgfan.plan.ranges import Range
+
+State: TypeAlias = Literal[
+    "waiting", "preparing", "running", "renewing", "failing", "finishing", "done", "failed"
+]
+UNANSWERED: tuple[State, ...] = ("preparing", "renewing", "finishing")
+"""Somebody outside has been asked, and the task goes on with the answer."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task by number; it starts when all of `after` have ended well.
+
+    `work_s`: the seconds of all its chunks together in an earlier run, None when nobody knows;
+    `divisible`: whether more workers make it shorter.
+    """
+
+    task: int
+    after: frozenset[int] = frozenset()
+    work_s: float | None = None
+    divisible: bool = True
+
+
+class Retry(NamedTuple):
+    """A range to run as it is; `expected_s` when it is known better than from its size."""
+
+    piece: Range
+    attempt: int
+    expected_s: float | None = None
+
+
+@dataclass(slots=True)
+class Task:
+    """A task's state. Written by the scheduler, but for `state`, which `Dag.move` writes."""
+
+    number: int
+    priority: tuple[float, int]
+    """Lower ones go first: the rank, negative, then the place in the script."""
+    state: State = "waiting"
+    doomed: bool = False
+    """Failed while a Renew was out: it fails when that is answered."""
+    left: Remainder | None = None
+    retries: deque[Retry] = field(default_factory=deque)
+    running: int = 0
+    """Workers that have chunks of it."""
+    worker: int | None = None
+    """The only worker that may run it."""
+    queue: Queue | None = None
+    """Where it stands in `pgfan.plan.offers`."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a worker could be given a range of it now."""
+        return self.state == "running" and bool(self.retries or self.left)
+
+
+class Dag:
+    """A fixed list of tasks; with `keep_going` those after a failed one run all the same."""
+
+    def __init__(
+        self, specs: Sequence[TaskSpec], rank: Mapping[int, float], *, keep_going: bool
+    ) -> None:
+        """`rank`: tasks with higher ones begin first, and earlier ones among equals."""
+        self._tasks = {
+            spec.task: Task(spec.task, (-rank[spec.task], at)) for at, spec in enumerate(specs)
+        }
+        self._keep_going = keep_going
+        self._states: Counter[State] = Counter({"waiting": len(specs)})
+        self._blockers = {spec.task: len(spec.after) for spec in specs}
+        self._dependents: dict[int, list[int]] = {}
+        for spec in specs:
+            for before in spec.after:
+                self._dependents.setdefault(before, []).append(spec.task)
+        self._startable = [
+            (self._tasks[spec.task].priority, spec.task) for spec in specs if not spec.after
+        ]
+        heapify(self._startable)
+
+    def __getitem__(self, number: int) -> Task:
+        return self._tasks[number]
+
+    def get(self, number: int) -> Task | None:
+        """The task, or None for a number that no task has."""
+        return self._tasks.get(number)
+
+    def count(self, *states: State) -> int:
+        """How many tasks are in one of `states`."""
+        return sum(self._states[state] for state in states)
+
+    @property
+    def startable(self) -> int:
+        """How many tasks may begin now; none after a failure."""
+        if self._states["failed"] and not self._keep_going:
+            return 0
+        return len(self._startable)
+
+    @property
+    def preparing(self) -> int:
+        """How many tasks are being prepared."""
+        return self._states["preparing"]
+
+    def start_next(self) -> Task:
+        """Put the startable task of the highest rank into `preparing`."""
+        _, number = heappop(self._startable)
+        task = self._tasks[number]
+        self.move(task, "preparing")
+        return task
+
+    def move(self, task: Task, state: State) -> None:
+        """Put `task` into `state`; those that waited for it alone may begin when it has ended."""
+        self._states[task.state] -= 1
+        self._states[state] += 1
+        task.state = state
+        if state == "done" or (state == "failed" and self._keep_going):
+            for number in self._dependents.get(task.number, ()):
+                self._blockers[number] -= 1
+                if not self._blockers[number]:
+                    heappush(self._startable, (self._tasks[number].priority, number))

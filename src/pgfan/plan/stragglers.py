@@ -1,0 +1,124 @@
+"""Which running chunk is worth cancelling, so that idle workers share its range.
+
+A chunk that is cancelled is rolled back: what it has done so far is lost, and all of its range is
+done again, in one piece for each worker that helps and one for its own. That pays when what the
+chunk still needs takes longer than its share of doing everything again.
+
+How long a chunk still needs is known from the fit until it has outrun its estimate. After that
+only its age speaks, and ages of overdue work are heavy-tailed: it is taken to need twice as long
+again as it is over (the more it is late, the later it will be). One that is a little late is left
+alone, because fits are not that exact, and so is one where little is to be won: a cancelled write
+leaves dead rows behind.
+
+Time is what the caller says it is; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LATE_FACTOR = 1.5
+"""A chunk is late when it has run for so many times its estimate."""
+OVERRUN = 2.0
+"""A chunk that is late by t is taken to need another OVERRUN * t."""
+GAIN_S_MIN = 0.1
+GAIN_SHARE_MIN = 0.1
+"""Less than this part of what is left of a chunk is not worth a rollback."""
+
+LOOK_EVERY_S = 0.01
+"""No more often than that: an instant that rounding puts too early must not be asked for again."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A running chunk of more than one ordinal. Times are seconds.
+
+    `expected_s` is for all of it; `fixed_s` is what each piece of it pays again, whatever its size.
+    """
+
+    worker: int
+    units: int
+    began_s: float
+    expected_s: float
+    fixed_s: float
+
+    def left_s(self, now_s: float) -> float:
+        """How long it is expected to go on."""
+        elapsed_s = now_s - self.began_s
+        return max(self.expected_s - elapsed_s, OVERRUN * (elapsed_s - self.expected_s))
+
+    def total_s(self, now_s: float) -> float:
+        """How long it is expected to take from its start to its end."""
+        return now_s - self.began_s + self.left_s(now_s)
+
+    def share_s(self, now_s: float, pieces: int) -> float:
+        """How long one of `pieces` equal ones is expected to take, done anew."""
+        marginal_s = max(0.0, self.total_s(now_s) - self.fixed_s)
+        return self.fixed_s + marginal_s / pieces
+
+    def gain_s(self, now_s: float, pieces: int) -> float:
+        """How much sooner it ends when it is cancelled and done in `pieces`; may be negative."""
+        return self.left_s(now_s) - self.share_s(now_s, pieces)
+
+    def is_worth_it(self, now_s: float, pieces: int) -> bool:
+        """Whether to cancel it now."""
+        elapsed_s = now_s - self.began_s
+        if self.expected_s <= elapsed_s < LATE_FACTOR * self.expected_s:
+            return False
+        needed_s = max(GAIN_S_MIN, GAIN_SHARE_MIN * self.left_s(now_s))
+        return self.gain_s(now_s, pieces) >= needed_s
+
+    def worth_it_from_s(self, now_s: float, pieces: int) -> float:
+        """The next instant at which it may become worth it; `now_s` if it is."""
+        if self.is_worth_it(now_s, pieces):
+            return now_s
+        late_s = self.began_s + LATE_FACTOR * self.expected_s
+        # Both sides of the comparison are linear in the time from there on: solve for equality.
+        enough_s = max(
+            self._crossing_s(pieces, GAIN_S_MIN, 1.0),
+            self._crossing_s(pieces, 0.0, 1.0 - GAIN_SHARE_MIN),
+        )
+        return max(now_s + LOOK_EVERY_S, late_s, self.began_s + enough_s)
+
+    def _crossing_s(self, pieces: int, needed_s: float, left_share: float) -> float:
+        """The age at which `left_share` of what is left exceeds a share by `needed_s`."""
+        slope = OVERRUN * left_share - (1 + OVERRUN) / pieces
+        if slope <= 0:
+            return float("inf")
+        fixed_s = self.fixed_s * (1 - 1 / pieces)
+        offset_s = OVERRUN * self.expected_s * (left_share - 1 / pieces)
+        return (needed_s + fixed_s + offset_s) / slope
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """Cancel the worker's chunk and do its range in `pieces`."""
+
+    worker: int
+    pieces: int
+
+
+def choose(
+    candidates: Sequence[Candidate], idle: int, now_s: float
+) -> tuple[Rescue | None, float | None]:
+    """The chunk that `idle` workers should take over now, and when to look again if none is.
+
+    Of those worth it, the one expected to end last. When there are several, the idle workers are
+    shared between them. None and None: nothing will change by waiting.
+    """
+    if not idle or not candidates:
+        return None, None
+    worth = [one for one in candidates if one.is_worth_it(now_s, min(1 + idle, one.units))]
+    if worth:
+        last = max(worth, key=lambda one: (one.left_s(now_s), one.worker))
+        helpers = max(1, idle // len(worth))
+        pieces = min(1 + helpers, last.units)
+        if last.is_worth_it(now_s, pieces):
+            return Rescue(last.worker, pieces), None
+        return Rescue(last.worker, min(1 + idle, last.units)), None
+    soonest_s = min(one.worth_it_from_s(now_s, min(1 + idle, one.units)) for one in candidates)
+    return None, soonest_s if soonest_s < float("inf") else None

@@ -1,0 +1,95 @@
+"""The workers of a run: which are busy with what, which are idle, which found no connection.
+
+Here is who could take a chunk, and nothing of which chunk that should be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import ItemsView
+
+    from pgfan.plan.ranges import Range
+
+
+@dataclass(slots=True)
+class Busy:
+    """What a worker has: chunks of one task, the first of which runs."""
+
+    task: int
+    pieces: list[Range]
+    attempt: int
+    began_s: float = 0.0
+    expected_s: float | None = None
+    """How long all of it should take; None when nobody knows."""
+    shares: int = 0
+    """In how many pieces its range is to be given back; 0 unless its cancel was asked for."""
+
+
+class Workers:
+    """`count` workers, numbered from 0. A worker is idle, busy, or away.
+
+    Away is one that the server gave no connection: it comes back when another has ended a chunk, or
+    when nobody is busy any more.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._busy: dict[int, Busy] = {}
+        self._idle = set(range(count))
+        self._away: set[int] = set()
+
+    @property
+    def idle(self) -> list[int]:
+        """Those who could take a chunk, in order."""
+        return sorted(self._idle)
+
+    @property
+    def idle_count(self) -> int:
+        """How many could take a chunk."""
+        return len(self._idle)
+
+    def is_idle(self, worker: int) -> bool:
+        """Whether the worker could take a chunk."""
+        return worker in self._idle
+
+    @property
+    def busy(self) -> int:
+        """How many run a chunk now."""
+        return len(self._busy)
+
+    @property
+    def present(self) -> int:
+        """How many share the work, at least 1."""
+        return max(1, len(self._busy) + len(self._idle))
+
+    def running(self) -> ItemsView[int, Busy]:
+        """Who has what."""
+        return self._busy.items()
+
+    def get(self, worker: int) -> Busy | None:
+        """What the worker has; None when it has nothing."""
+        return self._busy.get(worker)
+
+    def start(self, worker: int, busy: Busy) -> None:
+        """Give an idle worker its chunks."""
+        self._idle.remove(worker)
+        self._busy[worker] = busy
+
+    def end(self, worker: int) -> None:
+        """A busy worker has nothing more: it is idle."""
+        del self._busy[worker]
+        self._idle.add(worker)
+        if not self._busy:  # nobody is left who could call them back
+            self.call_back()
+
+    def send_away(self, worker: int) -> None:
+        """An idle worker found no connection."""
+        self._idle.discard(worker)
+        self._away.add(worker)
+
+    def call_back(self) -> None:
+        """Those who are away may try again."""
+        self._idle |= self._away
+        self._away.clear()
