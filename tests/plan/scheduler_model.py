@@ -42,6 +42,10 @@ class Run:
     batch_s: float = 0.0
     chunk: int = 1
     """Units of a chunk."""
+    per_target_max: int | None = None
+    """All tasks write one table."""
+    workers_max: int | None = None
+    """Of each task."""
     parts: tuple[int, ...] = ()
     """Units of the parts that each task is put together from; `units` is their sum."""
 
@@ -59,6 +63,9 @@ class Play:
     ended: Counter[tuple[str, int]] = field(default_factory=Counter)
     state: dict[int, str] = field(default_factory=dict)
     away: set[int] = field(default_factory=set)
+    allowed: int = 0
+    known: int = 0
+    """Workers are numbered below it."""
     draining: bool = False
     cancelled: set[int] = field(default_factory=set)
     """Workers that were asked to cancel what they run."""
@@ -86,6 +93,8 @@ class Play:
                 sorted(self.done),
                 self.unanswered,
                 sorted(self.cancelled),
+                self.allowed,
+                self.known,
                 self.draining,
                 self.trouble,
             )
@@ -103,6 +112,10 @@ class Play:
                 yield messages.ChunkFailed(worker, "cancelled"), 0
             if "unavailable" in self.run.outcomes:
                 yield messages.WorkerUnavailable(worker), 1
+        if "allowed" in self.run.outcomes:
+            for count in {0, 1, self.run.workers, self.run.workers + 1} - {self.allowed}:
+                # The last one makes sure that a pause ends, and costs nothing.
+                yield messages.WorkersAllowed(count), 0 if self.allowed == 0 else 1
         if "drain" in self.run.outcomes and not self.draining:
             yield messages.Drain(), 0
 
@@ -111,7 +124,7 @@ class Play:
             case messages.Prepare(task):
                 pin = 0 if task in self.run.pinned else None
                 parts = tuple(messages.PartSize(units) for units in self.run.parts)
-                yield messages.Prepared(task, self.run.units, (), pin, parts=parts), 0
+                yield messages.Prepared(task, self.run.units, (), pin, 1.0, parts, target="t"), 0
                 if "refused" in self.run.outcomes:
                     yield messages.PrepareFailed(task), 1
                     yield messages.Skipped(task), 1
@@ -167,6 +180,8 @@ class Play:
                     self.state[task] = "failing"
             case messages.Drain():
                 self.draining = True
+            case messages.WorkersAllowed(count):
+                self.allowed, self.known = count, max(self.known, count)
             case messages.Begin():
                 pass
             case _:
@@ -230,6 +245,9 @@ class Play:
         assert not self.draining, self
         assert self.state[task] == "running", self
         assert worker not in self.running, self
+        assert len(self.running) < self.allowed, self
+        assert worker < self.known, self
+        assert self._room(task) > 0, self
         assert worker == 0 or task not in self.run.pinned, self
         assert 1 <= command.attempt <= scheduler.ATTEMPTS_MAX
         assert 0 <= command.delay_s <= DELAY_S_MAX * 1.5
@@ -254,8 +272,19 @@ class Play:
         assert task not in self.run.pinned, self
         assert not self.cancelled, self
         assert not self.draining, self
-        assert len(self.running) + len(self.away) < self.run.workers, self
+        assert len(self.running) < self.allowed, self
+        assert len(self.running) + len(self.away) < self.known, self
+        assert self._room(task) > 0, self
         self.cancelled.add(command.worker)
+
+    def _room(self, task: int) -> int:
+        """How many more workers its caps allow a task."""
+        of_task = sum(1 for chunks in self.running.values() if chunks[0][0] == task)
+        on_table = len(self.running)
+        return min(
+            (self.run.workers_max or self.known) - of_task,
+            (self.run.per_target_max or self.known) - on_table,
+        )
 
     def _has_ended(self, task: int) -> bool:
         ended = {"ended", "failed"} if self.run.keep_going else {"ended"}
@@ -268,22 +297,26 @@ class Play:
         assert all(count in {0, 1} for count in self.ended.values()), self
         if self.running or self.unanswered:
             assert not self.scheduler.is_over, self
-        else:
-            assert self.scheduler.is_over, self
+        elif self.scheduler.is_over:
             self._check_end()
+        else:
+            assert self.allowed == 0, self
+            assert "running" in self.state.values(), self
         if not self.draining:
             self._check_nobody_waits()
 
     def _check_nobody_waits(self) -> None:
-        """No worker idles while a task that runs has units that nobody has."""
-        idle = set(range(self.run.workers)) - set(self.running) - self.away
+        """No worker idles while a task that runs has units that nobody has, and caps let it."""
+        if len(self.running) >= self.allowed:
+            return
+        idle = set(range(self.known)) - set(self.running) - self.away
         busy = {unit for chunks in self.running.values() for one in chunks for unit in _units(one)}
         for task, state in self.state.items():
             if state != "running":
                 continue
             left = {(task, unit) for unit in range(self.run.units)} - self.done - busy
             able = idle & {0} if task in self.run.pinned else idle
-            assert not (left and able), self
+            assert not (left and able and self._room(task) > 0), self
         if idle and not any(isinstance(one, messages.Prepare) for one in self.unanswered):
             assert not self._startable(), self
 
@@ -318,9 +351,13 @@ FAILURES = frozenset({"again", "halve", "renew", "duplicate", "fatal"})
 def start(run: Run) -> Play:
     """A run that has just begun."""
     sizing = SizingOptions(fixed_units=run.chunk)
-    options = SchedulerOptions(sizing, run.keep_going, run.batch_s)
-    specs = [TaskSpec(task, after) for task, after in enumerate(run.after)]
-    play = Play(run, Scheduler(specs, run.workers, options))
+    options = SchedulerOptions(
+        sizing, run.keep_going, run.batch_s, per_target_max=run.per_target_max
+    )
+    specs = [
+        TaskSpec(task, after, workers_max=run.workers_max) for task, after in enumerate(run.after)
+    ]
+    play = Play(run, Scheduler(specs, run.workers, options), allowed=run.workers, known=run.workers)
     play.take(messages.Begin(), 0)
     return play
 

@@ -23,6 +23,7 @@ from pgfan.plan.messages import (
     Reopened,
     Skipped,
     StartChunk,
+    WorkersAllowed,
     WorkerUnavailable,
 )
 from pgfan.plan.ranges import Range
@@ -69,6 +70,17 @@ RUNS = [
 ]
 
 
+CHANGING = [
+    Run(ONE, 2, 1, ALL | {"allowed"}, 2),
+    Run(ONE, 2, 2, of("allowed", "unavailable", "again", "drain"), 2),
+    Run(TWO, 1, 2, of("allowed", "renew"), 1),
+    Run(TWO, 2, 3, of("allowed"), 2, per_target_max=2),
+    Run(TWO, 2, 3, of("allowed", "fatal"), 1, workers_max=1),
+    Run(ONE, 2, 2, of("allowed", "again"), 2, pinned=frozenset({0})),
+]
+"""More workers, fewer, and none at any moment; caps of tasks and tables."""
+
+
 def name_of(run: Run) -> str:
     shape = "-".join("".join(map(str, sorted(before))) or "x" for before in run.after)
     extra = "k" * run.keep_going + "p" * bool(run.pinned)
@@ -78,6 +90,11 @@ def name_of(run: Run) -> str:
 @pytest.mark.parametrize("run", RUNS, ids=name_of)
 def test_every_order_of_events(run: Run) -> None:
     assert explore(run) >= 4
+
+
+@pytest.mark.parametrize("run", CHANGING, ids=name_of)
+def test_every_order_of_events_with_workers_that_change(run: Run) -> None:
+    assert explore(run) > 10
 
 
 @pytest.mark.parametrize("parts", [(1, 3), (2, 2), (3, 1), (1, 1, 2)])
@@ -452,3 +469,71 @@ def test_the_model_notices_a_unit_that_is_handed_out_twice() -> None:
     play.scheduler._offers.update(play.scheduler._dag[0], 1)
     with pytest.raises(AssertionError):
         play.take(ChunkDone(1, 1.0), 0)
+
+
+# The number of workers ---------------------------------------------------------------------------
+
+
+def running(*tasks: TaskSpec, workers: int, per_target_max: int | None = None) -> Scheduler:
+    """All tasks prepared, of a thousand units each, into the same table; units of one row."""
+    options = SchedulerOptions(SizingOptions(fixed_units=1), per_target_max=per_target_max)
+    s = Scheduler(tasks, workers, options)
+    s.handle(Begin())
+    return s
+
+
+def started(commands: list[messages.Command]) -> list[int]:
+    return [command.worker for command in commands if isinstance(command, StartChunk)]
+
+
+def test_more_workers_start_at_once_and_fewer_end_their_chunks() -> None:
+    s = running(TaskSpec(0), workers=2)
+    assert started(s.handle(Prepared(0, 1000))) == [0, 1]
+    assert started(s.handle(WorkersAllowed(4))) == [2, 3]
+    assert s.handle(WorkersAllowed(1)) == []
+    assert [started(s.handle(ChunkDone(worker, 1.0))) for worker in (0, 2, 3)] == [[], [], []]
+    assert started(s.handle(ChunkDone(1, 1.0))) == [0]
+
+
+def test_a_pause_starts_nothing_and_is_not_the_end() -> None:
+    s = running(TaskSpec(0), workers=2)
+    s.handle(Prepared(0, 1000))
+    s.handle(WorkersAllowed(0))
+    assert [s.handle(ChunkDone(worker, 1.0)) for worker in (0, 1)] == [[], []]
+    assert s.workers_busy == 0
+    assert not s.is_over
+    assert started(s.handle(WorkersAllowed(1))) == [0]
+
+
+def test_a_pause_that_the_user_interrupts_is_the_end() -> None:
+    s = running(TaskSpec(0), workers=1)
+    s.handle(Prepared(0, 1000))
+    s.handle(WorkersAllowed(0))
+    s.handle(ChunkDone(0, 1.0))
+    assert s.handle(Drain()) == []
+    assert s.is_over
+
+
+def test_a_task_has_no_more_workers_than_its_cap() -> None:
+    s = running(TaskSpec(0, workers_max=2), TaskSpec(1), workers=5)
+    assert started(s.handle(Prepared(0, 1000))) == [0, 1]
+    assert started(s.handle(Prepared(1, 1000))) == [2, 3, 4]
+
+
+def test_a_table_has_no_more_workers_than_its_cap() -> None:
+    s = running(TaskSpec(0), TaskSpec(1), TaskSpec(2), workers=6, per_target_max=3)
+    assert started(s.handle(Prepared(0, 2, target="t"))) == [0, 1]
+    assert started(s.handle(Prepared(1, 1000, target="t"))) == [2]
+    assert started(s.handle(Prepared(2, 1000, target="u"))) == [3, 4, 5]
+    assert started(s.handle(ChunkDone(0, 1.0))) == [0]
+
+
+def test_those_a_cap_leaves_share_the_end_of_a_task() -> None:
+    sizes = {}
+    for cap in (1, 8):
+        s = Scheduler([TaskSpec(0, workers_max=cap)], 8)
+        s.handle(Begin())
+        (first, *_) = s.handle(Prepared(0, 1_000_000))
+        assert isinstance(first, StartChunk)
+        sizes[cap] = len(first.piece)
+    assert sizes[1] > sizes[8]

@@ -30,13 +30,15 @@ class TaskSpec:
     """A task by number; it starts when all of `after` have ended well.
 
     `work_s`: the seconds of all its chunks together in an earlier run, None when nobody knows;
-    `divisible`: whether more workers make it shorter.
+    `divisible`: whether more workers make it shorter. `workers_max` of them may run its chunks at
+    once; None: as many as there are.
     """
 
     task: int
     after: frozenset[int] = frozenset()
     work_s: float | None = None
     divisible: bool = True
+    workers_max: int | None = None
 
 
 class Retry(NamedTuple):
@@ -54,6 +56,8 @@ class Task:
     number: int
     priority: tuple[float, int]
     """Lower ones go first: the rank, negative, then the place in the script."""
+    workers_max: int | None = None
+    """Of the task alone; None: no bound of its own."""
     state: State = "waiting"
     doomed: bool = False
     """Failed while a Renew was out: it fails when that is answered."""
@@ -65,6 +69,8 @@ class Task:
     """The only worker that may run it."""
     queue: Queue | None = None
     """Where it stands in `pgfan.plan.offers`."""
+    target: str | None = None
+    """The table that its chunks write."""
 
     @property
     def has_work(self) -> bool:
@@ -80,7 +86,8 @@ class Dag:
     ) -> None:
         """`rank`: tasks with higher ones begin first, and earlier ones among equals."""
         self._tasks = {
-            spec.task: Task(spec.task, (-rank[spec.task], at)) for at, spec in enumerate(specs)
+            spec.task: Task(spec.task, (-rank[spec.task], at), spec.workers_max)
+            for at, spec in enumerate(specs)
         }
         self._keep_going = keep_going
         self._states: Counter[State] = Counter({"waiting": len(specs)})

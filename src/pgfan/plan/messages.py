@@ -39,7 +39,7 @@ class Prepared:
     """A task's domain is [0, `total`); the journal holds `done`. `worker` pins it to one worker.
 
     `parts` follow each other in the domain, and no chunk reaches into two of them. Without any, all
-    of it is one part.
+    of it is one part. `target` names the table that its chunks write.
     """
 
     task: int
@@ -49,6 +49,7 @@ class Prepared:
     rows_per_unit: float = 1.0
     parts: tuple[PartSize, ...] = ()
     bytes_per_unit: float = 0.0
+    target: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,13 @@ class WorkerUnavailable:
     """The server gives this worker no connection for now (53300)."""
 
     worker: int
+
+
+@dataclass(frozen=True)
+class WorkersAllowed:
+    """From now on `count` workers may be busy; what runs beyond that is ended. 0 is a pause."""
+
+    count: int
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,7 @@ Event: TypeAlias = (
     | ChunkDone
     | ChunkFailed
     | WorkerUnavailable
+    | WorkersAllowed
     | Renewed
     | Finished
     | FinishFailed

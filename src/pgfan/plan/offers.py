@@ -3,6 +3,7 @@
 A task wants so many workers at once and no more, as long as there are others for them: every
 worker that joins a task pays its fixed cost, and learns nothing of the next task meanwhile. When
 all have as many as they want, the first one gets more, because no worker idles while there is work.
+A task that has as many as its caps allow stands nowhere.
 
 Tasks are prepared when workers are about to be free for them, so that few stand here at a time,
 and a chunk costs the same with one task and with thousands.
@@ -14,6 +15,7 @@ from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from pgfan.plan.caps import Caps
     from pgfan.plan.dag import Task
 
 Queue: TypeAlias = "list[tuple[tuple[float, int], Task]]"
@@ -23,7 +25,8 @@ Queue: TypeAlias = "list[tuple[tuple[float, int], Task]]"
 class Offers:
     """Tasks with work, in queues: wanting workers, with enough of them, or for one worker only."""
 
-    def __init__(self) -> None:
+    def __init__(self, caps: Caps) -> None:
+        self._caps = caps
         self._wanting: Queue = []
         self._enough: Queue = []
         self._pinned: dict[int, Queue] = {}
@@ -56,8 +59,23 @@ class Offers:
             insort(queue, (task.priority, task))
         task.queue = queue
 
+    def started(self, task: Task, wanted: int) -> None:
+        """One more worker has chunks of `task`, whose `running` counts it already."""
+        self._caps.started(task)
+        self.update(task, wanted)
+
+    def ended(self, task: Task, wanted: int) -> None:
+        """One worker less has; others may have waited for room on the same table."""
+        for waiting in self._caps.ended(task):
+            self.update(waiting, wanted)
+
     def best(self, worker: int) -> Task | None:
         """The task that `worker` should take from; it stays here."""
+        while (task := self._first(worker)) is not None and not self._caps.has_room(task):
+            self.update(task, 0)  # others have filled its table since it came here
+        return task
+
+    def _first(self, worker: int) -> Task | None:
         free = self._wanting or self._enough
         own = self._pinned.get(worker)
         if own and free:
@@ -65,7 +83,7 @@ class Offers:
         return own[0][1] if own else free[0][1] if free else None
 
     def _queue_for(self, task: Task, wanted: int) -> Queue | None:
-        if not task.has_work:
+        if not task.has_work or not self._caps.has_room(task):
             return None
         if task.worker is not None:
             return self._pinned.setdefault(task.worker, [])

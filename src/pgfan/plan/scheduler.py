@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
 from pgfan.plan import stragglers
+from pgfan.plan.caps import Caps
 from pgfan.plan.dag import UNANSWERED, Dag, Retry, State, Task
 from pgfan.plan.dealing import Dealer
 from pgfan.plan.messages import (
@@ -45,6 +46,7 @@ from pgfan.plan.messages import (
     Skipped,
     StartChunk,
     Tick,
+    WorkersAllowed,
     WorkerUnavailable,
 )
 from pgfan.plan.offers import Offers
@@ -75,16 +77,18 @@ class SchedulerOptions:
 
     `batch_s`: chunks that together take about so many seconds are handed out at once; 0 never.
     `rescue`: whether stragglers are cancelled and shared out; not where the user fixed the size.
+    `per_target_max`: so many workers may write one table at once; None: as many as there are.
     """
 
     sizing: SizingOptions = field(default_factory=SizingOptions)
     keep_going: bool = False
     batch_s: float = 0.0
     rescue: bool = True
+    per_target_max: int | None = None
 
 
 class Scheduler:
-    """Decides for a fixed list of tasks and `workers` workers, numbered from 0."""
+    """Decides for a fixed list of tasks and, at first, `workers` workers, numbered from 0."""
 
     def __init__(
         self,
@@ -99,7 +103,8 @@ class Scheduler:
         self._workers_wanted = priority.workers
         self._dag = Dag(tasks, priority.rank, keep_going=self._options.keep_going)
         self._workers = Workers(workers)
-        self._offers = Offers()
+        self._caps = Caps(self._options.per_target_max)
+        self._offers = Offers(self._caps)
         self._dealer = Dealer(self._options.batch_s, jitter)
         self._draining = False
         self._now_s = 0.0
@@ -146,8 +151,8 @@ class Scheduler:
 
     def _apply(self, event: Event) -> list[Command]:
         match event:
-            case Begin() | Tick() | Drain():
-                self._draining = self._draining or isinstance(event, Drain)
+            case Begin() | Tick() | Drain() | WorkersAllowed():
+                self._direct(event)
                 return []
             case Prepared():
                 return self._prepared(event)
@@ -175,6 +180,16 @@ class Scheduler:
             case _:
                 assert_never(event)
 
+    def _direct(self, event: Begin | Tick | Drain | WorkersAllowed) -> None:
+        """What the user, or whoever watches the server, wants of the whole run."""
+        match event:
+            case Begin() | Tick():
+                pass  # what follows every event is all there is to it
+            case Drain():
+                self._draining = True
+            case WorkersAllowed():
+                self._workers.allow(event.count)
+
     # Tasks --------------------------------------------------------------------------------------
 
     def _ready(self) -> list[Command]:
@@ -190,7 +205,7 @@ class Scheduler:
 
     def _prepared(self, event: Prepared) -> list[Command]:
         task = self._enter(event.task, {"preparing"}, "running")
-        task.worker = event.worker
+        task.worker, task.target = event.worker, event.target
         size = PartSize(event.total, event.rows_per_unit, bytes_per_unit=event.bytes_per_unit)
         parts = event.parts or ((size,) if event.total else ())
         task.left = Remainder(parts, self._options.sizing, event.done)
@@ -241,12 +256,12 @@ class Scheduler:
 
     def _start(self, worker: int, task: Task) -> StartChunk:
         wanted = self._wanted_on_each()
-        hand = self._dealer.deal(task, wanted)
+        hand = self._dealer.deal(task, self._caps.most(task, wanted))
         pieces = list(hand.pieces)
         busy = Busy(task.number, pieces, hand.attempt, self._now_s + hand.delay_s, hand.expected_s)
         self._workers.start(worker, busy)
         task.running += 1
-        self._offers.update(task, wanted)
+        self._offers.started(task, wanted)
         first, *more = hand.pieces
         return StartChunk(worker, task.number, first, hand.attempt, hand.delay_s, tuple(more))
 
@@ -263,6 +278,7 @@ class Scheduler:
         if not busy.pieces:
             task.running -= 1
             self._workers.end(worker)
+            self._offers.ended(task, self._wanted_on_each())
             if worker == self._cancelled:
                 self._cancelled = None
         return busy, piece, task
@@ -346,6 +362,7 @@ class Scheduler:
                 and len(piece) > 1
                 and task.state == "running"
                 and task.worker is None
+                and self._caps.has_room(task)
             ):
                 one = self._candidate(worker, task, busy, piece)
                 found += [one] if one is not None else []

@@ -1,6 +1,7 @@
 """The workers of a run: which are busy with what, which are idle, which found no connection.
 
-Here is who could take a chunk, and nothing of which chunk that should be.
+Here is who could take a chunk, and nothing of which chunk that should be, nor of how many workers
+there should be (`pgfan.plan.scaling`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Busy:
 
 
 class Workers:
-    """`count` workers, numbered from 0. A worker is idle, busy, or away.
+    """Workers numbered from 0, of which `allowed` may be busy. A worker is idle, busy, or away.
 
     Away is one that the server gave no connection: it comes back when another has ended a chunk, or
     when nobody is busy any more.
@@ -37,18 +38,19 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self._busy: dict[int, Busy] = {}
+        self._allowed = self._known = count
         self._idle = set(range(count))
         self._away: set[int] = set()
 
     @property
     def idle(self) -> list[int]:
         """Those who could take a chunk, in order."""
-        return sorted(self._idle)
+        return sorted(self._idle)[: max(0, self._allowed - len(self._busy))]
 
     @property
     def idle_count(self) -> int:
         """How many could take a chunk."""
-        return len(self._idle)
+        return max(0, min(len(self._idle), self._allowed - len(self._busy)))
 
     def is_idle(self, worker: int) -> bool:
         """Whether the worker could take a chunk."""
@@ -62,7 +64,13 @@ class Workers:
     @property
     def present(self) -> int:
         """How many share the work, at least 1."""
-        return max(1, len(self._busy) + len(self._idle))
+        return max(1, min(self._allowed, len(self._busy) + len(self._idle)))
+
+    def allow(self, count: int) -> None:
+        """Have `count` workers at most; those above it end what they have. 0 is a pause."""
+        self._idle |= set(range(self._known, count))
+        self._known = max(self._known, count)
+        self._allowed = count
 
     def running(self) -> ItemsView[int, Busy]:
         """Who has what."""
