@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgfan.api import ExecOptions, Source, exec, forget, resume, status  # noqa: A004
+    from pgfan.api import ExecOptions, Source, change_jobs, exec, forget, resume, status  # noqa: A004
 
 __version__ = "0.1.0.dev0"
-__all__ = ["ExecOptions", "Source", "exec", "forget", "resume", "status"]
+__all__ = ["ExecOptions", "Source", "change_jobs", "exec", "forget", "resume", "status"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for

@@ -6,21 +6,23 @@ gives, query results to its callback.
 
 from __future__ import annotations
 
-import os
 import random
 import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.runner import RunContext, Runner
+from pgfan.options import ExecOptions
 from pgfan.plan.dag import TaskSpec
-from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
+from pgfan.plan.scaling import JOBS_MAX
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
+from pgfan.postgres.activity import ActivitySampler
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.choosing import SplitOptions
+from pgfan.postgres.control import RunControl, hear, listen, tell
 from pgfan.postgres.coordinator import (
     PostgresCoordinator,
     ResumeOptions,
@@ -42,6 +44,7 @@ __all__ = [
     "ExecOptions",
     "RunStatus",
     "Source",
+    "change_jobs",
     "exec",
     "forget",
     "plan",
@@ -50,52 +53,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pgfan.execute.outcome import RunResult
     from pgfan.plan.preview import StatementPlan
+    from pgfan.plan.scaling import Scaling
     from pgfan.ports import Progress, Result
 
 
 BATCH_S = 0.02
 """Workers are given chunks for so long at once when chunks are shorter still."""
-
-
-@dataclass(frozen=True)
-class ExecOptions:
-    """Options of `exec`, as on the command line.
-
-    `jobs` None means auto. `chunk_s` is the target time of a chunk in seconds, `chunk_rows` a
-    fixed size in its stead (for ctid: blocks that hold about as many). `by` is "ctid" or
-    "series". `journal_schema` None runs without a journal: nothing can be resumed then.
-    """
-
-    jobs: int | None = None
-    chunk_s: float = 2.0
-    chunk_rows: int | None = None
-    by: str | None = None
-    split: Literal["auto", "always", "never"] = "auto"
-    atomic: bool = False
-    keep_going: bool = False
-    restart: bool = False
-    new_snapshot: bool = False
-    unknown: Literal["refuse", "done", "again"] = "refuse"
-    journal_schema: str | None = SCHEMA_DEFAULT
-    variables: Mapping[str, str] = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Raise UsageError for values that make no sense."""
-        if self.jobs is not None and not 1 <= self.jobs <= JOBS_MAX:
-            raise UsageError(
-                f"--jobs {self.jobs}: a run needs from 1 to {JOBS_MAX} workers",
-                hint="leave it out, or say auto, for the server's cores",
-            )
-        if not 0 < self.chunk_s < float("inf"):
-            raise UsageError(f"--chunk-seconds {self.chunk_s}: give a positive number of seconds")
-        if self.chunk_rows is not None and self.chunk_rows < 1:
-            raise UsageError(f"--chunk-rows {self.chunk_rows}: give a positive number of rows")
-        if self.by is not None:
-            read_request(self.by)
 
 
 class MonotonicClock:
@@ -149,9 +116,11 @@ def plan(
     program = Program.read(_sources(sql), options.variables)
     session, snapshots = PostgresSession(complete_dsn(dsn)), SnapshotHolder(complete_dsn(dsn))
     try:
-        refuses = probe_server(session).refuses_split
-        chosen = replace(_split_options(options, _jobs_wanted(session, options)), closely=True)
-        analyst = Analyst(session, snapshots, chosen, refuses)
+        server = probe_server(session)
+        host = session.connection.info.host or ""
+        jobs = options.scaling(host, server.connections_free).workers
+        chosen = replace(_split_options(options, jobs), closely=True)
+        analyst = Analyst(session, snapshots, chosen, server.refuses_split)
         plans = []
         for found in Previewer(session, snapshots, analyst, options.chunk_rows).plans(program):
             plans.append(found)
@@ -215,7 +184,9 @@ class _Execution:
                     raise
                 raise self._journal.without_permission(error) from error
             if self._journal is not None:
-                self._owner.on_connect = owner_guard(self._journal, opened.id, opened.owner)
+                guard = owner_guard(self._journal, opened.id, opened.owner)
+                self._owner.on_connect = lambda session: hear(session, opened.owner, guard)
+                again_when_lost(lambda: listen(self._owner, opened.owner))
             result = self._go(server, opened, script)
             self._end(opened, result)
             return result
@@ -251,9 +222,11 @@ class _Execution:
 
     def _go(self, server: ServerFacts, opened: OpenRun, script: Program) -> RunResult:
         items = script.items
-        jobs = self._jobs(server)
+        host = self._owner.connection.info.host or ""
+        scaling = self._options.scaling(host, server.connections_free)
+        jobs = scaling.workers
         guard = worker_guard(self._journal, opened.id, opened.owner)
-        self._sessions = [PostgresSession(self._dsn, guard) for _ in range(jobs)]
+        self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
         options = self._options
         analyst = Analyst(
             self._sessions[0],
@@ -280,23 +253,14 @@ class _Execution:
             on_result=lambda _, results: self._hand_out(results),
             on_error=lambda task, error, index: script.place(items[task], error, index),
             resumed=opened.resumed,
-            notes=tuple(self._notes(opened, script, jobs)),
-        )
-        specs = [
-            TaskSpec(number, frozenset({number - 1} if number else ()))
-            for number in range(len(items))
-        ]
-        scheduler = Scheduler(
-            specs,
-            jobs,
-            SchedulerOptions(
-                SizingOptions(options.chunk_s, options.chunk_rows),
-                options.keep_going,
-                BATCH_S,
-                rescue=options.chunk_rows is None,
+            notes=tuple(self._notes(opened, script, scaling)),
+            scaling=scaling,
+            sampler=ActivitySampler(
+                self._dsn, self._sessions, [self._owner, self._snapshots.session]
             ),
-            random.Random().random,  # noqa: S311  # spreads retries apart
+            control=RunControl(self._owner),
         )
+        scheduler = self._scheduler(len(items), jobs)
         runner = Runner(context, scheduler, [_label(n, item) for n, item in enumerate(items)])
         if self._on_start is not None:
             self._on_start(runner)
@@ -305,7 +269,22 @@ class _Execution:
         finally:
             coordinator.end()
 
-    def _notes(self, opened: OpenRun, script: Program, jobs: int) -> Iterator[str]:
+    def _scheduler(self, tasks: int, workers: int) -> Scheduler:
+        options = self._options
+        return Scheduler(
+            [TaskSpec(task, frozenset({task - 1} if task else ())) for task in range(tasks)],
+            workers,
+            SchedulerOptions(
+                SizingOptions(options.chunk_s, options.chunk_rows),
+                options.keep_going,
+                BATCH_S,
+                rescue=options.chunk_rows is None,
+                per_target_max=options.max_per_table,
+            ),
+            random.Random().random,  # noqa: S311  # spreads retries apart
+        )
+
+    def _notes(self, opened: OpenRun, script: Program, scaling: Scaling) -> Iterator[str]:
         if opened.resumed:
             done = sum(task.state == "done" for task in opened.tasks.values())
             yield (
@@ -314,15 +293,12 @@ class _Execution:
             )
         if opened.terminated:
             yield f"ended {opened.terminated} backends that an earlier client had left behind"
-        if self._options.jobs is not None and jobs < self._options.jobs:
-            yield f"the server has room for {jobs} workers, not {self._options.jobs}"
+        if self._options.jobs is not None and scaling.most < self._options.jobs:
+            yield f"the server has room for {scaling.most} workers, not {self._options.jobs}"
 
     def _hand_out(self, results: Sequence[Result]) -> None:
         if self._on_result is not None:
             self._on_result(results)
-
-    def _jobs(self, server: ServerFacts) -> int:
-        return jobs_allowed(_jobs_wanted(self._owner, self._options), server.connections_free)
 
     def _end(self, opened: OpenRun, result: RunResult) -> None:
         journal = self._journal
@@ -336,6 +312,22 @@ def status(dsn: str, journal_schema: str = SCHEMA_DEFAULT) -> list[RunStatus]:
     session = PostgresSession(complete_dsn(dsn))
     try:
         return list_runs(session, PostgresJournal(journal_schema))
+    finally:
+        session.close()
+
+
+def change_jobs(
+    dsn: str, jobs: int | None, run: str | None = None, *, journal_schema: str = SCHEMA_DEFAULT
+) -> str:
+    """Have a run that goes on now use so many workers, 0 for a pause, None for auto; its id.
+
+    `run` is its id, or None for the only one. Raises UsageError when nobody works on such a run.
+    """
+    if jobs is not None and not 0 <= jobs <= JOBS_MAX:
+        raise UsageError(f"{jobs} workers: give a number from 0 to {JOBS_MAX}, or auto")
+    session = PostgresSession(complete_dsn(dsn))
+    try:
+        return tell(session, PostgresJournal(journal_schema), run, jobs)
     finally:
         session.close()
 
@@ -362,11 +354,6 @@ def _sources(sql: str | Sequence[Source]) -> list[Source]:
 def _split_options(options: ExecOptions, jobs: int) -> SplitOptions:
     by = read_request(options.by) if options.by is not None else None
     return SplitOptions(options.split, by, options.atomic, jobs)
-
-
-def _jobs_wanted(session: PostgresSession, options: ExecOptions) -> int:
-    host = session.connection.info.host or ""
-    return jobs_wanted(options.jobs, host, len(os.sched_getaffinity(0)))
 
 
 def _new_script(program: Program, run: str) -> NewScript:

@@ -126,6 +126,15 @@ class Message:
 
 
 @dataclass(frozen=True)
+class WorkersChanged:
+    """From now on so many workers may be busy, none in a pause; `why` is a word or two."""
+
+    workers: int
+    why: str
+    at_s: float
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """The run ended; `ok` is true when every task is done or skipped."""
 
@@ -145,5 +154,6 @@ Event: TypeAlias = (
     | TaskFinished
     | Notice
     | Message
+    | WorkersChanged
     | RunFinished
 )

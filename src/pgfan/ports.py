@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pgfan.errors import PgfanError
     from pgfan.events import Event
     from pgfan.plan.ranges import Range
+    from pgfan.plan.scaling import ServerLoad
     from pgfan.plan.task import TaskPlan
 
 
@@ -170,6 +171,30 @@ class Coordinator(Protocol):
 
     def cancel(self) -> None:
         """Cancel what runs in the coordinator's own sessions; from a signal handler."""
+        ...
+
+
+class Sampler(Protocol):
+    """Looks at what the server is doing. Called from one thread, but for `cancel`."""
+
+    def sample(self) -> ServerLoad:
+        """The server's sessions at this instant. Raises PgfanError when it cannot tell."""
+        ...
+
+    def cancel(self) -> None:
+        """Have a sample that is being taken end soon; from any thread, never raises."""
+        ...
+
+    def close(self) -> None:
+        """End its connection."""
+        ...
+
+
+class Control(Protocol):
+    """Hears what the user tells a run while it goes on."""
+
+    def heard(self) -> list[int | None]:
+        """Numbers of workers asked for since the last call, in order; None: auto. Never blocks."""
         ...
 
 

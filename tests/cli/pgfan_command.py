@@ -53,7 +53,8 @@ def pgfan(
 
 def pgfan_here(capsys: pytest.CaptureFixture[str], *words: str | Path) -> Ended:
     """The same in this process, which is faster, where no environment and no signal matters."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    handlers = {number: signal.getsignal(number) for number in numbers}
     try:
         code = main([str(word) for word in words])
     finally:

@@ -138,10 +138,12 @@ def test_one_more_and_one_less_but_never_none() -> None:
 
 
 def measure(found: Scaling, at_s: float, speed: float) -> WorkersChange | None:
-    """An epoch of chunks of two seconds on all workers."""
+    """An epoch of chunks of two seconds on all workers; the very first chunk is the gauge."""
+    found.add_task(0, [1_000_000])
+    found.chunk_done(0, 0, 10, at_s, 2.0)
     found.staffed(at_s, found.workers)
     for _ in range(2 * found.workers):
-        found.chunk_done(at_s, 2.0, 2.0 * speed)
+        found.chunk_done(0, 0, round(10 * speed), at_s, 2.0)
     return found.decide(at_s + 5)
 
 

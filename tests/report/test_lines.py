@@ -19,6 +19,7 @@ from pgfan.events import (
     TaskFinished,
     TaskStarted,
     TaskState,
+    WorkersChanged,
 )
 from pgfan.report.choose import choose_progress
 from pgfan.report.lines import (
@@ -103,6 +104,8 @@ ONE_LINE_EACH: list[tuple[Event, str]] = [
     (Notice("a", "WARNING", "careful", 1.0), "[     1.0 s] warning  careful"),
     (Message("info", "waits for the server", 1.0), "[     1.0 s] note     waits for the server"),
     (Message("warning", "order differs", 1.0), "[     1.0 s] warning  order differs"),
+    (WorkersChanged(0, "others are active", 3.0), "[     3.0 s] paused   others are active"),
+    (WorkersChanged(8, "as asked", 3.0), "[     3.0 s] workers  8: as asked"),
     (
         RunFinished("3f2a", ok=True, interrupted=False, seconds=12.0),
         "[    12.0 s] done     0 tasks in 12.0 s",
@@ -154,6 +157,22 @@ def test_a_serial_task_is_heard_of_while_others_run() -> None:
         ]
     )
     assert lines[-1] == "[    61.0 s] run      f.sql:9 CREATE INDEX: 1:01, 1/2 workers"
+
+
+def test_steps_of_the_search_for_workers_are_for_the_verbose() -> None:
+    events: list[Event] = [WorkersChanged(8, "trying more", 3.0)]
+    assert lines_of(events) == []
+    assert lines_of(events, verbose=True) == ["[     3.0 s] workers  8: trying more"]
+
+
+def test_a_pause_shows_in_the_lines_of_progress() -> None:
+    events: list[Event] = [
+        RunStarted("r", 2, 1, resumed=False),
+        split_task(),
+        WorkersChanged(0, "others are active", 5.0),
+        Message("info", "still here", 11.0),
+    ]
+    assert lines_of(events)[-1].endswith(", paused: others are active, 0 chunks")
 
 
 def test_chunks_and_debug_messages_are_for_the_verbose() -> None:

@@ -9,6 +9,7 @@ from pgfan.events import (
     RunStarted,
     TaskFinished,
     TaskStarted,
+    WorkersChanged,
 )
 from pgfan.report.figures import clock_text, counted, seconds_text, short_count
 from pgfan.report.tally import Rate, RunTally, safe_title
@@ -135,3 +136,14 @@ def test_titles_hold_neither_passwords_nor_line_breaks() -> None:
     title = "SELECT\n\t dblink('password=pw x')  \x1b[2J " + "y" * 300
     assert safe_title(title).startswith(r"SELECT dblink('password=*** x') \x1b[2J yyy")
     assert len(safe_title(title)) == 100
+
+
+def test_workers_change_and_a_pause_has_its_reason() -> None:
+    tally = RunTally()
+    tally.apply(RunStarted("r", 4, 1, resumed=False))
+    tally.apply(WorkersChanged(6, "trying more", 1.0))
+    assert (tally.jobs, tally.paused) == (6, None)
+    tally.apply(WorkersChanged(0, "others are active", 2.0))
+    assert (tally.jobs, tally.paused) == (0, "others are active")
+    tally.apply(WorkersChanged(4, "others are fewer", 3.0))
+    assert (tally.jobs, tally.paused) == (4, None)

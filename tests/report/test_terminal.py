@@ -19,6 +19,7 @@ from pgfan.events import (
     TaskFinished,
     TaskStarted,
     TaskState,
+    WorkersChanged,
 )
 from pgfan.report.frame import ASCII, UNICODE, fit_label
 from pgfan.report.terminal import TerminalProgress
@@ -187,6 +188,14 @@ def test_figures_give_way_to_the_label_in_a_narrow_terminal() -> None:
     assert "busy" not in rows[40]
     assert "busy" in rows[80]
     assert "chunk" in rows[120]
+
+
+def test_a_pause_is_seen_in_the_bars() -> None:
+    bench = Bench(140)
+    paused = WorkersChanged(0, "others are active", 1.0)
+    said, bar = bench.shows(run(), split(), *chunk(0, 0.0), paused, at_s=1.0)
+    assert said == "paused  others are active"
+    assert "paused     1 chunk" in bar
 
 
 def test_many_tasks_show_those_that_run_long_and_totals() -> None:

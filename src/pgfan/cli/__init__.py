@@ -25,6 +25,7 @@ COMMANDS = {
     "exec": "Run statements, each split over many connections where that is safe and worth it.",
     "plan": "Show what would become of each statement; run nothing.",
     "resume": "Go on with an unfinished run.",
+    "jobs": "Change the number of workers of a run while it goes on.",
     "status": "List the runs in the journal.",
     "forget": "Drop journal rows of old runs, or the journal.",
     "verify": "Run statements serially and split into scratch tables, and compare the rows.",

@@ -93,7 +93,14 @@ class Running(Splitting):
     """How statements are run."""
 
     jobs: str = "auto"
-    """Number of connections that work, or auto: the server's cores if it is local, else 4."""
+    """Number of connections that work, or auto: begin with the server's cores if it is local, else
+    4, and find the number at which the most work is done."""
+    max_load: int | None = None
+    """Hold back while more sessions than that would be active on the server, ours and others'."""
+    nice: int | None = None
+    """Pause while more than so many sessions of others are active on the server."""
+    max_per_table: int | None = None
+    """At most so many connections write one table at once."""
     chunk_seconds: float = 2.0
     """How long a chunk should take."""
     keep_going: Annotated[bool, Parameter(negative="--fail-fast")] = False
@@ -112,6 +119,9 @@ class Running(Splitting):
         return replace(
             self.to_options(variables or {}),
             jobs=parse_jobs(self.jobs),
+            max_load=self.max_load,
+            nice=self.nice,
+            max_per_table=self.max_per_table,
             chunk_s=self.chunk_seconds,
             keep_going=self.keep_going,
             restart=self.restart,

@@ -46,6 +46,6 @@ def resume_(
             options,
             progress=progress,
             on_result=shared.result_writer(display, progress),
-            on_start=shared.on_signals,
+            on_start=shared.on_run_signals,
         )
     return shared.conclude(result, display)

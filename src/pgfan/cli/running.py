@@ -101,6 +101,13 @@ def on_signals(runner: Runner | Verification) -> None:
         signal.signal(number, lambda *_: runner.interrupt())
 
 
+def on_run_signals(runner: Runner) -> None:
+    """The same, and SIGUSR1 for one worker more, SIGUSR2 for one less, as xargs -P has them."""
+    on_signals(runner)
+    signal.signal(signal.SIGUSR1, lambda *_: runner.ask_more_workers(1))
+    signal.signal(signal.SIGUSR2, lambda *_: runner.ask_more_workers(-1))
+
+
 def conclude(result: RunResult, display: Display) -> int:
     """Print what there is to print about a run; its exit code."""
     if display.json:

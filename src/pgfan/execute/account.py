@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pgfan.errors import PgfanError
     from pgfan.execute.worker import ChunkDoneReport
     from pgfan.plan.ranges import Range
+    from pgfan.plan.scaling import WorkersChange
     from pgfan.plan.task import TaskPlan
     from pgfan.ports import ChunksLost, Clock, PreparedTask, Progress
 
@@ -90,6 +91,10 @@ class RunAccount:
     def run_started(self, jobs: int, *, resumed: bool) -> None:
         """The run begins."""
         self._progress.emit(events.RunStarted(self._run_id, jobs, len(self._labels), resumed))
+
+    def workers_changed(self, change: WorkersChange) -> None:
+        """There are more workers now, or fewer, or none."""
+        self._progress.emit(events.WorkersChanged(change.workers, change.why, self.at_s()))
 
     def add(self, number: int, prepared: PreparedTask, began_s: float) -> None:
         """A task was prepared."""

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, assert_never
 from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
 from pgfan.execute.account import RunAccount, TaskLabel
 from pgfan.execute.cancelling import CancelGate
+from pgfan.execute.staffing import LOOK_S, Staffing
 from pgfan.execute.threads import WorkerAnswer, WorkerThreads
 from pgfan.execute.worker import ChunkDoneReport, ChunkErrorReport, Report, run_chunks
 from pgfan.plan import messages
+from pgfan.plan.scaling import Scaling, ScalingOptions
 from pgfan.ports import Result
 
 if TYPE_CHECKING:
@@ -26,7 +28,16 @@ if TYPE_CHECKING:
     from pgfan.execute.outcome import RunResult
     from pgfan.plan.ranges import Range
     from pgfan.plan.scheduler import Scheduler
-    from pgfan.ports import Clock, Coordinator, Journal, PreparedTask, Progress, Session
+    from pgfan.ports import (
+        Clock,
+        Control,
+        Coordinator,
+        Journal,
+        PreparedTask,
+        Progress,
+        Sampler,
+        Session,
+    )
 
 STOP_TIMEOUT_S = 5.0
 CANCEL_EVERY_S = 0.5
@@ -37,7 +48,10 @@ CANCELS_MAX = 2
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run needs of the world. `sessions` has one session for each worker."""
+    """What a run needs of the world. `sessions` has one session for each worker there may be.
+
+    `scaling` says how many there are; without one, as many as sessions.
+    """
 
     run_id: str
     sessions: Sequence[Session]
@@ -51,6 +65,9 @@ class RunContext:
     resumed: bool = False
     notes: tuple[str, ...] = ()
     """What the user should know before the run starts."""
+    scaling: Scaling | None = None
+    sampler: Sampler | None = None
+    control: Control | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +89,12 @@ class Runner:
         self._account = RunAccount(context.run_id, labels, context.progress, context.clock)
         self._answers: SimpleQueue[WorkerAnswer[tuple[Report, ...]] | None] = SimpleQueue()
         self._threads: WorkerThreads[tuple[Report, ...]] = WorkerThreads(self._answers)
+        most = len(context.sessions)
+        scaling = context.scaling or Scaling(ScalingOptions(most, most, most))
+        self._staffing = Staffing(
+            scaling, self._account, context.clock, context.sampler, context.control
+        )
+        self._allowed = scaling.workers
         self._batches: dict[int, _Batch] = {}
         self._gates = [CancelGate(session) for session in context.sessions]
         self._asked = 0
@@ -89,22 +112,28 @@ class Runner:
             self._context.coordinator.cancel()
             self._context.sessions[0].cancel()
 
+    def ask_more_workers(self, count: int) -> None:
+        """The user wants so many more workers, or fewer; from a signal handler."""
+        self._staffing.ask_more(count)
+
     def run(self) -> RunResult:
         """Run to the end, or to the interruption."""
-        jobs = len(self._context.sessions)
-        self._account.run_started(jobs, resumed=self._context.resumed)
+        self._account.run_started(self._staffing.workers, resumed=self._context.resumed)
         for note in self._context.notes:
             self._account.say("warning", note)
         try:
+            self._staffing.begin()
+            self._staff()
             self._tell(messages.Begin())
             while not self._scheduler.is_over:
                 self._wait()
         finally:
             self._cancelling.set()
             self._threads.stop(STOP_TIMEOUT_S)
+            self._staffing.stop()
         for number in self._context.coordinator.vanished():
             self._account.vanished(number)
-        return self._account.conclude(jobs, interrupted=self._asked > 0)
+        return self._account.conclude(self._staffing.workers_most, interrupted=self._asked > 0)
 
     # Commands -----------------------------------------------------------------------------------
 
@@ -155,6 +184,7 @@ class Runner:
             self._account.close(number, "skipped")
             return self._handle(messages.Skipped(number))
         self._account.task_started(number)
+        self._staffing.task_prepared(number, prepared.plan.split)
         return self._handle(_sized(number, prepared))
 
     def _start(self, command: messages.StartChunk) -> None:
@@ -174,6 +204,7 @@ class Runner:
             return run_chunks(session, context.journal, prepared, pieces, context.clock, gate)
 
         self._account.chunk_started(command.task, command.worker, command.piece)
+        self._staffing.chunk_started(command.worker, command.attempt)
         self._threads.submit(command.worker, job)
 
     def _cancel(self, worker: int) -> None:
@@ -224,34 +255,53 @@ class Runner:
     # Answers ------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
+        """For an answer, an interruption, or until something is due."""
         try:
             answer = self._answers.get(timeout=self._patience_s())
         except Empty:
+            since_s = self._context.clock.now_s()
             if self._cancelling.is_set():
                 self._cancel_batches()
             else:
                 self._tell(messages.Tick())
-            return
-        if answer is None:
-            self._stop_or_cancel()
-            return
+        else:
+            since_s = self._context.clock.now_s()
+            if answer is None:
+                self._stop_or_cancel()
+            else:
+                self._take_answer(answer)
+        self._staffing.look()
+        self._staff()
+        self._staffing.staffed(since_s, self._scheduler.workers_busy)
+
+    def _staff(self) -> None:
+        """Have the scheduler know of a new number of workers."""
+        if self._allowed != self._staffing.workers:
+            self._allowed = self._staffing.workers
+            self._tell(messages.WorkersAllowed(self._allowed))
+
+    def _take_answer(self, answer: WorkerAnswer[tuple[Report, ...]]) -> None:
         if answer.crash is not None:
             raise answer.crash
-        batch = self._batches.pop(answer.worker)
-        for piece, report in zip(batch.pieces, answer.answer or (), strict=False):
+        batch, reports = self._batches.pop(answer.worker), answer.answer or ()
+        self._staffing.batch_ended(answer.worker, batch.task, batch.pieces, reports)
+        for piece, report in zip(batch.pieces, reports, strict=False):
             self._account.notices(batch.task, report.notices)
             if isinstance(report, ChunkDoneReport):
                 event = self._done(answer.worker, batch.task, piece, report)
             else:
                 event = self._failed(answer.worker, batch, piece, report)
+                self._staff()
             self._tell(event)
 
-    def _patience_s(self) -> float | None:
-        """How long to wait for an answer before something is due; None: for ever."""
+    def _patience_s(self) -> float:
+        """How long to wait for an answer before something is due."""
         if self._cancelling.is_set():
             return CANCEL_EVERY_S
         due_s = self._scheduler.look_again_s
-        return None if due_s is None else max(0.0, due_s - self._context.clock.now_s())
+        if due_s is None:
+            return LOOK_S
+        return min(LOOK_S, max(0.0, due_s - self._context.clock.now_s()))
 
     def _done(
         self, worker: int, task: int, piece: Range, report: ChunkDoneReport
@@ -276,7 +326,10 @@ class Runner:
             running.error = error
         if report.no_connection:
             self._account.say("warning", f"worker {worker} gets no connection: {error.message}")
+            self._staffing.refused(self._scheduler.workers_busy - 1)
             return messages.WorkerUnavailable(worker)
+        if isinstance(report.error, DatabaseError):
+            self._staffing.chunk_failed(report.error.sqlstate)
         if report.disposition != "fatal":
             self._account.chunk_retried(batch.task, worker, piece, batch.attempt, error.message)
         return messages.ChunkFailed(worker, report.disposition)
@@ -309,5 +362,11 @@ def _sized(number: int, prepared: PreparedTask) -> messages.Prepared:
         for part in split.parts
     )
     return messages.Prepared(
-        number, plan.total, prepared.done, None, split.rows_per_unit, parts, split.bytes_per_unit
+        number,
+        plan.total,
+        prepared.done,
+        rows_per_unit=split.rows_per_unit,
+        parts=parts,
+        bytes_per_unit=split.bytes_per_unit,
+        target=split.target,
     )

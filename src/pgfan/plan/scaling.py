@@ -80,7 +80,8 @@ class ScalingOptions:
     """`jobs`: the user's number, or None for auto, which then starts at `start`.
 
     `most`: workers that there are connections for. `max_load` and `nice`: see the module.
-    `cores_known`: `start` is the server's number of cores, not a guess.
+    `cores_known`: `start` is the server's number of cores, not a guess. `full_s`: chunks that take
+    less are not measured.
     """
 
     jobs: int | None
@@ -89,6 +90,7 @@ class ScalingOptions:
     max_load: int | None = None
     nice: int | None = None
     cores_known: bool = False
+    full_s: float = 0.0
 
 
 class Scaling:
@@ -99,8 +101,14 @@ class Scaling:
         self._asked = None if options.jobs is None else min(options.jobs, options.most)
         stride = options.start // 2 if options.cores_known else options.start
         self._climb = Climb(options.start, min(options.most, AUTO_MAX), stride)
+        self._meter = WorkMeter(options.full_s)
         self._others: deque[int] = deque(maxlen=SAMPLES_REMEMBERED)
         self.workers = self._now()[0]
+
+    @property
+    def most(self) -> int:
+        """How many there may ever be."""
+        return self._options.most
 
     @property
     def needs_samples(self) -> bool:
@@ -111,11 +119,6 @@ class Scaling:
     def holds_back(self) -> bool:
         """Whether others come first."""
         return self._options.max_load is not None or self._options.nice is not None
-
-    @property
-    def speed(self) -> float:
-        """Work per second of one worker, as last measured; 1 before that."""
-        return self._climb.speed
 
     # What happens -------------------------------------------------------------------------------
 
@@ -145,9 +148,15 @@ class Scaling:
         fully = busy == self.workers == self._climb.workers
         self._climb.staffed(now_s, fully=fully)
 
-    def chunk_done(self, began_s: float, seconds: float, work: float) -> None:
-        """A chunk did `work` (see `WorkMeter`)."""
-        self._climb.chunk_done(began_s, seconds, work)
+    def add_task(self, task: int, parts: Sequence[int]) -> None:
+        """A split task, put together from parts of so many units."""
+        self._meter.add_task(task, parts)
+
+    def chunk_done(self, task: int, lo: int, units: int, began_s: float, seconds: float) -> None:
+        """A worker did `units` of a task, from `lo` on, in one or several chunks."""
+        work = self._meter.work(task, lo, units, seconds, self._climb.speed)
+        if work is not None:
+            self._climb.chunk_done(began_s, seconds, work)
 
     def chunk_failed(self, sqlstate: str) -> WorkersChange | None:
         """A chunk failed; some errors say that there are too many workers."""

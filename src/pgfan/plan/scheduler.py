@@ -182,13 +182,9 @@ class Scheduler:
 
     def _direct(self, event: Begin | Tick | Drain | WorkersAllowed) -> None:
         """What the user, or whoever watches the server, wants of the whole run."""
-        match event:
-            case Begin() | Tick():
-                pass  # what follows every event is all there is to it
-            case Drain():
-                self._draining = True
-            case WorkersAllowed():
-                self._workers.allow(event.count)
+        if isinstance(event, WorkersAllowed):
+            self._workers.allow(event.count)
+        self._draining = self._draining or isinstance(event, Drain)
 
     # Tasks --------------------------------------------------------------------------------------
 

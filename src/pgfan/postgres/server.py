@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgfan.errors import UsageError
+from pgfan.postgres.activity import CONNECTIONS_FREE, SESSIONS
 
 if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
 
 VERSION_MIN = 140000
 _FORKS = re.compile(r"-YB-|Greenplum|Redshift|CockroachDB|Materialize|Aurora DSQL", re.IGNORECASE)
-_PROBE = """
+_PROBE = f"""
+WITH session AS MATERIALIZED ({SESSIONS})
 SELECT pg_catalog.version(), pg_catalog.current_setting('server_version_num'),
     pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(),
     pg_catalog.current_setting('standard_conforming_strings'),
     EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus'),
-    pg_catalog.current_setting('max_connections')::pg_catalog.int4
-        - pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4
-        - (SELECT pg_catalog.sum(numbackends) FROM pg_catalog.pg_stat_database) + 1,
+    ({CONNECTIONS_FREE}) + 1,
     pg_catalog.current_database(), CURRENT_USER"""
 _TRANSACTION_TIME = (
     "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), "

@@ -102,6 +102,8 @@ class PostgresSession:
         self._was_connected = False
         self.reconnected = False
         """Whether an earlier connection of this session was lost."""
+        self.last_pid: int | None = None
+        """The server process behind the last connection; other threads may read it."""
         self._connection: psycopg.Connection | None = None
         self._settings: tuple[str, ...] = ()
         self._notices: list[tuple[str, str]] = []
@@ -188,6 +190,20 @@ class PostgresSession:
         taken, self._notices = self._notices, []
         return taken
 
+    def notifications(self) -> list[str]:
+        """What NOTIFY has sent here since the last call; looks at the socket, asks nobody."""
+        texts: list[str] = []
+        connection = self._connection
+        if connection is None:
+            return texts
+        try:
+            connection.pgconn.consume_input()
+            while (notification := connection.pgconn.notifies()) is not None:
+                texts.append(notification.extra.decode("utf-8", "replace"))
+        except psycopg.Error:
+            pass  # the next statement meets the broken connection, and says so
+        return texts
+
     def close(self) -> None:
         """See `pgfan.ports.Session.close`."""
         connection, self._connection = self._connection, None
@@ -209,7 +225,7 @@ class PostgresSession:
         connection = self._reach()
         connection.pgconn.nonblocking = 0
         connection.add_notice_handler(self._take_notice)
-        self._connection = connection
+        self._connection, self.last_pid = connection, connection.pgconn.backend_pid
         self._set_defaults()
         self.reconnected, self._was_connected = self._was_connected, True
         if self.on_connect is not None:

@@ -63,6 +63,11 @@ class SnapshotHolder:
     def __init__(self, dsn: str) -> None:
         self._session = PostgresSession(dsn)
 
+    @property
+    def session(self) -> PostgresSession:
+        """The session that holds it; for looking at only."""
+        return self._session
+
     def open(
         self, settings: tuple[str, ...], target: str | None, sources: Sequence[str]
     ) -> Snapshot:

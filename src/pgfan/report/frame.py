@@ -41,6 +41,7 @@ TAG_STYLES = {
     "failed": "bold red",
     "stopped": "bold yellow",
     "warning": "bold yellow",
+    "paused": "yellow",
     "retry": "yellow",
     "skipped": "dim",
     "not run": "dim",
@@ -180,7 +181,8 @@ def _figure(name: str, task: TaskTally, tally: RunTally, now_s: float) -> str:
             eta_s = task.eta_s(now_s)
             text = "" if eta_s is None else f"ETA {clock_text(eta_s)}"
         case "busy":
-            text = f"{len(task.workers)}/{tally.jobs} busy"
+            paused = tally.paused is not None and not task.workers
+            text = "paused" if paused else f"{len(task.workers)}/{tally.jobs} busy"
         case _:
             text = counted(task.chunks, "chunk")
     return f"{text:>{_FIGURE_CELLS[name]}}"
@@ -195,7 +197,8 @@ def _append_bar(row: Text, fraction: float, cells: int, glyphs: Glyphs) -> None:
 
 def _totals_row(tally: RunTally, now_s: float, hidden: int) -> Text:
     ended = sum(tally.ended.values())
-    parts = [f"{ended:,}/{tally.tasks:,} tasks", f"{tally.busy}/{tally.jobs} workers busy"]
+    busy = f"{tally.busy}/{tally.jobs} workers busy"
+    parts = [f"{ended:,}/{tally.tasks:,} tasks", "paused" if tally.paused is not None else busy]
     if hidden > 0:
         parts.append(f"{hidden:,} more running")
     if tally.ended["failed"]:

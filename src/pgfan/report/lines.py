@@ -22,6 +22,7 @@ from pgfan.events import (
     RunStarted,
     TaskFinished,
     TaskStarted,
+    WorkersChanged,
 )
 from pgfan.report.figures import clock_text, counted, seconds_text, short_count
 from pgfan.report.safe_text import clean, redact_dsn
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from pgfan.ports import Progress
 
 PROGRESS_LINE_EVERY_S = 10.0
+SEARCHING = frozenset({"trying more", "trying fewer", "more are no faster", "fewer are slower"})
+"""Steps of the search for the best number of workers."""
 _TEXT_CHARS_MAX = 2_000
 
 Level: TypeAlias = Literal["detail", "info", "warning"]
@@ -198,6 +201,8 @@ def line_of(event: Event, task: TaskTally | None, tally: RunTally) -> Line:
             return Line(tag, f"{source}{_safe(event.message)}", level)
         case Message():
             return _message_line(event)
+        case WorkersChanged():
+            return workers_line(event)
         case RunFinished():
             return run_finished_line(event, tally)
         case _:
@@ -248,9 +253,20 @@ def run_finished_line(event: RunFinished, tally: RunTally) -> Line:
     return Line("done" if event.ok else "failed", took)
 
 
+def workers_line(event: WorkersChanged) -> Line:
+    """A pause, or a number that the user asked for, is news; a step of the search is a detail."""
+    why = _safe(event.why)
+    if not event.workers:
+        return Line("paused", why)
+    searching = event.why in SEARCHING
+    return Line("workers", f"{event.workers:,}: {why}", "detail" if searching else "info")
+
+
 def progress_line(task: TaskTally, tally: RunTally, at_s: float) -> Line:
     """Where a running task stands."""
     workers = f"{len(task.workers)}/{tally.jobs} workers"
+    if tally.paused is not None:
+        workers = f"paused: {_safe(tally.paused)}"
     if not task.has_progress:
         return Line("run", f"{task.label}: {clock_text(at_s - task.started.at_s)}, {workers}")
     unit, total = task.started.unit, task.started.total_units

@@ -22,6 +22,7 @@ from pgfan.events import (
     RunStarted,
     TaskFinished,
     TaskStarted,
+    WorkersChanged,
 )
 from pgfan.report.safe_text import clean, redact_dsn
 
@@ -118,6 +119,8 @@ class RunTally:
         self.over = False
         self.ended: Counter[str] = Counter()
         self.running: dict[str, TaskTally] = {}
+        self.paused: str | None = None
+        """Why nothing is begun at the moment; None while chunks may begin."""
         self._jobs = 0
         self._worker_task: dict[int, TaskTally] = {}
 
@@ -128,7 +131,7 @@ class RunTally:
 
     @property
     def jobs(self) -> int:
-        """Workers that there are; more than the run began with once more were seen."""
+        """Workers that there are; more than that while those too many end their chunks."""
         return max(self._jobs, self.busy)
 
     def apply(self, event: Event) -> TaskTally | None:
@@ -146,6 +149,9 @@ class RunTally:
                 return self.running.get(event.task_id)
             case RunStarted():
                 self.run_id, self._jobs, self.tasks = event.run_id, event.jobs, event.tasks
+            case WorkersChanged():
+                self._jobs = event.workers
+                self.paused = None if event.workers else event.why
             case RunFinished():
                 self.over = True
         return None

@@ -1,0 +1,107 @@
+"""The options of a run, what is wrong with them, and how many workers they mean.
+
+Checked before anybody connects; the command line has its own words for them in `pgfan.cli.options`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pgfan.errors import UsageError
+from pgfan.plan.scaling import (
+    JOBS_MAX,
+    RAMP_SHARE,
+    Scaling,
+    ScalingOptions,
+    is_local_host,
+    jobs_allowed,
+    jobs_wanted,
+)
+from pgfan.postgres.journal import SCHEMA_DEFAULT
+from pgfan.sql.requested import read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class ExecOptions:
+    """Options of `exec`, as on the command line.
+
+    `jobs` None means auto. `max_load`: the most sessions that may be active on the server, the
+    run's and others'. `nice`: pause while more sessions of others are active. `max_per_table`:
+    workers that may write one table at once. `chunk_s` is the target time of a chunk in seconds,
+    `chunk_rows` a fixed size in its stead (for ctid: blocks that hold about as many). `by` is as
+    for `pgfan.sql.requested.read_request`. `journal_schema` None runs without a journal: nothing
+    can be resumed then.
+    """
+
+    jobs: int | None = None
+    max_load: int | None = None
+    nice: int | None = None
+    max_per_table: int | None = None
+    chunk_s: float = 2.0
+    chunk_rows: int | None = None
+    by: str | None = None
+    split: Literal["auto", "always", "never"] = "auto"
+    atomic: bool = False
+    keep_going: bool = False
+    restart: bool = False
+    new_snapshot: bool = False
+    unknown: Literal["refuse", "done", "again"] = "refuse"
+    journal_schema: str | None = SCHEMA_DEFAULT
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise UsageError for values that make no sense."""
+        if self.jobs is not None and not 1 <= self.jobs <= JOBS_MAX:
+            raise UsageError(
+                f"--jobs {self.jobs}: a run needs from 1 to {JOBS_MAX} workers",
+                hint="leave it out, or say auto, to have pgfan find the number",
+            )
+        self._check_others()
+        if not 0 < self.chunk_s < float("inf"):
+            raise UsageError(f"--chunk-seconds {self.chunk_s}: give a positive number of seconds")
+        if self.chunk_rows is not None and self.chunk_rows < 1:
+            raise UsageError(f"--chunk-rows {self.chunk_rows}: give a positive number of rows")
+        if self.by is not None:
+            read_request(self.by)
+
+    def scaling(self, host: str, connections_free: int) -> Scaling:
+        """How many workers a run begins with on a server with room for so many connections.
+
+        `host` is libpq's; `connections_free` counts the one that asked.
+        """
+        sampled = self.jobs is None or self.max_load is not None or self.nice is not None
+        most = jobs_allowed(JOBS_MAX, connections_free, sampled=sampled)
+        wanted = jobs_wanted(self.jobs, host, len(os.sched_getaffinity(0)))
+        return Scaling(
+            ScalingOptions(
+                self.jobs,
+                start=min(most, wanted),
+                most=most,
+                max_load=self.max_load,
+                nice=self.nice,
+                cores_known=is_local_host(host),
+                full_s=0.0 if self.chunk_rows is not None else RAMP_SHARE * self.chunk_s,
+            )
+        )
+
+    def _check_others(self) -> None:
+        if self.max_load is not None and self.max_load < 1:
+            raise UsageError(
+                f"--max-load {self.max_load}: with less than 1 active session nothing could run",
+                hint="--nice 0 pauses while anybody else is active",
+            )
+        if self.nice is not None and self.nice < 0:
+            raise UsageError(
+                f"--nice {self.nice}: give the number of active sessions of others that is still "
+                "fine, from 0",
+            )
+        if self.max_per_table is not None and self.max_per_table < 1:
+            raise UsageError(
+                f"--max-per-table {self.max_per_table}: a table needs at least 1 worker",
+                hint="leave it out for no such bound",
+            )
