@@ -1,0 +1,162 @@
+"""What every statement of a script touches, in program order.
+
+`ScriptAccesses` reads one statement or block after another. It keeps what the script itself has
+made so far (`pgfan.sql.definitions`), starting from what is known of the database, so that reading
+a view reads its tables and writing a table calls its triggers' functions.
+
+A node type that nobody thought of is a barrier, never ignored. docs/order.md has the rules in
+plain words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postgast import pg_query_pb2 as pb
+
+from pgfan.sql.closure import Closure
+from pgfan.sql.collector import Collector, Session
+from pgfan.sql.definitions import TEMPORARY, Definitions
+from pgfan.sql.effects import NOTHING, Accesses, Barrier
+from pgfan.sql.known_definitions import definitions_of
+from pgfan.sql.names import with_user
+from pgfan.sql.statements import DEFINES_NOTHING, collect_statement
+from pgfan.sql.tree import Message, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfan.sql.effects import Effect, SessionUse
+    from pgfan.sql.known import KnownObjects
+
+
+class ScriptAccesses:
+    """The accesses of one session's statements: psql would have run them on one connection.
+
+    After an opaque task (`Accesses.is_opaque`) definitions may be others. Until `refresh` every
+    further task is a barrier of code "not-refreshed": sound, and serial.
+    """
+
+    def __init__(self, known: KnownObjects, *, calls_currval: bool = False) -> None:
+        """Start from what exists.
+
+        `calls_currval`: the script may call currval() or lastval() somewhere (`mentions_currval`),
+        so that those who draw from sequences share a connection.
+        """
+        path = with_user(list(known.search_path), known.user)
+        self._session = Session(path, path, known.user, path, calls_currval)
+        self._session.paths_seen.update(path)
+        self._waits_for: Barrier | None = None
+        self._definitions = Definitions()
+        self._take(known)
+
+    def _take(self, known: KnownObjects) -> None:
+        self._use(definitions_of(known))
+        texts = [function.definition for function in known.functions]
+        for relation in known.relations:
+            texts += [relation.definition, *relation.expressions]
+            texts += [column.default for column in relation.columns]
+        self._session.calls_currval |= any(map(mentions_currval, texts))
+
+    def new_session(self) -> None:
+        """The next task is the first of another session.
+
+        Its settings are those of the start, and it sees no temporary objects. All else stays.
+        """
+        before = self._session
+        path = before.first_path
+        self._session = Session(path, path, before.user, path, before.calls_currval)
+        self._session.paths_seen = before.paths_seen
+        self._session.builtins_used = before.builtins_used
+        for name in tuple(self._definitions.relations):
+            if name.schema == TEMPORARY:
+                self._definitions.remove(name)
+        self._closure = Closure(self._definitions, self._session)
+
+    def read(self, statements: Sequence[Message], *, rolls_back: bool = False) -> Accesses:
+        """The accesses of the next task: a statement's tree, or all those of a transaction block.
+
+        `rolls_back`: the block ends in ROLLBACK, so that its definitions are gone after it.
+        """
+        path = self._session.lasting_path
+        undone = rolls_back or any(map(_rolls_back_to, statements))
+        defines = undone and any(kind_of(tree) not in DEFINES_NOTHING for tree in statements)
+        before = self._definitions.copy() if rolls_back and defines else None
+        found = self._statement(statements[0]) if statements else NOTHING
+        for tree in statements[1:]:
+            found |= self._statement(tree)
+        if defines and not rolls_back:
+            found |= Accesses(barrier=Barrier("catalogue", "definitions are undone by ROLLBACK TO"))
+        if rolls_back:
+            self._session.lasting_path = path
+        elif undone and self._session.lasting_path != path:
+            self._session.lasting_path = None
+        self._session.path = self._session.lasting_path
+        if before is not None:
+            self._use(before)
+        self._commit()
+        if self._waits_for is not None:
+            why = f"definitions may have changed: {self._waits_for.message}"
+            session: frozenset[SessionUse] = found.session | {"temporary"}
+            return Accesses(found.effects, Barrier("not-refreshed", why, opaque=False), session)
+        if found.is_opaque:
+            self._waits_for = found.barrier
+        return found
+
+    def refresh(self, known: KnownObjects) -> None:
+        """Go on with what exists now: everything before has finished, nothing after has begun.
+
+        search_path, prepared statements and temporary relations of the session are kept.
+        """
+        temporary = [
+            relation
+            for relation in self._definitions.relations.values()
+            if relation.name.schema == TEMPORARY
+        ]
+        self._waits_for = None
+        self._take(known)
+        for relation in temporary:
+            self._definitions.put(relation)
+
+    def _use(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._closure = Closure(definitions, self._session)
+
+    def _statement(self, tree: Message) -> Accesses:
+        definitions = self._definitions
+        is_plain = kind_of(tree) == "SelectStmt" and not (
+            tree.from_clause or tree.HasField("where_clause")
+        )
+        collector = Collector(definitions, self._session, self._session.path, may_set=is_plain)
+        collect_statement(collector, tree)
+        for cast in definitions.casts:
+            collector.touch("read", cast)
+        if definitions.event_triggers and kind_of(tree) not in DEFINES_NOTHING:
+            for function in definitions.event_triggers:
+                collector.touch("read", function)
+        found = self._closure.of(collector.accesses, collector.path)
+        if self._session.calls_currval and any(map(self._draws, found.effects)):
+            found |= Accesses(session=frozenset({"sequence-value"}))
+        for change in collector.changes:
+            change()
+        return found
+
+    def _draws(self, effect: Effect) -> bool:
+        relation = self._definitions.relations.get(effect.object)
+        return effect.kind == "modify" and (relation is None or relation.kind == "sequence")
+
+    def _commit(self) -> None:
+        """Temporary tables that are dropped at COMMIT."""
+        for name in tuple(self._definitions.until_commit):
+            self._definitions.remove(name)
+        self._definitions.until_commit.clear()
+
+
+def _rolls_back_to(tree: Message) -> bool:
+    return kind_of(tree) == "TransactionStmt" and bool(tree.kind == pb.TRANS_STMT_ROLLBACK_TO)
+
+
+def mentions_currval(text: str) -> bool:
+    """Whether SQL text has the words currval or lastval anywhere."""
+    lower = text.lower()
+    return "currval" in lower or "lastval" in lower
