@@ -36,9 +36,9 @@ from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, new_run_id,
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.snapshot import SnapshotHolder
+from pgfan.sql.places import excerpt
 from pgfan.sql.program import Program, Source
 from pgfan.sql.requested import read_request
-from pgfan.sql.script import ScriptItem, excerpt
 
 __all__ = [
     "ExecOptions",
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from pgfan.plan.preview import StatementPlan
     from pgfan.plan.scaling import Scaling
     from pgfan.ports import Progress, Result
+    from pgfan.sql.script import ScriptItem
 
 
 BATCH_S = 0.02

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgfan.errors import Position, UnsupportedError, UsageError
-from pgfan.sql.script import excerpt, locate, read_script
+from pgfan.sql.places import excerpt, locate
+from pgfan.sql.script import read_script
 
 if TYPE_CHECKING:
     from pgfan.sql.script import ScriptItem

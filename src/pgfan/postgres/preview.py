@@ -26,7 +26,8 @@ from pgfan.postgres.chosen import key_name
 from pgfan.postgres.explain import explain
 from pgfan.quoting import array, qualified
 from pgfan.sql.access import made_relations, may_define, references
-from pgfan.sql.script import excerpt, is_setting
+from pgfan.sql.places import excerpt
+from pgfan.sql.script import is_setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgfan.errors import DatabaseError, PgfanError, Position
-from pgfan.sql.script import ScriptItem, Statement, excerpt, locate, read_script
+from pgfan.sql.places import excerpt, locate
+from pgfan.sql.script import ScriptItem, Statement, read_script
 from pgfan.sql.variables import interpolate
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import postgast
 
 from pgfan.errors import Position, UnsupportedError, UsageError
 from pgfan.sql.parsing import NestedTooDeepError, parse
+from pgfan.sql.places import excerpt, locate, placed
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 from pgfan.sql.variables import interpolate
 
@@ -45,12 +46,27 @@ class Statement:
     text: str
     position: Position
     tree: Message = field(repr=False, compare=False)
+    data: str | None = field(default=None, repr=False)
+    """What COPY ... FROM STDIN is given, when it stands in the script."""
+    client_file: str | None = None
+    """The file that psql's \\copy reads or writes."""
+    generates: bool = False
+    """Whether the cells of its result are statements to be run (psql's \\gexec)."""
+    echoes: tuple[str, ...] = ()
+    """What is printed before it (psql's \\echo)."""
+    comments: tuple[str, ...] = field(default=(), repr=False)
+    """The comments that stand before it."""
 
     @property
     def kind(self) -> str:
         """In words: "insert", "create table as"; other statements by their node's name."""
         name = kind_of(self.tree)
         return KINDS.get(name) or _words(name.removesuffix("Stmt"))
+
+    @property
+    def has_client(self) -> bool:
+        """Whether COPY's client is there: lines of the script, or a file."""
+        return self.data is not None or self.client_file is not None
 
     @property
     def digest(self) -> str:
@@ -92,30 +108,20 @@ def read_script(
     Raises UsageError with position, line and hint for text that does not parse or holds nothing,
     and UnsupportedError for statements that pgfan does not run.
     """
-    _refuse_characters(text, source)
+    refuse_characters(text, source)
     statements = list(_statements(interpolate(text, variables or {}), source))
     if not statements:
         raise UsageError(f"{source} holds no SQL statement", hint="give at least one statement")
-    return tuple(_items(statements))
+    return tuple(items_of(statements))
 
 
-def excerpt(text: str, chars_max: int = 60) -> str:
-    """A statement on one line, cut to `chars_max`."""
-    line = " ".join(text.split())
-    return line if len(line) <= chars_max else line[: chars_max - 1] + "…"
+def is_utf8(encoding: str) -> bool:
+    """Whether it is a name of PostgreSQL's UTF8."""
+    return encoding.lower().replace("-", "") in {"utf8", "unicode"}
 
 
-def locate(text: str, source: str, offset: int) -> tuple[Position, str]:
-    """Line and column of the character at `offset` (from 0), and the line it is in."""
-    offset = max(0, min(offset, len(text)))
-    start = text.rfind("\n", 0, offset) + 1
-    end = text.find("\n", offset)
-    line = text[start : end if end >= 0 else len(text)].rstrip("\r")
-    return Position(source, text.count("\n", 0, offset) + 1, offset - start + 1), line
-
-
-def _refuse_characters(text: str, source: str) -> None:
-    """PostgreSQL's text holds no NUL, and UTF-8 no halves of a surrogate pair."""
+def refuse_characters(text: str, source: str) -> None:
+    """Raise UsageError: PostgreSQL's text holds no NUL, and UTF-8 no halves of a surrogate pair."""
     found = _NOT_IN_SQL.search(text)
     if found is None:
         return
@@ -135,9 +141,9 @@ def _statements(text: str, source: str) -> Iterator[Statement]:
     try:
         parsed = parse(text)
     except postgast.PgQueryError as error:
-        raise _syntax_error(text, source, error) from error
+        raise syntax_error(text, Position(source, 1, 1), error) from error
     except NestedTooDeepError as error:
-        raise _too_deep(text, source) from error
+        raise too_deep(text, Position(source, 1, 1)) from error
     raw = text.encode()
     chars = bytes_at = line = 0
     line_start = 0
@@ -154,21 +160,23 @@ def _statements(text: str, source: str) -> Iterator[Statement]:
         yield Statement(body.rstrip(), position, inner(statement.stmt))
 
 
-def _syntax_error(text: str, source: str, error: postgast.PgQueryError) -> UsageError:
-    position, line = locate(text, source, (error.cursorpos or 1) - 1)
+def syntax_error(text: str, begins: Position, error: postgast.PgQueryError) -> UsageError:
+    """What the parser says of `text`, which begins at a place of its source."""
+    offset = (error.cursorpos or 1) - 1
+    found, line = locate(text, begins.source, offset)
     hint = None
     if error.message.startswith("memory exhausted"):
         hint = "the statement is nested too deeply: PostgreSQL's grammar reads about 3,000 levels"
-    elif text[(error.cursorpos or 1) - 1 : (error.cursorpos or 1)] == "\\":
+    elif text[offset : offset + 1] == "\\":
         hint = "psql meta-commands are not read by pgfan exec; give it plain SQL"
-    elif text[(error.cursorpos or 1) - 1 : (error.cursorpos or 1)] == ":":
+    elif text[offset : offset + 1] == ":":
         hint = "a psql variable that is not set? give it with --set NAME=VALUE"
-    failure = UsageError(error.message, position=position, source_line=line, hint=hint)
+    failure = UsageError(error.message, position=placed(found, begins), source_line=line, hint=hint)
     failure.sqlstate = "42601"
     return failure
 
 
-def _too_deep(text: str, source: str) -> UsageError:
+def too_deep(text: str, begins: Position) -> UsageError:
     """The refusal at the first statement that cannot be read alone."""
     offset = 0
     for piece in postgast.split(text):
@@ -179,16 +187,17 @@ def _too_deep(text: str, source: str) -> UsageError:
             break
         offset += len(piece)
     start = offset + len(text[offset:]) - len(text[offset:].lstrip())
-    position, line = locate(text, source, start)
+    found, line = locate(text, begins.source, start)
     return UsageError(
         "this statement is nested too deeply: more than about 30,000 levels",
-        position=position,
+        position=placed(found, begins),
         source_line=excerpt(line),
         hint="a chain of operators or UNIONs counts one level for each: cut it into statements",
     )
 
 
-def _items(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
+def items_of(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
+    """Statements to items: transaction blocks put together, settings carried along."""
     settings: tuple[str, ...] = ()
     seeded = False
     block: list[Statement] = []
@@ -266,7 +275,7 @@ def _refuse(statement: Statement) -> None:
                 "in UTF-8",
                 "convert the file to UTF-8 and remove the statement",
             )
-        case "CopyStmt" if not tree.filename and not tree.is_program:
+        case "CopyStmt" if not (tree.filename or tree.is_program) and not statement.has_client:
             raise _refusal(
                 statement,
                 "COPY from or to the client is not supported by pgfan exec",
@@ -345,9 +354,7 @@ def _reads_literals_otherwise(tree: Message) -> bool:
 
 def _sends_other_bytes(tree: Message) -> bool:
     values = [part.a_const.sval.sval for part in tree.args if part.WhichOneof("node") == "a_const"]
-    return tree.name.lower() == "client_encoding" and not (
-        not values or values[0].lower().replace("-", "") in {"utf8", "unicode"}
-    )
+    return tree.name.lower() == "client_encoding" and not (not values or is_utf8(values[0]))
 
 
 def _refusal(statement: Statement, message: str, hint: str) -> UnsupportedError:

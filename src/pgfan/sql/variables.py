@@ -70,7 +70,14 @@ def _value(reference: str, variables: Mapping[str, str]) -> str | None:
     value = variables.get(reference[1:-1])
     if value is None:
         return None
-    if quote == '"':
+    return quoted_value(value, "name" if quote == '"' else "literal")
+
+
+def quoted_value(value: str, kind: str) -> str:
+    """A value as it is put into SQL: "plain" as it stands, as a "literal", or as a "name"."""
+    if kind == "plain":
+        return value
+    if kind == "name":
         return '"' + value.replace('"', '""') + '"'
     quoted = "'" + value.replace("'", "''") + "'"
     return quoted if "\\" not in quoted else " E" + quoted.replace("\\", "\\\\")

@@ -1,0 +1,203 @@
+"""SQL text as psql reads it: where a statement ends, where a backslash begins a meta-command.
+
+psql cuts a file into statements before any grammar sees it (its manual, "SQL Interpolation" and
+"Meta-Commands"): a semicolon ends one outside of quotes, comments, parentheses and the BEGIN ...
+END of a function's body; a backslash outside of quotes and comments begins a meta-command, also in
+the middle of a statement; `:name`, `:'name'`, `:"name"` and `:{?name}` are replaced outside of
+quotes and comments. Variables change while a file is read, so the text is read in steps.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pgfan.sql.variables import quoted_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Stop: TypeAlias = Literal["semicolon", "backslash", "end"]
+"""What ended a step: a statement's end, a meta-command, or the text's end."""
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space>\s+)
+  | (?P<comment>--[^\n]*)
+  | (?P<nested>/\*)
+  | (?P<escaped>[eE]'(?:[^'\\]+|''|\\.)*+(?:'(?:\s*\n\s*'(?:[^'\\]+|''|\\.)*+')*|\Z))
+  | (?P<word>[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*)
+  | (?P<quoted>'(?:[^']+|'')*+(?:'|\Z)|"(?:[^"]+|"")*+(?:"|\Z))
+  | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$)
+  | (?P<number>\d[\w.$]*|\$\d+)
+  | (?P<cast>::|:=)
+  | (?P<test>:\{\?(?P<tested>[\w\x80-\U0010ffff]+)\})
+  | (?P<variable>:(?:(?P<plain>[\w\x80-\U0010ffff]+)|'(?P<literal>[\w\x80-\U0010ffff]+)'
+      |"(?P<name>[\w\x80-\U0010ffff]+)"))
+  | (?P<backslash>\\)
+  | (?P<semicolon>;)
+  | (?P<open>\()
+  | (?P<close>\))
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+_BODY = re.compile(r"create (or replace )?(function|procedure)\b")
+_HEAD_WORDS = 4
+DATA_END = "\\."
+
+
+@dataclass
+class _Nesting:
+    """What keeps a semicolon from ending the statement."""
+
+    parentheses: int = 0
+    begins: int = 0
+    words: int = 0
+    head: str = ""
+    """The first words, in lower case."""
+
+    def add(self, word: str) -> None:
+        word = word.lower()
+        if self.words < _HEAD_WORDS:
+            self.head += word + " "
+        self.words += 1
+        if self.parentheses or not _BODY.match(self.head):
+            return
+        if word == "begin" or (word == "case" and self.begins):
+            self.begins += 1
+        elif word == "end" and self.begins:
+            self.begins -= 1
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.parentheses or self.begins)
+
+
+class PsqlLexer:
+    """Reads one text from front to back; `position` is the offset of what comes next.
+
+    The statement that is being put together is kept across meta-commands, as psql's query buffer.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.position = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the statement that was begun."""
+        self._pieces: list[str] = []
+        self._nesting = _Nesting()
+        self.start: int | None = None
+        """Where the first token of the statement is; None before there is one."""
+        self.comments: list[str] = []
+        """The comments since the last statement that stand before the first token."""
+
+    @property
+    def statement(self) -> str:
+        """The text since the first token, variables replaced, without the semicolon."""
+        return "".join(self._pieces).rstrip()
+
+    def step(self, variables: Mapping[str, str] | None) -> Stop:
+        r"""Read on; `variables` None replaces nothing (in a branch of \if that is not taken)."""
+        while self.position < len(self.text):
+            found = _TOKEN.match(self.text, self.position)
+            if found is None:
+                raise AssertionError("every character is a token")
+            kind = found.lastgroup or ""
+            if kind == "backslash":
+                follows = self.text[found.end() : found.end() + 1]
+                if follows not in {";", ":"}:
+                    return "backslash"
+                self.position = found.end() + 1
+                self._put(follows, found.start())
+                continue
+            if kind == "semicolon" and not self._nesting.is_open:
+                self.position = found.end()
+                return "semicolon"
+            self.position = found.end()
+            self._take(kind, found, variables)
+        return "end"
+
+    def _take(self, kind: str, found: re.Match[str], variables: Mapping[str, str] | None) -> None:
+        text = found[0]
+        match kind:
+            case "space":
+                if self.start is not None:
+                    self._pieces.append(text)
+                return
+            case "comment" | "nested":
+                if kind == "nested":
+                    self.position = self._end_of_comment(found.end())
+                    text = self.text[found.start() : self.position]
+                if self.start is None:
+                    self.comments.append(text)
+                else:
+                    self._pieces.append(text)
+                return
+            case "dollar":
+                end = self.text.find(text, found.end())
+                self.position = end + len(text) if end >= 0 else len(self.text)
+                text = self.text[found.start() : self.position]
+            case "word":
+                self._nesting.add(text)
+            case "open":
+                self._nesting.parentheses += 1
+            case "close":
+                self._nesting.parentheses = max(0, self._nesting.parentheses - 1)
+            case "variable" | "test" if variables is not None:
+                text = _replaced(found, variables)
+            case _:
+                pass
+        self._put(text, found.start())
+
+    def _put(self, text: str, start: int) -> None:
+        if self.start is None:
+            self.start = start
+        self._pieces.append(text)
+
+    def _end_of_comment(self, position: int) -> int:
+        depth = 1
+        for mark in _COMMENT_MARK.finditer(self.text, position):
+            depth += 1 if mark[0] == "/*" else -1
+            if not depth:
+                return mark.end()
+        return len(self.text)
+
+    def rest_of_line(self) -> str:
+        """The text up to the end of the line, which is passed over."""
+        end = self.text.find("\n", self.position)
+        end = len(self.text) if end < 0 else end
+        line = self.text[self.position : end]
+        self.position = end
+        return line
+
+    def data_lines(self) -> str:
+        r"""What follows COPY ... FROM STDIN: the lines up to `\.`, or all that is left."""
+        self.rest_of_line()
+        begin = at = min(self.position + 1, len(self.text))
+        while at < len(self.text):
+            end = self.text.find("\n", at)
+            end = len(self.text) if end < 0 else end
+            if self.text[at:end].rstrip("\r") == DATA_END:
+                self.position = end
+                return self.text[begin:at]
+            at = end + 1
+        self.position = len(self.text)
+        return self.text[begin:]
+
+
+def _replaced(found: re.Match[str], variables: Mapping[str, str]) -> str:
+    """The value of a variable, or the reference itself when there is none."""
+    if found["test"]:
+        return "TRUE" if found["tested"] in variables else "FALSE"
+    for kind in ("plain", "literal", "name"):
+        if found[kind] is not None:
+            value = variables.get(found[kind])
+            if value is None:
+                return found[0]
+            return quoted_value(value, kind)
+    return found[0]

@@ -1,0 +1,322 @@
+r"""A psql script to items: statements, and what psql's meta-commands make of the text around them.
+
+The whole script is read before anything runs, so what psql would decide while it runs (`\gset`,
+variables such as :ROW_COUNT) has no place here and is refused, as is all that reaches a shell,
+another database or the environment. See "Meta-Commands" in psql's manual.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+import postgast
+
+from pgfan.errors import UnsupportedError, UsageError
+from pgfan.sql.parsing import NestedTooDeepError, parse
+from pgfan.sql.places import LineIndex
+from pgfan.sql.psql_arguments import ArgumentError, split_arguments, truth_of
+from pgfan.sql.psql_copy import client_copy
+from pgfan.sql.psql_lexer import PsqlLexer
+from pgfan.sql.script import (
+    ScriptItem,
+    Statement,
+    is_utf8,
+    items_of,
+    refuse_characters,
+    syntax_error,
+    too_deep,
+)
+from pgfan.sql.tree import Message, inner, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pgfan.errors import Position
+
+INCLUDES_MAX = 100
+"""Files in files: a file that includes itself ends here."""
+_NAME = re.compile(r"[^\s\\]+")
+_ALONE = frozenset({"p", "timing", "pset", "x", "a", "t", "f", "C", "H", "T", "restrict"})
+IGNORED = _ALONE | {"unrestrict", "errverbose", "warn", "html", "encoding", "set", "unset"}
+"""How psql shows things, and pg_dump's guards: nothing of it changes what a script does."""
+WITHOUT_EFFECT = frozenset({"AUTOCOMMIT", "ON_ERROR_ROLLBACK", "SINGLELINE"})
+"""Variables that change how psql runs what follows; a script that sets them means it."""
+REFUSED = {
+    "!": "it runs a command of the shell",
+    "gset": "what follows would depend on a result, and a script is read before it runs",
+    "connect": "a run is in one database",
+    "c": "a run is in one database",
+    "o": "results go to standard output",
+    "w": "it writes a file",
+    "watch": "a script ends",
+    "prompt": "nobody is there to answer",
+    "getenv": "a script does not see the environment",
+    "setenv": "a script does not see the environment",
+    "cd": "names of files stay what they are",
+    "bind": "statements have no parameters here",
+    "password": "it asks for a password",
+}
+
+
+@dataclass(frozen=True)
+class PsqlScript:
+    r"""What was read: `ends_with` is what \echo says after the last statement.
+
+    `files` are all texts by name, those that were included too.
+    """
+
+    items: tuple[ScriptItem, ...]
+    ends_with: tuple[str, ...]
+    files: Mapping[str, str]
+
+
+def read_psql(
+    sources: Sequence[tuple[str, str]],
+    variables: Mapping[str, str],
+    fetch: Callable[[str, str | None], tuple[str, str]],
+) -> PsqlScript:
+    r"""The items of `sources` (pairs of name and text), one after the other.
+
+    `fetch` gives name and text of a file that is included: by its name as written, and by the
+    name of the file that it is relative to (None: to the current folder). Raises UsageError and
+    UnsupportedError with the place in the script, before anything has run.
+    """
+    reader = _Reader(dict(variables), fetch)
+    for name, text in sources:
+        reader.read(name, text)
+    if not reader.statements:
+        raise UsageError("the script holds no SQL statement", hint="give at least one statement")
+    return PsqlScript(tuple(items_of(reader.statements)), tuple(reader.said), reader.files)
+
+
+@dataclass
+class _Branch:
+    r"""An \if: whether its text counts now, whether a branch was taken, and what is around it."""
+
+    active: bool
+    taken: bool
+    around: bool
+    begins: int
+    has_else: bool = False
+
+
+@dataclass
+class _File:
+    name: str
+    text: str
+    lexer: PsqlLexer
+    lines: LineIndex
+    branches: list[_Branch] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def active(self) -> bool:
+        return not self.branches or self.branches[-1].active
+
+
+class _Reader:
+    def __init__(
+        self,
+        variables: dict[str, str],
+        fetch: Callable[[str, str | None], tuple[str, str]],
+    ) -> None:
+        self._variables = variables
+        self._fetch = fetch
+        self._open: list[str] = []
+        self.statements: list[Statement] = []
+        self.said: list[str] = []
+        self.files: dict[str, str] = {}
+
+    def read(self, name: str, text: str) -> None:
+        refuse_characters(text, name)
+        text = text.removeprefix("\ufeff")
+        self.files[name] = text
+        self._open.append(name)
+        file = _File(name, text, PsqlLexer(text), LineIndex(text, name))
+        while not file.ended:
+            match file.lexer.step(self._variables if file.active else None):
+                case "semicolon":
+                    self._send(file)
+                case "backslash":
+                    self._command(file)
+                case _:
+                    self._send(file)
+                    file.ended = True
+        if file.branches:
+            self._refuse(file, file.branches[-1].begins, "this \\if has no \\endif", "add one")
+        self._open.pop()
+
+    # Statements ---------------------------------------------------------------------------------
+
+    def _send(self, file: _File, *, generates: bool = False) -> None:
+        """The statement that was put together is one, if it counts."""
+        lexer = file.lexer
+        text, start, comments = lexer.statement, lexer.start, tuple(lexer.comments)
+        if start is None or not file.active:
+            lexer.reset()
+            return
+        position, _ = file.lines.locate(start)
+        tree = self._parsed(text, position)
+        data = None
+        if kind_of(tree) == "CopyStmt" and tree.is_from and not (tree.filename or tree.is_program):
+            data = lexer.data_lines()
+        lexer.reset()
+        self._add(Statement(text, position, tree, data, None, generates, self._echoes(), comments))
+
+    def _add(self, statement: Statement) -> None:
+        self.statements.append(statement)
+
+    def _echoes(self) -> tuple[str, ...]:
+        said, self.said = tuple(self.said), []
+        return said
+
+    def _parsed(self, text: str, position: Position) -> Message:
+        try:
+            found = parse(text).stmts
+        except postgast.PgQueryError as error:
+            raise syntax_error(text, position, error) from error
+        except NestedTooDeepError as error:
+            raise too_deep(text, position) from error
+        if len(found) != 1:
+            raise UnsupportedError(
+                "several statements in one message (\\;) are not supported",
+                position=position,
+                hint="write them between BEGIN and COMMIT: that is what psql makes of them",
+            )
+        return inner(found[0].stmt)
+
+    # Meta-commands ------------------------------------------------------------------------------
+
+    def _command(self, file: _File) -> None:
+        lexer = file.lexer
+        start = lexer.position
+        found = _NAME.match(file.text, start + 1)
+        if found is None:
+            self._refuse(file, start, "a backslash without a command", "remove it")
+        name = found[0]
+        lexer.position = found.end()
+        if name in {"if", "elif", "else", "endif"}:
+            self._condition(file, name, start)
+        elif not file.active:
+            lexer.rest_of_line()
+        elif name == "copy":
+            self._copy(file, start)
+        elif name in REFUSED or (name[0] in "dls" and name != "set"):
+            why = REFUSED.get(name, "it shows something to people")
+            self._refuse(file, start, f"\\{name} is not supported: {why}", "remove it")
+        else:
+            self._act(file, name, self._arguments(file, start), start)
+
+    def _arguments(self, file: _File, start: int) -> list[str]:
+        lexer = file.lexer
+        begin = lexer.position
+        line = lexer.rest_of_line()
+        try:
+            found, length = split_arguments(line, self._variables)
+        except ArgumentError as error:
+            self._refuse(file, start, str(error), "write the value itself, or give it with --set")
+        lexer.position = begin + length
+        return found
+
+    def _act(self, file: _File, name: str, arguments: list[str], start: int) -> None:
+        match name:
+            case "echo" | "qecho":
+                bare = arguments[:1] == ["-n"]
+                self.said.append(" ".join(arguments[bare:]) + ("" if bare else "\n"))
+            case "set" | "unset" if arguments:
+                self._set(file, name, arguments, start)
+            case "i" | "include" | "ir" | "include_relative":
+                self._include(file, arguments, start, relative="r" in name)
+            case "g" | "gx" if not arguments or arguments[0].startswith("("):
+                self._send(file)
+            case "gexec":
+                self._send(file, generates=True)
+            case "r" | "reset":
+                file.lexer.reset()
+            case "q" | "quit":
+                file.ended, file.branches = True, []
+            case "encoding" if arguments and not is_utf8(arguments[0]):
+                why = f"\\encoding {arguments[0]}: files are read as UTF-8"
+                self._refuse(file, start, why, "convert the file to UTF-8, with iconv for one")
+            case _ if name not in IGNORED:
+                why = f"\\{' '.join((name, *arguments))} is not supported"
+                self._refuse(file, start, why, "remove it")
+
+    def _set(self, file: _File, command: str, arguments: list[str], start: int) -> None:
+        name, *values = arguments
+        if command == "unset":
+            self._variables.pop(name, None)
+            return
+        value = "".join(values)
+        if name in WITHOUT_EFFECT and truth_of(value or "on") is not (name == "AUTOCOMMIT"):
+            why = f"\\set {name} {value}: every statement outside of BEGIN is a transaction here"
+            self._refuse(file, start, why, "write BEGIN and COMMIT")
+        self._variables[name] = value
+
+    def _include(self, file: _File, arguments: list[str], start: int, *, relative: bool) -> None:
+        if not arguments:
+            self._refuse(file, start, "the name of the file is missing", "give it")
+        if len(self._open) >= INCLUDES_MAX:
+            why = f"{arguments[0]} includes itself, or files are {INCLUDES_MAX} deep"
+            self._refuse(file, start, why, "break the circle")
+        try:
+            name, text = self._fetch(arguments[0], file.name if relative else None)
+        except UsageError as error:
+            self._refuse(file, start, error.message, error.hint or "give the right name")
+        if file.lexer.start is not None:
+            self._refuse(file, start, "\\include in the middle of a statement", "end it first")
+        self.read(name, text)
+
+    def _copy(self, file: _File, start: int) -> None:
+        lexer = file.lexer
+        position, _ = file.lines.locate(start)
+        line = lexer.rest_of_line()
+        try:
+            sql, name = client_copy(line)
+        except ArgumentError as error:
+            self._refuse(file, start, f"\\copy: {error}", "see \\copy in psql's manual")
+        tree = self._parsed(sql, position)
+        data = lexer.data_lines() if name is None and tree.is_from else None
+        self._add(Statement(sql, position, tree, data, name, False, self._echoes()))
+
+    # Conditions ---------------------------------------------------------------------------------
+
+    def _condition(self, file: _File, name: str, start: int) -> None:
+        if file.active and file.lexer.start is not None:
+            self._refuse(file, start, f"\\{name} in the middle of a statement", "end it first")
+        branches = file.branches
+        if name == "if":
+            around = file.active
+            value = self._truth(file, start) if around else self._skipped(file)
+            branches.append(_Branch(around and value, value, around, start))
+            return
+        if not branches or (branches[-1].has_else and name != "endif"):
+            self._refuse(file, start, f"\\{name} without \\if", "remove it")
+        branch = branches[-1]
+        if name == "elif" and branch.around and not branch.taken:
+            branch.active = branch.taken = self._truth(file, start)
+            return
+        file.lexer.rest_of_line()
+        if name == "endif":
+            branches.pop()
+        else:
+            branch.active = name == "else" and branch.around and not branch.taken
+            branch.has_else = name == "else"
+
+    def _truth(self, file: _File, start: int) -> bool:
+        text = " ".join(self._arguments(file, start))
+        value = truth_of(text)
+        if value is None:
+            why = f"{text!r} is neither true nor false"
+            self._refuse(file, start, why, "psql takes true, false, yes, no, on, off, 1 and 0")
+        return value
+
+    def _skipped(self, file: _File) -> bool:
+        file.lexer.rest_of_line()
+        return False
+
+    def _refuse(self, file: _File, offset: int, message: str, hint: str) -> NoReturn:
+        position, line = file.lines.locate(offset)
+        raise UnsupportedError(message, position=position, source_line=line, hint=hint)
