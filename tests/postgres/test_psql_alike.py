@@ -50,7 +50,7 @@ def test_psql_reads_alike(server: EmbeddedServer, tmp_path: Path, script: str) -
     (tmp_path / "main.sql").write_text(script, "utf-8")
     (tmp_path / "part.sql").write_text("SELECT 'part;';\n\\set p 1\n", "utf-8")
     psql = DEBIAN_15.folder / "psql"
-    command = [psql, "-X", "-q", "-A", "-t", "-f", "main.sql", "-d", server.dsn]
+    command = [str(psql), "-X", "-q", "-A", "-t", "-f", "main.sql", "-d", server.dsn]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert not ended.stderr
     assert said_by_pgfan(server.dsn, script, tmp_path) == ended.stdout
