@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.execute.account import TaskLabel
+from pgfan.execute.in_order import InOrder
 from pgfan.execute.runner import RunContext, Runner
 from pgfan.options import ExecOptions
-from pgfan.plan.dag import TaskSpec
 from pgfan.plan.scaling import JOBS_MAX
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
@@ -23,15 +23,15 @@ from pgfan.postgres.activity import ActivitySampler
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.choosing import SplitOptions
 from pgfan.postgres.control import RunControl, hear, listen, tell
-from pgfan.postgres.coordinator import (
-    PostgresCoordinator,
-    ResumeOptions,
-    again_when_lost,
-)
+from pgfan.postgres.coordinator import PostgresCoordinator, ResumeOptions
+from pgfan.postgres.desks import Desk
+from pgfan.postgres.feed import OneByOne, ScriptFeed
 from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
 from pgfan.postgres.history import RunStatus, find_unfinished, forget_runs, list_runs
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
+from pgfan.postgres.known import read_known
 from pgfan.postgres.preview import Previewer
+from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, new_run_id, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
@@ -49,6 +49,7 @@ __all__ = [
     "forget",
     "plan",
     "resume",
+    "run",
     "status",
 ]
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pgfan.execute.outcome import RunResult
+    from pgfan.plan.dag import TaskSpec
     from pgfan.plan.preview import StatementPlan
     from pgfan.plan.scaling import Scaling
     from pgfan.ports import Progress, Result
@@ -97,6 +99,27 @@ def exec(  # noqa: A001  # the command's name
     options.check()
     program = Program.read(_sources(sql), options.variables)
     return _Execution(dsn, options, progress, on_result, on_start).run(program, None)
+
+
+def run(
+    dsn: str,
+    program: Program,
+    options: ExecOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    on_result: Callable[[Sequence[Result]], None] | None = None,
+    on_start: Callable[[Runner], None] | None = None,
+    on_echo: Callable[[str], None] | None = None,
+) -> RunResult:
+    """Run psql scripts (`Program.read_psql`) out of order, with the result of in order.
+
+    Statements that touch the same objects keep their order, all others run at once, and each is
+    split where that is safe and worth it. `on_result` and `on_echo` are called in program order.
+    As `exec` otherwise.
+    """
+    options = options or ExecOptions()
+    options.check()
+    return _Execution(dsn, options, progress, on_result, on_start, on_echo).run(program, None)
 
 
 def plan(
@@ -161,18 +184,22 @@ class _Execution:
         progress: Progress | None,
         on_result: Callable[[Sequence[Result]], None] | None,
         on_start: Callable[[Runner], None] | None,
+        on_echo: Callable[[str], None] | None = None,
     ) -> None:
         self._dsn = complete_dsn(dsn)
         self._options = options
         self._progress = progress or _silent()
         self._on_result = on_result
         self._on_start = on_start
+        self._on_echo = on_echo
         self._journal: PostgresJournal | None = None
         if options.journal_schema is not None:
             self._journal = PostgresJournal(options.journal_schema)
         self._owner = PostgresSession(self._dsn)
-        self._snapshots = SnapshotHolder(self._dsn)
         self._sessions: list[PostgresSession] = []
+        self._script: PostgresSession | None = None
+        self._aside: list[PostgresSession] = [self._owner]
+        """The run's sessions that are no worker's."""
 
     def run(self, script: Program | None, run: str | None) -> RunResult:
         try:
@@ -192,10 +219,8 @@ class _Execution:
             self._end(opened, result)
             return result
         finally:
-            self._snapshots.end()
-            for session in self._sessions:
+            for session in (*self._sessions, *self._aside):
                 session.close()
-            self._owner.close()
 
     def _open(
         self, server: ServerFacts, script: Program | None, run: str | None
@@ -226,24 +251,37 @@ class _Execution:
         host = self._owner.connection.info.host or ""
         scaling = self._options.scaling(host, server.connections_free)
         jobs = scaling.workers
+        in_order = InOrder([item.echoes for item in items], self._say, self._hand_out)
         guard = worker_guard(self._journal, opened.id, opened.owner)
         self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
         options = self._options
-        analyst = Analyst(
-            self._sessions[0],
-            self._snapshots,
-            _split_options(options, jobs),
-            server.refuses_split,
-        )
+        feed: OneByOne | ScriptFeed = OneByOne(len(items))
+        looking = self._sessions[0]
+        if script.files is not None:  # no worker's session is idle while others run tasks
+            looking, self._script = (PostgresSession(self._dsn, guard) for _ in range(2))
+            self._aside += [looking, self._script]
+            feed = ScriptFeed(items, lambda: read_known(looking))
+
+        def open_desk() -> Desk:
+            snapshots = SnapshotHolder(self._dsn)
+            self._aside.append(snapshots.session)
+            split = _split_options(options, jobs)
+            return Desk(Analyst(looking, snapshots, split, server.refuses_split), snapshots)
+
         coordinator = PostgresCoordinator(
             self._owner,
             self._journal,
             opened,
             items,
-            analyst,
-            self._snapshots,
+            open_desk,
             ResumeOptions(options.new_snapshot, options.unknown),
+            feed,
         )
+
+        def next_scheduler() -> Scheduler | None:
+            specs = feed.segment()
+            return self._scheduler(specs, scaling.most) if specs else None
+
         context = RunContext(
             run_id=opened.id,
             sessions=self._sessions,
@@ -251,29 +289,33 @@ class _Execution:
             coordinator=coordinator,
             progress=self._progress,
             clock=MonotonicClock(),
-            on_result=lambda _, results: self._hand_out(results),
+            on_result=in_order.answer,
+            on_end=in_order.end,
+            next_scheduler=next_scheduler,
             on_error=lambda task, error, index: script.place(items[task], error, index),
             resumed=opened.resumed,
             notes=tuple(self._notes(opened, script, scaling)),
             scaling=scaling,
-            sampler=ActivitySampler(
-                self._dsn, self._sessions, [self._owner, self._snapshots.session]
-            ),
+            sampler=ActivitySampler(self._dsn, self._sessions, self._aside),
+            script_session=self._script,
             control=RunControl(self._owner),
         )
-        scheduler = self._scheduler(len(items), jobs)
-        runner = Runner(context, scheduler, [_label(n, item) for n, item in enumerate(items)])
+        labels = [_label(n, item) for n, item in enumerate(items)]
+        runner = Runner(context, self._scheduler(feed.segment(), jobs), labels)
         if self._on_start is not None:
             self._on_start(runner)
         try:
             return runner.run()
         finally:
+            in_order.end_all()
+            for text in script.ends_with:
+                self._say(text)
             coordinator.end()
 
-    def _scheduler(self, tasks: int, workers: int) -> Scheduler:
+    def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
         options = self._options
         return Scheduler(
-            [TaskSpec(task, frozenset({task - 1} if task else ())) for task in range(tasks)],
+            specs,
             workers,
             SchedulerOptions(
                 SizingOptions(options.chunk_s, options.chunk_rows),
@@ -296,6 +338,10 @@ class _Execution:
             yield f"ended {opened.terminated} backends that an earlier client had left behind"
         if self._options.jobs is not None and scaling.most < self._options.jobs:
             yield f"the server has room for {scaling.most} workers, not {self._options.jobs}"
+
+    def _say(self, text: str) -> None:
+        if self._on_echo is not None:
+            self._on_echo(text)
 
     def _hand_out(self, results: Sequence[Result]) -> None:
         if self._on_result is not None:

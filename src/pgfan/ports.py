@@ -7,16 +7,21 @@ for real, `tests/` with fakes; `pgfan.execute` knows nothing else of the world.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pgfan.errors import PgfanError
     from pgfan.events import Event
     from pgfan.plan.ranges import Range
     from pgfan.plan.scaling import ServerLoad
     from pgfan.plan.task import TaskPlan
+
+
+CopyData: TypeAlias = "str | Path"
+"""What COPY ... FROM STDIN is given: text, or a file of the client's."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,12 @@ class Result:
 class Session(Protocol):
     """One connection. Not shared between threads, but for `cancel`."""
 
-    def execute(self, sql: str) -> list[Result]:
+    def execute(self, sql: str, copies: Sequence[CopyData] = ()) -> list[Result]:
         """Send `sql` (one or more statements) over the simple protocol; one round trip.
 
-        Raises DatabaseError when the server refuses a statement (those after it did not run), and
-        ConnectionLostError when the connection broke. Connects first if there is no connection.
+        `copies` is what each COPY ... FROM STDIN in it is given, in order. Raises DatabaseError
+        when the server refuses a statement (those after it did not run), and ConnectionLostError
+        when the connection broke. Connects first if there is no connection.
         """
         ...
 
@@ -123,6 +129,10 @@ class PreparedTask:
     """Whether `rows_done` is a count, and not just the absence of one."""
     skipped: bool = False
     rolls_back: bool = False
+    pinned: bool = True
+    """Whether only the first worker may run it, unless it is split."""
+    copies: tuple[CopyData, ...] = ()
+    """What the statements' COPY ... FROM STDIN are given, in order."""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from pgfan.plan.task import NumberSeries, SplitPlan, TaskPlan
 from pgfan.ports import ChunksLost, PreparedTask, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pgfan.errors import PgfanError
     from pgfan.events import Event
-    from pgfan.ports import Session
+    from pgfan.ports import CopyData, Session
 
 JOURNAL = ("pgfan", "chunk")
 
@@ -73,7 +73,8 @@ class FakeSession:
     claims: dict[tuple[int, int], tuple[int, int | None]] = field(default_factory=dict)
     work: Counter[tuple[int, int]] = field(default_factory=Counter)
 
-    def execute(self, sql: str) -> list[Result]:
+    def execute(self, sql: str, copies: Sequence[CopyData] = ()) -> list[Result]:
+        assert not copies, "no fake takes COPY's data"
         self.messages.append(sql)
         if self.unreachable is not None:
             raise self.unreachable

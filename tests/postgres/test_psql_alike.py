@@ -57,8 +57,8 @@ def test_psql_reads_alike(server: EmbeddedServer, tmp_path: Path, script: str) -
 
 
 def said_by_pgfan(dsn: str, script: str, folder: Path) -> str:
-    def fetch(name: str, _relative_to: str | None) -> tuple[str, str]:
-        return name, (folder / name).read_text("utf-8")
+    def fetch(name: str) -> str:
+        return (folder / name).read_text("utf-8")
 
     found = read_psql([("main.sql", script)], {}, fetch)
     said: list[str] = []

@@ -17,12 +17,10 @@ FILES = {
 }
 
 
-def fetch(name: str, relative_to: str | None) -> tuple[str, str]:
-    folder = relative_to.rpartition("/")[0] if relative_to is not None else ""
-    path = f"{folder}/{name}" if folder else name
-    if path not in FILES:
-        raise UsageError(f"{path}: no such file")
-    return path, FILES[path]
+def fetch(name: str) -> str:
+    if name not in FILES:
+        raise UsageError(f"{name}: no such file")
+    return FILES[name]
 
 
 def read(text: str, **variables: str) -> PsqlScript:

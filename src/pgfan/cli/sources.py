@@ -49,7 +49,7 @@ class Script:
         from pgfan.api import Source
 
         sources = [Source("-c", text) for text in self.command]
-        sources += [_read(path) for path in self.file]
+        sources += [read_source(path) for path in self.file]
         if not sources:
             if sys.stdin.isatty():
                 raise UsageError("no SQL: give -c SQL, -f FILE, or standard input")
@@ -57,7 +57,13 @@ class Script:
         return sources
 
 
-def _read(path: Path) -> Source:
+def read_text(name: str) -> str:
+    """The text of a file. Raises UsageError for one that cannot be read or is not UTF-8."""
+    return read_source(Path(name)).text
+
+
+def read_source(path: Path) -> Source:
+    """A file of SQL, or standard input for -. Raises UsageError as `read_text`."""
     if str(path) == "-":
         return _decoded("<stdin>", sys.stdin.buffer.read())
     try:

@@ -80,6 +80,11 @@ class RunAccount:
     def __contains__(self, task: int) -> bool:
         return task in self._tasks
 
+    @property
+    def is_well(self) -> bool:
+        """Whether no task has failed so far."""
+        return all(outcome.state in {"done", "skipped"} for outcome in self._outcomes.values())
+
     def at_s(self) -> float:
         """Seconds since the run began."""
         return self._clock.now_s() - self._began_s

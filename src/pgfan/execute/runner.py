@@ -68,6 +68,13 @@ class RunContext:
     scaling: Scaling | None = None
     sampler: Sampler | None = None
     control: Control | None = None
+    script_session: Session | None = None
+    """The session of pinned tasks, when no other task may see what they leave there (temporary
+    tables hide others); None: the first worker's."""
+    on_end: Callable[[int], None] = lambda _: None
+    """A task will say nothing more."""
+    next_scheduler: Callable[[], Scheduler | None] = lambda: None
+    """Whoever decides on the tasks that are known once all others have ended well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +118,8 @@ class Runner:
         if self._asked > 1:  # the loop itself may be waiting for the server
             self._context.coordinator.cancel()
             self._context.sessions[0].cancel()
+            if self._context.script_session is not None:
+                self._context.script_session.cancel()
 
     def ask_more_workers(self, count: int) -> None:
         """The user wants so many more workers, or fewer; from a signal handler."""
@@ -125,8 +134,17 @@ class Runner:
             self._staffing.begin()
             self._staff()
             self._tell(messages.Begin())
-            while not self._scheduler.is_over:
-                self._wait()
+            while True:
+                while not self._scheduler.is_over:
+                    self._wait()
+                if self._asked or not self._account.is_well:
+                    break
+                following = self._context.next_scheduler()
+                if following is None:
+                    break
+                self._scheduler = following
+                self._tell(messages.WorkersAllowed(self._allowed))
+                self._tell(messages.Begin())
         finally:
             self._cancelling.set()
             self._threads.stop(STOP_TIMEOUT_S)
@@ -171,6 +189,8 @@ class Runner:
                 assert_never(command)
 
     def _prepare(self, number: int) -> Sequence[messages.Command]:
+        if number < 0:  # a gate: nothing but an order between others
+            return self._handle(messages.Skipped(number))
         context, began_s = self._context, self._context.clock.now_s()
         try:
             prepared = context.coordinator.prepare(number)
@@ -178,10 +198,12 @@ class Runner:
             placed = self._placed(number, error)
             context.coordinator.fail(number, placed)
             self._account.refuse(number, placed, began_s)
+            context.on_end(number)
             return self._handle(messages.PrepareFailed(number))
         self._account.add(number, prepared, began_s)
         if prepared.skipped:
             self._account.close(number, "skipped")
+            context.on_end(number)
             return self._handle(messages.Skipped(number))
         self._account.task_started(number)
         self._staffing.task_prepared(number, prepared.plan.split)
@@ -191,6 +213,8 @@ class Runner:
         context = self._context
         prepared = self._account[command.task].prepared
         session = context.sessions[command.worker]
+        if context.script_session is not None and prepared.pinned and prepared.plan.split is None:
+            session = context.script_session
         pieces, gate = (command.piece, *command.more), self._gates[command.worker]
         batch = _Batch(command.task, pieces, command.attempt)
         self._batches[command.worker] = batch
@@ -237,6 +261,7 @@ class Runner:
         if split is not None:
             self._context.on_result(number, (Result(f"{split.tag} {rows or 0}"),))
         self._account.close(number, "done")
+        self._context.on_end(number)
         return self._handle(messages.Finished(number))
 
     def _fail(self, number: int) -> None:
@@ -245,6 +270,7 @@ class Runner:
             if left is not None:
                 self._account.say("warning", left)
             self._account.close(number, "failed")
+            self._context.on_end(number)
 
     def _placed(self, number: int, error: PgfanError) -> PgfanError:
         """An error of the coordinator's, whose SQL the user has not written, at the statement."""
@@ -350,13 +376,16 @@ class Runner:
     def _cancel_batches(self) -> None:
         for worker in self._batches:
             self._context.sessions[worker].cancel()
+        if self._context.script_session is not None:
+            self._context.script_session.cancel()
 
 
 def _sized(number: int, prepared: PreparedTask) -> messages.Prepared:
     """What the scheduler needs to know of a task."""
     plan, split = prepared.plan, prepared.plan.split
     if split is None:
-        return messages.Prepared(number, plan.total, prepared.done, worker=0)
+        pinned_to = 0 if prepared.pinned else None
+        return messages.Prepared(number, plan.total, prepared.done, worker=pinned_to)
     parts = tuple(
         messages.PartSize(part.total, part.rows_per_unit, part.cost, part.bytes_per_unit)
         for part in split.parts

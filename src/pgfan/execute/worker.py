@@ -143,7 +143,9 @@ class _Batch:
         try:
             self._session.prepare(task.settings)
             self._gate.open()
-            results = self._session.execute(closing + opening + SEPARATOR.join(body))
+            text = closing + opening + SEPARATOR.join(body)
+            copies = (task.copies,) if task.copies else ()
+            results = self._session.execute(text, *copies)
         except ConnectionLostError as error:
             error.in_doubt = before is not None
             self._reports.append(self._lost(error))

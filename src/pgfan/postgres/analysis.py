@@ -111,12 +111,15 @@ class Analyst:
         self._refuses = server_refuses_split
         self._judged_before = Judged()
 
-    def analyse(self, item: ScriptItem, hidden: str = "pgfan_new") -> Analysis:
+    def analyse(
+        self, item: ScriptItem, hidden: str = "pgfan_new", against: Reason | None = None
+    ) -> Analysis:
         """The plan for one item. A snapshot that it needs is open in the holder afterwards.
 
-        `hidden` is the name under which a new table is to be filled.
+        `hidden` is the name under which a new table is to be filled, `against` what else speaks
+        against a split.
         """
-        objection = self._objection_by_request(item)
+        objection = against or self._objection_by_request(item)
         statement = item.first
         if objection is not None:
             unlogged = not item.is_block and target_is_unlogged(self._session, item)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from pgfan.errors import (
     ConnectionLostError,
@@ -21,6 +21,8 @@ from pgfan.errors import (
 from pgfan.plan.task import TaskPlan
 from pgfan.ports import ChunksLost, PreparedTask
 from pgfan.postgres import new_tables
+from pgfan.postgres.desks import Desks
+from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals
 from pgfan.postgres.snapshot import refuse_if_changed
 from pgfan.quoting import literal, qualified
@@ -29,16 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgfan.plan.task import NewTable, SplitPlan
-    from pgfan.postgres.analysis import Analyst
+    from pgfan.postgres.desks import Desk
+    from pgfan.postgres.feed import OneByOne, ScriptFeed
     from pgfan.postgres.journal import PostgresJournal
     from pgfan.postgres.records import TaskRecord
     from pgfan.postgres.runs import OpenRun
     from pgfan.postgres.session import PostgresSession
-    from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
+    from pgfan.postgres.snapshot import Snapshot
     from pgfan.sql.script import ScriptItem
 
-T = TypeVar("T")
-TRIES_MAX = 3
 RUN_AGAIN = frozenset({"vacuum", "check point", "reindex", "cluster", "alter system", "discard"})
 """Statements outside of transactions that may be run again when nobody knows how they ended."""
 
@@ -69,18 +70,19 @@ class PostgresCoordinator:
         journal: PostgresJournal | None,
         run: OpenRun,
         items: Sequence[ScriptItem],
-        analyst: Analyst,
-        snapshots: SnapshotHolder,
+        open_desk: Callable[[], Desk],
         options: ResumeOptions,
+        feed: OneByOne | ScriptFeed,
     ) -> None:
+        """`feed` tells which tasks need the first worker's session."""
         self._session = owner
         self._journal = journal
         self._run = run
         self._token = run.id if journal is not None else secrets.token_hex(4)
         self._items = items
-        self._analyst = analyst
-        self._snapshots = snapshots
+        self._desks = Desks(open_desk)
         self._options = options
+        self._feed = feed
         self._prepared: dict[int, PreparedTask] = {}
         self._made: dict[int, NewTable] = {}
         self._sources: dict[int, Snapshot] = {}
@@ -102,7 +104,7 @@ class PostgresCoordinator:
         if prepared.plan.split is None:
             raise InternalError("a task that is not split has no snapshot to renew")
         split, settings = prepared.plan.split, prepared.settings
-        snapshot = again_when_lost(lambda: self._open(split, settings))
+        snapshot = again_when_lost(lambda: self._open(number, split, settings))
         if before is not None and not self._options.new_snapshot:
             refuse_if_changed(before.state, snapshot.state)
         self._sources[number] = snapshot
@@ -167,11 +169,12 @@ class PostgresCoordinator:
         return again_when_lost(lambda: self._left_behind(prepared))
 
     def end(self) -> None:
-        """Without a journal nobody will go on: drop the tables that were not finished."""
+        """Let everything go. Without a journal nobody will go on: drop what was not finished."""
         if self._journal is None:
             with contextlib.suppress(PgfanError):
                 for prepared in self._prepared.values():
                     self._left_behind(prepared)
+        self._desks.end()
 
     def _left_behind(self, prepared: PreparedTask) -> str | None:
         """Drop the table that a task had begun to fill, unless rows in it are worth keeping."""
@@ -201,16 +204,18 @@ class PostgresCoordinator:
     def cancel(self) -> None:
         """See `pgfan.ports.Coordinator.cancel`."""
         self._session.cancel()
-        self._snapshots.cancel()
+        self._desks.cancel()
 
     # Plans --------------------------------------------------------------------------------------
 
     def _fresh(self, number: int) -> PreparedTask:
-        item = self._items[number]
         stale = self._made.pop(number, None)
         if stale is not None:  # the connection was lost after it was made, and all of it is redone
             new_tables.drop(self._session, stale)
-        analysis = self._analyst.analyse(item, new_tables.hidden_name(self._token, number))
+        analyst = self._desks.of(number).analyst
+        hidden = new_tables.hidden_name(self._token, number)
+        against = self._feed.objection(number)
+        analysis = analyst.analyse(self._items[number], hidden, against)
         plan, snapshot = analysis.plan, analysis.snapshot
         if plan.creates is None:
             key = again_when_lost(lambda: self._begin_task(self._session, number, plan))
@@ -222,6 +227,8 @@ class PostgresCoordinator:
                 snapshot = None
         if snapshot is not None:
             self._keep_sources(number, key, snapshot)
+        else:
+            self._desks.release(number)
         return self._put_together(number, key, plan, snapshot, None)
 
     def _make(self, number: int, plan: TaskPlan) -> tuple[int, TaskPlan]:
@@ -229,7 +236,8 @@ class PostgresCoordinator:
 
         If the server refuses, the plan is the statement itself, which the server refuses too.
         """
-        split, session = plan.split, self._analyst.session
+        desk = self._desks.of(number)
+        split, session = plan.split, desk.analyst.session
         if split is None or split.creates is None:
             raise InternalError("there is no table to make")
         session.prepare(self._items[number].settings)
@@ -247,7 +255,7 @@ class PostgresCoordinator:
         except DatabaseError as error:
             session.rollback()
             session.notices()
-            self._snapshots.close()
+            desk.snapshots.close()
             refused = TaskPlan("serial", (("explain", error.message),), (), plan.unlogged)
             return self._begin_task(self._session, number, refused), refused
         return key, filling
@@ -273,7 +281,7 @@ class PostgresCoordinator:
             return self._skipped(number, record)
         if record.plan.split is None or not totals.chunks:
             return None
-        snapshot = self._open(record.plan.split, self._items[number].settings)
+        snapshot = self._open(number, record.plan.split, self._items[number].settings)
         if record.sources is not None and not self._options.new_snapshot:
             refuse_if_changed(record.sources, snapshot.state)
         self._keep_sources(number, record.key, snapshot)
@@ -347,15 +355,17 @@ class PostgresCoordinator:
             chunks_done=totals.chunks,
             counts=bool(totals.chunks),
             rolls_back=item.rolls_back,
+            pinned=self._feed.is_pinned(number),
+            copies=item.copies,
         )
 
-    def _open(self, split: SplitPlan, settings: tuple[str, ...]) -> Snapshot:
+    def _open(self, number: int, split: SplitPlan, settings: tuple[str, ...]) -> Snapshot:
         target = split.target if split.creates is None else None
-        return self._snapshots.open(settings, target, split.sources)
+        return self._desks.of(number).snapshots.open(settings, target, split.sources)
 
     def _let_go(self, number: int) -> None:
-        if self._sources.pop(number, None) is not None:
-            self._snapshots.close()
+        self._sources.pop(number, None)
+        self._desks.release(number)
 
     # The journal --------------------------------------------------------------------------------
 
@@ -371,19 +381,6 @@ class PostgresCoordinator:
         journal = self._journal
         if journal is not None:
             again_when_lost(lambda: journal.set_sources(self._session, key, snapshot.state))
-
-
-def again_when_lost(call: Callable[[], T]) -> T:
-    """What `call` returns; again on a new connection when the old one is lost, TRIES_MAX times.
-
-    For what may be done twice with the same effect, such as every write of task and run rows.
-    """
-    for _ in range(TRIES_MAX - 1):
-        try:
-            return call()
-        except ConnectionLostError:
-            continue
-    return call()
 
 
 def _begin(plan: TaskPlan, snapshot: Snapshot | None) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -22,7 +23,9 @@ from pgfan.plan.sqlstate import TOO_MANY_CONNECTIONS, ends_connection
 from pgfan.ports import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from pgfan.ports import CopyData
 
 SESSION_DEFAULTS = (
     # A backend whose client was killed in the middle of a statement finds out after a second.
@@ -127,13 +130,17 @@ class PostgresSession:
         """The server process behind this connection."""
         return self.connection.pgconn.backend_pid
 
-    def execute(self, sql: str) -> list[Result]:
+    def execute(self, sql: str, copies: Sequence[CopyData] = ()) -> list[Result]:
         """See `pgfan.ports.Session.execute`."""
         pgconn = self.connection.pgconn
+        waiting = deque(copies)
         try:
             pgconn.send_query(sql.encode())
             answers = []
             while (answer := _next_result(pgconn)) is not None:
+                if answer.status == pq.ExecStatus.COPY_IN and waiting:
+                    _send_copy(pgconn, waiting.popleft())
+                    continue
                 answers.append(answer)
                 if answer.status in {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT}:
                     break
@@ -282,6 +289,7 @@ class PostgresSession:
         )
 
 
+COPY_BYTES = 1 << 20
 SIGNALS_MS = 500
 """A signal that comes between Python's last look and poll itself does not wake poll: look again."""
 
@@ -299,6 +307,24 @@ def _next_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
             waiting.poll(SIGNALS_MS)
             pgconn.consume_input()
     return pgconn.get_result()
+
+
+def _send_copy(pgconn: pq.abc.PGconn, data: CopyData) -> None:
+    """Give a COPY ... FROM STDIN its data; a file that cannot be read is COPY's error."""
+    if isinstance(data, str):
+        raw = data.encode()
+        for at in range(0, len(raw), COPY_BYTES):
+            pgconn.put_copy_data(raw[at : at + COPY_BYTES])
+        pgconn.put_copy_end()
+        return
+    try:
+        with data.open("rb") as file:
+            while block := file.read(COPY_BYTES):
+                pgconn.put_copy_data(block)
+    except OSError as error:
+        pgconn.put_copy_end(f"{data}: {error.strerror}".encode())
+    else:
+        pgconn.put_copy_end()
 
 
 def connection_failure(error: psycopg.OperationalError) -> ConnectionFailedError:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pgfan.errors import DatabaseError, PgfanError, Position
 from pgfan.sql.places import excerpt, locate
+from pgfan.sql.psql_script import read_psql
 from pgfan.sql.script import ScriptItem, Statement, read_script
 from pgfan.sql.variables import interpolate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,25 @@ class Program:
     sources: tuple[Source, ...]
     variables: Mapping[str, str] = field(default_factory=dict)
     items: tuple[ScriptItem, ...] = ()
+    files: Mapping[str, str] | None = None
+    """Of psql scripts, which may be run out of order: all texts by name, those included too."""
+    ends_with: tuple[str, ...] = ()
+    """What \\echo says after the last statement."""
+
+    @classmethod
+    def read_psql(
+        cls,
+        sources: Sequence[Source],
+        variables: Mapping[str, str],
+        fetch: Callable[[str], str],
+    ) -> Program:
+        """Read psql scripts; `fetch` gives the text of a file that one of them includes.
+
+        Raises UsageError for the first thing that is wrong, before anything has run.
+        """
+        pairs = [(source.name, source.text) for source in sources]
+        found = read_psql(pairs, variables, fetch)
+        return cls(tuple(sources), dict(variables), found.items, found.files, found.ends_with)
 
     @classmethod
     def read(cls, sources: Sequence[Source], variables: Mapping[str, str]) -> Program:
@@ -44,12 +64,20 @@ class Program:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Program:
         """The inverse of `to_json`."""
-        return cls.read([Source(*pair) for pair in value["sources"]], value["variables"])
+        sources = [Source(*pair) for pair in value["sources"]]
+        if value["command"] == "run":
+            return cls.read_psql(sources, value["variables"], value["files"].__getitem__)
+        return cls.read(sources, value["variables"])
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
+        kept = (
+            {"command": "exec"}
+            if self.files is None
+            else {"command": "run", "files": {**self.files}}
+        )
         return {
-            "command": "exec",
+            **kept,
             "sources": [[source.name, source.text] for source in self.sources],
             "variables": dict(self.variables),
             "tasks": len(self.items),
@@ -88,6 +116,9 @@ class Program:
 
     def _line(self, position: Position) -> str | None:
         """The source line at a position; several -c share a name, so all of them are looked at."""
+        if self.files is not None:
+            lines = self.files.get(position.source, "").split("\n")
+            return lines[position.line - 1].rstrip("\r") if position.line <= len(lines) else None
         for source in self.sources:
             lines = interpolate(source.text, self.variables).split("\n")
             if source.name == position.source and position.line <= len(lines):

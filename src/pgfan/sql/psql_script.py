@@ -7,6 +7,7 @@ another database or the environment. See "Meta-Commands" in psql's manual.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
@@ -75,13 +76,13 @@ class PsqlScript:
 def read_psql(
     sources: Sequence[tuple[str, str]],
     variables: Mapping[str, str],
-    fetch: Callable[[str, str | None], tuple[str, str]],
+    fetch: Callable[[str], str],
 ) -> PsqlScript:
     r"""The items of `sources` (pairs of name and text), one after the other.
 
-    `fetch` gives name and text of a file that is included: by its name as written, and by the
-    name of the file that it is relative to (None: to the current folder). Raises UsageError and
-    UnsupportedError with the place in the script, before anything has run.
+    `fetch` gives the text of a file that is included, by its name: as written for `\i`, in the
+    folder of the file that includes it for `\ir`. Raises UsageError and UnsupportedError with the
+    place in the script, before anything has run.
     """
     reader = _Reader(dict(variables), fetch)
     for name, text in sources:
@@ -120,7 +121,7 @@ class _Reader:
     def __init__(
         self,
         variables: dict[str, str],
-        fetch: Callable[[str, str | None], tuple[str, str]],
+        fetch: Callable[[str], str],
     ) -> None:
         self._variables = variables
         self._fetch = fetch
@@ -261,8 +262,11 @@ class _Reader:
         if len(self._open) >= INCLUDES_MAX:
             why = f"{arguments[0]} includes itself, or files are {INCLUDES_MAX} deep"
             self._refuse(file, start, why, "break the circle")
+        name = arguments[0]
+        if relative:
+            name = posixpath.normpath(posixpath.join(posixpath.dirname(file.name), name))
         try:
-            name, text = self._fetch(arguments[0], file.name if relative else None)
+            text = self._fetch(name)
         except UsageError as error:
             self._refuse(file, start, error.message, error.hint or "give the right name")
         if file.lexer.start is not None:

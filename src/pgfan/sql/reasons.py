@@ -58,6 +58,7 @@ ReasonCode: TypeAlias = Literal[
     "rule",
     "sequence-relation",
     "server",
+    "session",
     "set-operation",
     "set-returning",
     "series-bounds",

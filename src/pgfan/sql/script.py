@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import postgast
@@ -93,6 +94,20 @@ class ScriptItem:
     def first(self) -> Statement:
         """The statement that gives the item its place in messages."""
         return self.statements[0]
+
+    @property
+    def echoes(self) -> tuple[str, ...]:
+        """What is printed before it: what stands between its statements, too."""
+        return tuple(text for statement in self.statements for text in statement.echoes)
+
+    @property
+    def copies(self) -> tuple[str | Path, ...]:
+        """What its COPY ... FROM STDIN are given, in order: text, or a file of the client's."""
+        return tuple(
+            statement.data if statement.data is not None else Path(statement.client_file or "")
+            for statement in self.statements
+            if statement.has_client
+        )
 
     @property
     def kind(self) -> str:

@@ -1,0 +1,67 @@
+"""`pgfan run`: psql scripts out of order, with the result of in order.
+
+Only options and files are handled here.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from pgfan.cli.options import Display, Running, Target
+
+DEFAULT_TARGET = Target()
+DEFAULT_DISPLAY = Display()
+DEFAULT_RUNNING = Running()
+
+
+def run_(
+    *path: Path,
+    set_: Annotated[tuple[str, ...], Parameter(name=["--set", "-v"], negative="")] = (),
+    running: Running = DEFAULT_RUNNING,
+    target: Target = DEFAULT_TARGET,
+    display: Display = DEFAULT_DISPLAY,
+) -> int:
+    """Run psql scripts over many connections, out of order, with the result of in order.
+
+    Statements that touch the same tables keep their order; all others run at once, and each is
+    split where that is safe and worth it. Run the same command again after an interruption or a
+    crash, and it goes on where it was.
+
+    Parameters
+    ----------
+    path
+        Scripts, one after the other; - is standard input.
+    set_
+        NAME=VALUE of a psql variable.
+    """
+    from pgfan import api
+    from pgfan.cli import running as shared
+    from pgfan.cli.sources import read_source, read_text
+    from pgfan.sql.program import Program
+    from pgfan.sql.variables import parse_assignment
+
+    options = running.to_exec_options(target)
+    variables = dict(parse_assignment(text) for text in set_)
+    sources = [read_source(name) for name in path or (Path("-"),)]
+    program = Program.read_psql(sources, variables, read_text)
+    with shared.server(target) as dsn, shared.progress(display) as progress:
+
+        def echo(text: str) -> None:
+            with progress.paused():
+                sys.stdout.write(text)
+                sys.stdout.flush()
+
+        result = api.run(
+            dsn,
+            program,
+            options,
+            progress=progress,
+            on_result=shared.result_writer(display, progress),
+            on_start=shared.on_signals,
+            on_echo=None if display.json else echo,
+        )
+    return shared.conclude(result, display)

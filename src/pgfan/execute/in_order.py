@@ -1,0 +1,52 @@
+"""What tasks answer, handed out in program order, whatever the order in which they end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgfan.ports import Result
+
+
+class InOrder:
+    """Keeps answers until all tasks before have ended. Called from the loop's thread alone."""
+
+    def __init__(
+        self,
+        echoes: Sequence[Sequence[str]],
+        say: Callable[[str], None],
+        write: Callable[[Sequence[Result]], None],
+    ) -> None:
+        """`echoes`: for each task the texts that stand before it, which `say` is given."""
+        self._echoes = echoes
+        self._say = say
+        self._write = write
+        self._answers: dict[int, list[Sequence[Result]]] = {}
+        self._ended: set[int] = set()
+        self._next = 0
+
+    def answer(self, task: int, results: Sequence[Result]) -> None:
+        """A task has answered; it may answer again until it has ended."""
+        self._answers.setdefault(task, []).append(results)
+
+    def end(self, task: int) -> None:
+        """A task answers no more."""
+        self._ended.add(task)
+        while self._next in self._ended:
+            self._ended.remove(self._next)
+            self._hand_out(self._next)
+            self._next += 1
+
+    def end_all(self) -> None:
+        """No task answers any more: hand out what those that ended have said."""
+        for task in sorted(self._ended | set(self._answers)):
+            self._hand_out(task)
+        self._ended.clear()
+
+    def _hand_out(self, task: int) -> None:
+        for text in self._echoes[task]:
+            self._say(text)
+        for results in self._answers.pop(task, ()):
+            self._write(results)

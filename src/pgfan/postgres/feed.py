@@ -1,0 +1,98 @@
+"""A script's tasks in segments: within one, what waits for what is known before anything runs.
+
+A statement that may have changed any definition (`Accesses.is_opaque`) ends a segment. What comes
+after it is analysed when it has finished, with what the database then has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgfan.plan.dag import TaskSpec
+from pgfan.plan.graph import Sequencer
+from pgfan.sql.accesses import ScriptAccesses, mentions_currval
+from pgfan.sql.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgfan.plan.graph import Step
+    from pgfan.sql.effects import Accesses
+    from pgfan.sql.known import KnownObjects
+    from pgfan.sql.script import ScriptItem
+
+
+class ScriptFeed:
+    """Reads `items` in program order. Task numbers are their indexes, those of gates negative."""
+
+    def __init__(self, items: Sequence[ScriptItem], read_known: Callable[[], KnownObjects]) -> None:
+        """`read_known` looks at the database as it is now."""
+        self._items = items
+        self._read_known = read_known
+        currval = any(mentions_currval(one.text) for item in items for one in item.statements)
+        self._accesses = ScriptAccesses(read_known(), calls_currval=currval)
+        self._sequencer = Sequencer[int]()
+        self._numbers: list[int] = []
+        """The task's number, or the gate's, of each step."""
+        self._segment_begins = 0
+        self._next = 0
+        self._stale = False
+        self.accesses: list[Accesses] = []
+        """Those of the items that were read."""
+        self._pinned: set[int] = set()
+
+    def is_pinned(self, number: int) -> bool:
+        """Whether a task needs the one connection of its script."""
+        return number in self._pinned
+
+    def objection(self, number: int) -> Reason | None:
+        """Why a task is not split, whatever its statement says."""
+        if number not in self._pinned:
+            return None
+        uses = ", ".join(sorted(self.accesses[number].session))
+        return Reason("session", f"only its own session has what it uses or leaves: {uses}")
+
+    def segment(self) -> tuple[TaskSpec, ...]:
+        """The next segment's tasks; what came before has finished. Empty at the end."""
+        if self._stale:
+            self._accesses.refresh(self._read_known())
+            self._stale = False
+        self._segment_begins = len(self._numbers)
+        specs: list[TaskSpec] = []
+        while self._next < len(self._items) and not self._stale:
+            number, self._next = self._next, self._next + 1
+            item = self._items[number]
+            trees = [statement.tree for statement in item.statements]
+            found = self._accesses.read(trees, rolls_back=item.rolls_back)
+            self.accesses.append(found)
+            specs.extend(self._spec(step) for step in self._sequencer.add(number, found))
+            self._stale = found.is_opaque
+        return tuple(specs)
+
+    def _spec(self, step: Step[int]) -> TaskSpec:
+        number = step.task if step.task is not None else -1 - len(self._numbers)
+        self._numbers.append(number)
+        if step.pinned_to is not None:
+            self._pinned.add(number)
+        after = (before for before in step.after if before >= self._segment_begins)
+        return TaskSpec(number, frozenset(self._numbers[before] for before in after))
+
+
+class OneByOne:
+    """Every task waits for the one before it, and all need the first worker's session."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def is_pinned(self, number: int) -> bool:
+        """See `ScriptFeed.is_pinned`."""
+        return number >= 0
+
+    def objection(self, number: int) -> Reason | None:
+        """See `ScriptFeed.objection`: whoever looks at a task sees all that its session has."""
+        return None if number >= 0 else Reason("session", "a gate is no statement")
+
+    def segment(self) -> tuple[TaskSpec, ...]:
+        """See `ScriptFeed.segment`."""
+        count, self._left = self._left, 0
+        return tuple(TaskSpec(n, frozenset({n - 1} if n else ())) for n in range(count))
