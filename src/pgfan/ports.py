@@ -80,6 +80,18 @@ class Session(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TaskRow:
+    """The journal's row of a task that is one transaction, written by that transaction as done.
+
+    `insert` is its INSERT, which fails with 23505 when the task is done already.
+    """
+
+    run: str
+    number: int
+    insert: str
+
+
 class Journal(Protocol):
     """SQL that makes a chunk exactly-once; every text ends with a semicolon or is empty."""
 
@@ -101,6 +113,14 @@ class Journal(Protocol):
         self, session: Session, task: int, lo: int, *, unlogged: bool
     ) -> tuple[int, int | None]:
         """The upper bound and the rows of a chunk that is in the journal."""
+        ...
+
+    def settle_task(self, row: TaskRow, rows: int | None, seconds: float) -> str:
+        """The UPDATE that adds to a task's row what it did, for the end of its transaction."""
+        ...
+
+    def rows_of(self, session: Session, row: TaskRow) -> int | None:
+        """The rows of a task that is in the journal as done."""
         ...
 
     def mark_outside(self, task: int) -> str:
@@ -131,6 +151,8 @@ class PreparedTask:
     rolls_back: bool = False
     pinned: bool = True
     """Whether only the first worker may run it, unless it is split."""
+    row: TaskRow | None = None
+    """The row that its own transaction writes; there are no chunks, and `key` is 0."""
     copies: tuple[CopyData, ...] = ()
     """What the statements' COPY ... FROM STDIN are given, in order."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pgfan.errors import PgfanError
     from pgfan.events import Event
-    from pgfan.ports import CopyData, Session
+    from pgfan.ports import CopyData, Session, TaskRow
 
 JOURNAL = ("pgfan", "chunk")
 
@@ -204,6 +204,12 @@ class FakeJournal:
         session.execute(f"SELECT {task} {lo}")
         assert isinstance(session, FakeSession)
         return session.server.rows[task, lo]
+
+    def settle_task(self, row: TaskRow, rows: int | None, seconds: float) -> str:
+        raise NotImplementedError
+
+    def rows_of(self, session: Session, row: TaskRow) -> int | None:
+        raise NotImplementedError
 
     def mark_outside(self, task: int) -> str:
         return f"OUTSIDE {task};"

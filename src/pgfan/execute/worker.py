@@ -137,7 +137,9 @@ class _Batch:
         body = (task.plan.split.statement(piece),) if task.plan.split else task.statements
         closing = before.closing if before is not None else ""
         opening = task.begin
-        if journal is not None:
+        if task.row is not None:
+            opening += task.row.insert
+        elif journal is not None:
             opening += journal.claim(task.key, piece.lo, piece.hi, unlogged=task.plan.unlogged)
         began_s = self._clock.now_s()
         try:
@@ -186,6 +188,8 @@ class _Batch:
         closing = "COMMIT;"
         if task.rolls_back:
             closing = "ROLLBACK;"
+        elif journal is not None and task.row is not None:
+            closing = journal.settle_task(task.row, rows, seconds) + closing
         elif journal is not None:
             unlogged = task.plan.unlogged
             closing = journal.settle(task.key, piece.lo, rows, seconds, unlogged=unlogged) + closing
@@ -273,6 +277,8 @@ class _Batch:
     def _duplicate(self, journal: Journal, piece: Range) -> ChunkDoneReport:
         """The row was there: the work is done. Another end would mean that it is done twice."""
         task = self._task
+        if task.row is not None:
+            return ChunkDoneReport(journal.rows_of(self._session, task.row), 0.0, duplicate=True)
         hi, rows = journal.chunk_of(self._session, task.key, piece.lo, unlogged=task.plan.unlogged)
         if hi != piece.hi:
             raise InternalError(f"the journal has [{piece.lo}, {hi}) where {piece} was to be done")

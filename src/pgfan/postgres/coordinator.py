@@ -25,6 +25,7 @@ from pgfan.postgres.desks import Desks
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals
 from pgfan.postgres.snapshot import refuse_if_changed
+from pgfan.postgres.task_rows import TaskRows
 from pgfan.quoting import literal, qualified
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class PostgresCoordinator:
         self._desks = Desks(open_desk)
         self._options = options
         self._feed = feed
+        self._rows = TaskRows(journal, run.id, items)
         self._prepared: dict[int, PreparedTask] = {}
         self._made: dict[int, NewTable] = {}
         self._sources: dict[int, Snapshot] = {}
@@ -142,7 +144,7 @@ class PostgresCoordinator:
         self, prepared: PreparedTask, figures: tuple[int | None, int, float]
     ) -> ChunksLost | None:
         journal = self._journal
-        if journal is None:
+        if journal is None or prepared.row is not None:
             return None
         if prepared.rolls_back:
             journal.finish_task(self._session, prepared.key, *figures)
@@ -165,7 +167,7 @@ class PostgresCoordinator:
             return None
         if journal is not None and not unknown:
             text = error.message if error is not None else None
-            again_when_lost(lambda: journal.set_state(self._session, prepared.key, "failed", text))
+            again_when_lost(lambda: self._rows.fail(self._session, number, prepared, text))
         return again_when_lost(lambda: self._left_behind(prepared))
 
     def end(self) -> None:
@@ -217,8 +219,12 @@ class PostgresCoordinator:
         against = self._feed.objection(number)
         analysis = analyst.analyse(self._items[number], hidden, against)
         plan, snapshot = analysis.plan, analysis.snapshot
+        row = self._rows.own(number, plan) if number not in self._run.tasks else None
+        if row is not None:
+            self._desks.release(number)
+            return replace(self._put_together(number, 0, plan, None, None), row=row)
         if plan.creates is None:
-            key = again_when_lost(lambda: self._begin_task(self._session, number, plan))
+            key = again_when_lost(lambda: self._rows.begin(self._session, number, plan))
         else:
             key, plan = again_when_lost(lambda: self._make(number, analysis.plan))
             if plan.creates is not None:
@@ -250,14 +256,14 @@ class PostgresCoordinator:
             session.execute("BEGIN")
             made = replace(split.creates, oid=new_tables.make(session, split.creates))
             filling = replace(plan, split=replace(split, creates=made))
-            key = self._begin_task(session, number, filling)
+            key = self._rows.begin(session, number, filling)
             session.execute("COMMIT")
         except DatabaseError as error:
             session.rollback()
             session.notices()
             desk.snapshots.close()
             refused = TaskPlan("serial", (("explain", error.message),), (), plan.unlogged)
-            return self._begin_task(self._session, number, refused), refused
+            return self._rows.begin(self._session, number, refused), refused
         return key, filling
 
     def _resumed(self, number: int, record: TaskRecord) -> PreparedTask | None:
@@ -368,13 +374,6 @@ class PostgresCoordinator:
         self._desks.release(number)
 
     # The journal --------------------------------------------------------------------------------
-
-    def _begin_task(self, session: PostgresSession, number: int, plan: TaskPlan) -> int:
-        if self._journal is None:
-            return 0
-        first = self._items[number].first
-        label = (f"{first.position.source}:{first.position.line}", self._items[number].kind)
-        return self._journal.begin_task(session, self._run.id, number, label, plan)
 
     def _keep_sources(self, number: int, key: int, snapshot: Snapshot) -> None:
         self._sources[number] = snapshot

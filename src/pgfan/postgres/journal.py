@@ -16,6 +16,7 @@ from pgfan.errors import DatabaseError, InternalError, PgfanError, UsageError
 from pgfan.plan.ranges import Range
 from pgfan.plan.sqlstate import UNIQUE_VIOLATION
 from pgfan.plan.task import NewTable
+from pgfan.ports import TaskRow
 from pgfan.postgres.records import (
     ChunkTotals,
     RunRecord,
@@ -73,7 +74,8 @@ class PostgresJournal:
         return (
             isinstance(error, DatabaseError)
             and error.sqlstate == UNIQUE_VIOLATION
-            and error.relation in {(self._name, "chunk"), (self._name, "chunk_unlogged")}
+            and error.relation[0] == self._name
+            and error.relation[1] in {"chunk", "chunk_unlogged", "task"}
         )
 
     def chunk_of(
@@ -89,6 +91,24 @@ class PostgresJournal:
             raise InternalError(f"the journal refused chunk {lo} of task {task} but has no row")
         hi, count = rows[0]
         return int(hi or 0), int(count) if count is not None else None
+
+    def settle_task(self, row: TaskRow, rows: int | None, seconds: float) -> str:
+        """See `pgfan.ports.Journal.settle_task`."""
+        return (
+            f"UPDATE {self._schema}.task SET rows = {literal(rows)}, seconds = '{seconds:.6f}' "
+            f"WHERE run {EQ} {literal(row.run)} AND number {EQ} '{row.number}';"
+        )
+
+    def rows_of(self, session: Session, row: TaskRow) -> int | None:
+        """See `pgfan.ports.Journal.rows_of`."""
+        found = _rows(
+            session,
+            f"SELECT rows FROM {self._schema}.task WHERE run {EQ} {literal(row.run)} "
+            f"AND number {EQ} '{row.number}' AND state {EQ} 'done'",
+        )
+        if not found:
+            raise InternalError(f"the journal refused task {row.number} but has no row")
+        return int(found[0][0]) if found[0][0] is not None else None
 
     def mark_outside(self, task: int) -> str:
         """See `pgfan.ports.Journal.mark_outside`."""
@@ -285,6 +305,15 @@ class PostgresJournal:
             "SET state = 'running', plan = EXCLUDED.plan, error = NULL RETURNING key",
         )
         return int(rows[0][0] or 0)
+
+    def task_row(self, run: str, number: int, label: tuple[str, str], plan: TaskPlan) -> TaskRow:
+        """The row of a task that is one transaction. `label` is its source and kind."""
+        values = (run, str(number), *label, "done", json.dumps(plan.to_json()), "1")
+        insert = (
+            f"INSERT INTO {self._schema}.task (run, number, source, kind, state, plan, chunks) "
+            f"VALUES ({', '.join(map(literal, values))});"
+        )
+        return TaskRow(run, number, insert)
 
     def set_sources(self, session: Session, task: int, sources: dict[str, Any]) -> None:
         """Keep what the source relations looked like under the task's snapshot."""

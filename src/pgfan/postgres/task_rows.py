@@ -1,0 +1,73 @@
+"""The journal's rows of a run's tasks: who writes them, and when.
+
+A task's row is written before its chunks, and marked done after them. A small statement is one
+transaction, and nobody needs to see that it has begun: its row is written by that transaction, as
+done. So it costs one flush and no round trips of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfan.plan.task import TaskPlan
+    from pgfan.ports import PreparedTask, TaskRow
+    from pgfan.postgres.journal import PostgresJournal
+    from pgfan.postgres.session import PostgresSession
+    from pgfan.sql.script import ScriptItem
+
+SMALL_KINDS = frozenset({"insert", "update", "delete", "merge", "select"})
+SMALL_CODES = frozenset({"small", "not-insert-select"})
+"""Reasons of statements that are over at once, or write what stands in them."""
+
+
+class TaskRows:
+    """Writes rows of the tasks of run `run`. Without a journal it writes nothing."""
+
+    def __init__(
+        self, journal: PostgresJournal | None, run: str, items: Sequence[ScriptItem]
+    ) -> None:
+        self._journal = journal
+        self._run = run
+        self._items = items
+
+    def own(self, number: int, plan: TaskPlan) -> TaskRow | None:
+        """The row that the task writes itself; None for a task that needs one before it begins.
+
+        Only for a task that has no row yet.
+        """
+        codes = {code for code, _ in plan.reasons}
+        item = self._items[number]
+        if (
+            self._journal is None
+            or plan.unlogged
+            or item.is_block
+            or item.kind not in SMALL_KINDS
+            or codes.isdisjoint(SMALL_CODES)
+        ):
+            return None
+        return self._journal.task_row(self._run, number, self._label(number), plan)
+
+    def begin(self, session: PostgresSession, number: int, plan: TaskPlan) -> int:
+        """Write the row of a task that begins, or begins again with another plan; its key."""
+        if self._journal is None:
+            return 0
+        return self._journal.begin_task(session, self._run, number, self._label(number), plan)
+
+    def fail(
+        self, session: PostgresSession, number: int, prepared: PreparedTask, text: str | None
+    ) -> None:
+        """Mark a task failed; its own row was rolled back with what it was to do."""
+        if self._journal is None:
+            return
+        key = prepared.key
+        if prepared.row is not None:
+            key = self.begin(session, number, prepared.plan)
+        self._journal.set_state(session, key, "failed", text)
+
+    def _label(self, number: int) -> tuple[str, str]:
+        item = self._items[number]
+        position = item.first.position
+        return f"{position.source}:{position.line}", item.kind
