@@ -12,7 +12,6 @@ from pgfan.postgres.session import PostgresSession
 from pgfan.sql.known import (
     KnownColumn,
     KnownForeignKey,
-    KnownFunction,
     KnownObjects,
     KnownTrigger,
     KnownType,
@@ -122,11 +121,11 @@ def test_partitions(known: KnownObjects) -> None:
 
 def test_functions(known: KnownObjects) -> None:
     found = {one.name: one for one in known.functions}
-    assert found["public", "twice"] == KnownFunction(
-        ("public", "twice"), "i integer", "sql", "SELECT 2 * i", "i"
-    )
-    assert found["s", "note"].search_path == "s"
-    assert "SELECT 7" in found["public", "body"].body
+    twice = found["public", "twice"]
+    assert (twice.arguments, twice.language, twice.volatility) == ("integer", "sql", "i")
+    assert "SELECT 2 * i" in twice.definition
+    assert "SET search_path TO 's'" in found["s", "note"].definition
+    assert "SELECT 7" in found["public", "body"].definition
     assert found["public", "total"].language == "aggregate"
     assert found["public", "total"].calls == (("public", "add"),)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,16 +11,20 @@ if TYPE_CHECKING:
     from pgfan.ports import Result
 
 
+EDGES = 2
+"""BEGIN and COMMIT say nothing."""
+
+
 class InOrder:
     """Keeps answers until all tasks before have ended. Called from the loop's thread alone."""
 
     def __init__(
         self,
-        echoes: Sequence[Sequence[str]],
+        echoes: Sequence[Sequence[Sequence[str]]],
         say: Callable[[str], None],
         write: Callable[[Sequence[Result]], None],
     ) -> None:
-        """`echoes`: for each task the texts that stand before it, which `say` is given."""
+        """`echoes`: for each statement of each task the texts before it, which `say` is given."""
         self._echoes = echoes
         self._say = say
         self._write = write
@@ -46,7 +51,17 @@ class InOrder:
         self._ended.clear()
 
     def _hand_out(self, task: int) -> None:
-        for text in self._echoes[task]:
-            self._say(text)
-        for results in self._answers.pop(task, ()):
-            self._write(results)
+        answers = self._answers.pop(task, [])
+        echoes = self._echoes[task]
+        if not any(echoes):
+            for results in answers:
+                self._write(results)
+            return
+        # One result for each statement of a block, but for its first and last one.
+        results = deque(result for each in answers for result in each)
+        silent = len(echoes) - len(results)
+        for at, texts in enumerate(echoes):
+            for text in texts:
+                self._say(text)
+            if results and (silent < EDGES or 0 < at < len(echoes) - 1):
+                self._write((results.popleft(),))

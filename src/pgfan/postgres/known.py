@@ -135,11 +135,10 @@ WHERE {_OURS} AND c.relkind <> 't' ORDER BY 1::pg_catalog.text"""
 _FUNCTIONS = f"""
 SELECT pg_catalog.json_build_object(
     'name', pg_catalog.json_build_array(n.nspname, p.proname),
-    'arguments', pg_catalog.pg_get_function_identity_arguments(p.oid),
-    'language', CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'w' THEN 'window' ELSE l.lanname END,
-    'body', CASE WHEN p.prosqlbody IS NOT NULL THEN pg_catalog.pg_get_function_sqlbody(p.oid)
-        WHEN l.lanname IN ('sql', 'plpgsql') THEN p.prosrc ELSE '' END,
-    'volatility', p.provolatile, 'config', p.proconfig,
+    'arguments', pg_catalog.oidvectortypes(p.proargtypes),
+    'language', CASE p.prokind WHEN 'a' THEN 'aggregate' ELSE l.lanname END,
+    'definition', CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE '' END,
+    'volatility', p.provolatile,
     'calls', {
     _names(
         "FROM (SELECT fn.nspname AS s, f.proname AS t FROM pg_catalog.pg_aggregate a "
@@ -268,14 +267,12 @@ def _relation(value: dict[str, Any]) -> KnownRelation:
 
 
 def _function(value: dict[str, Any]) -> KnownFunction:
-    settings = dict(entry.split("=", 1) for entry in value["config"] or ())
     return KnownFunction(
         name=_pair(value["name"]),
+        definition=value["definition"],
         arguments=value["arguments"],
         language=value["language"],
-        body=value["body"],
         volatility=value["volatility"],
-        search_path=settings.get("search_path"),
         calls=_pairs(value["calls"]),
         extension=value["extension"] or "",
     )

@@ -96,9 +96,9 @@ class ScriptItem:
         return self.statements[0]
 
     @property
-    def echoes(self) -> tuple[str, ...]:
-        """What is printed before it: what stands between its statements, too."""
-        return tuple(text for statement in self.statements for text in statement.echoes)
+    def echoes(self) -> tuple[tuple[str, ...], ...]:
+        """What is printed before each of its statements."""
+        return tuple(statement.echoes for statement in self.statements)
 
     @property
     def copies(self) -> tuple[str | Path, ...]:
