@@ -1,0 +1,128 @@
+r"""`pgfan run`: what it reads, what it prints and in which order, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pgfan_command import pgfan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAIN = """
+\\set ON_ERROR_STOP on
+\\echo begin :name
+CREATE TABLE slow AS SELECT 1 AS i FROM pg_sleep(0.3);
+CREATE TABLE quick AS SELECT 2 AS i;
+SELECT i AS slow FROM slow;
+SELECT i AS quick FROM quick;
+\\ir parts/more.sql
+SET search_path = s, public;
+CREATE TABLE there (i int);
+SELECT tablename, schemaname FROM pg_tables WHERE tablename = 'there';
+CREATE TEMP TABLE mine AS SELECT 5 AS i;
+SELECT i AS mine FROM mine;
+BEGIN;
+\\echo in
+SELECT count(*) FROM there;
+COMMIT;
+\\echo end
+"""
+MORE = "CREATE SCHEMA s;\nCOPY quick FROM stdin;\n7\n8\n\\.\n"
+SAID = """begin x
+SELECT 1
+SELECT 1
+ slow
+------
+    1
+(1 row)
+
+ quick
+-------
+     2
+(1 row)
+
+CREATE SCHEMA
+COPY 2
+SET
+CREATE TABLE
+ tablename | schemaname
+-----------+------------
+ there     | s
+(1 row)
+
+SELECT 1
+ mine
+------
+    5
+(1 row)
+
+in
+ count
+-------
+     0
+(1 row)
+
+end
+"""
+
+
+def scripts(folder: Path) -> Path:
+    (folder / "parts").mkdir()
+    (folder / "main.sql").write_text(MAIN, "utf-8")
+    (folder / "parts" / "more.sql").write_text(MORE, "utf-8")
+    return folder / "main.sql"
+
+
+def test_answers_come_in_program_order(dsn18: str, tmp_path: Path) -> None:
+    ended = pgfan("run", scripts(tmp_path), "--set", "name=x", "-d", dsn18, "--jobs", "3")
+    lines = [line.rstrip() for line in ended.out.splitlines()]
+    assert (ended.code, lines) == (0, SAID.splitlines()), ended.err
+
+
+def test_json_is_all_there_is_on_stdout(dsn18: str, tmp_path: Path) -> None:
+    ended = pgfan("run", scripts(tmp_path), "--set", "name=x", "-d", dsn18, "--json")
+    found = json.loads(ended.out)
+    assert (found["ok"], len(found["tasks"])) == (True, 12)
+    reasons = {reason["code"] for task in found["tasks"] for reason in task["reasons"]}
+    assert "session" in reasons
+
+
+def test_scripts_follow_each_other(dsn18: str, tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("CREATE TABLE t (i int);\n\\set v 3\n", "utf-8")
+    (tmp_path / "b.sql").write_text("INSERT INTO t VALUES (:v);\n", "utf-8")
+    ended = pgfan("run", "a.sql", "b.sql", "-d", dsn18, "-q", folder=tmp_path)
+    assert ended.code == 0, ended.err
+    found = pgfan("exec", "-c", "TABLE t", "-d", dsn18, "-q")
+    assert found.out.split() == ["i", "---", "3", "(1", "row)"]
+
+
+def test_standard_input(dsn18: str) -> None:
+    ended = pgfan("run", "-d", dsn18, "-q", typed=b"\\echo hello\nSELECT 1 AS one;\n")
+    assert (ended.code, ended.out.split()[0]) == (0, "hello")
+
+
+def test_nothing_runs_when_something_is_refused(dsn18: str, tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("CREATE TABLE t (i int);\n  \\! rm -rf x\n", "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)
+    assert ended.code == 2
+    assert "a.sql:2:3" in ended.err
+    assert "shell" in ended.err
+    found = pgfan("exec", "-c", "SELECT to_regclass('t') IS NULL", "-d", dsn18, "-q")
+    assert " t" in found.out
+
+
+def test_a_failure_names_its_place_and_ends_the_run(dsn18: str, tmp_path: Path) -> None:
+    text = "CREATE TABLE t (i int);\nSELECT 1;\nINSERT INTO t\n  SELECT x FROM t;\nTABLE t;\n"
+    (tmp_path / "a.sql").write_text(text, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--json", folder=tmp_path)
+    assert ended.code == 1
+    assert "a.sql:4:10" in ended.err
+    states = [task["state"] for task in json.loads(ended.out)["tasks"]]
+    assert (states[0], states[2], states[3]) == ("done", "failed", "not run")
+
+
+def test_a_file_that_is_not_there(dsn18: str, tmp_path: Path) -> None:
+    ended = pgfan("run", "none.sql", "-d", dsn18, folder=tmp_path)
+    assert (ended.code, "cannot read none.sql" in ended.err) == (2, True)

@@ -1,0 +1,54 @@
+"""A script that is killed half way: the same command goes on, each statement takes place once."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from pgfan_client import Client, assert_holds, command, execute, query, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLES, EACH = 6, 12
+KILLS = 4
+
+
+def script() -> str:
+    """Tables that are filled by many small statements, each of which takes some milliseconds."""
+    lines = [f"CREATE TABLE t{n} (i int);" for n in range(TABLES)]
+    lines += [
+        f"INSERT INTO t{n} SELECT {i} FROM pg_sleep(0.004);"
+        for i in range(EACH)
+        for n in range(TABLES)
+    ]
+    lines += [f"UPDATE t{n} SET i = i + 100; CREATE INDEX ON t{n} (i);" for n in range(TABLES)]
+    lines += ["CREATE TABLE total AS SELECT i FROM t0 UNION ALL SELECT i FROM t1;"]
+    return "\n".join(lines)
+
+
+def test_killed_again_and_again(dsn18: str, tmp_path: Path) -> None:
+    path = tmp_path / "script.sql"
+    path.write_text(script(), "utf-8")
+    words = ("run", str(path), "--jobs", "3")
+    chance = random.Random(5)  # noqa: S311  # the same moments each time
+    execute(dsn18, "CREATE TABLE wanted AS SELECT 0 AS statements")
+    done = "SELECT count(*) FROM pgfan.task WHERE state = 'done'"
+    for wanted in sorted(chance.randrange(TABLES, TABLES * EACH) for _ in range(KILLS)):
+        started = Client(dsn18, *words)
+        wait_until(lambda: has_journal(dsn18), "the journal")
+        wait_until(lambda least=wanted: query(dsn18, done)[0][0] >= least, f"{wanted} statements")
+        started.kill()
+    with command(dsn18, *words) as last:
+        ended = last.end()
+    assert ended.code == 0, ended.said
+    assert "going on with run" in ended.said
+    for n in range(TABLES):
+        assert_holds(dsn18, f"t{n}", f"SELECT g + 100 FROM generate_series(0, {EACH - 1}) g")
+    both = f"SELECT g + 100 FROM generate_series(0, {EACH - 1}) g, generate_series(1, 2)"
+    assert_holds(dsn18, "total", both)
+    assert query(dsn18, "SELECT state FROM pgfan.run") == [("done",)]
+
+
+def has_journal(dsn: str) -> bool:
+    return query(dsn, "SELECT to_regclass('pgfan.task') IS NOT NULL") == [(True,)]
