@@ -29,7 +29,8 @@ from pgfan.errors import (
     ResumeRefusedError,
 )
 from pgfan.execute.account import TaskLabel
-from pgfan.execute.runner import RunContext, Runner
+from pgfan.execute.context import RunContext
+from pgfan.execute.runner import Runner
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions

@@ -33,11 +33,10 @@ def test_killed_again_and_again(dsn18: str, tmp_path: Path) -> None:
     words = ("run", str(path), "--jobs", "3")
     chance = random.Random(5)  # noqa: S311  # the same moments each time
     execute(dsn18, "CREATE TABLE wanted AS SELECT 0 AS statements")
-    done = "SELECT count(*) FROM pgfan.task WHERE state = 'done'"
     for wanted in sorted(chance.randrange(TABLES, TABLES * EACH) for _ in range(KILLS)):
         started = Client(dsn18, *words)
         wait_until(lambda: has_journal(dsn18), "the journal")
-        wait_until(lambda least=wanted: query(dsn18, done)[0][0] >= least, f"{wanted} statements")
+        wait_until(partial(has_done, dsn18, wanted), f"{wanted} statements")
         started.kill()
     with command(dsn18, *words) as last:
         ended = last.end()
@@ -48,6 +47,11 @@ def test_killed_again_and_again(dsn18: str, tmp_path: Path) -> None:
     both = f"SELECT g + 100 FROM generate_series(0, {EACH - 1}) g, generate_series(1, 2)"
     assert_holds(dsn18, "total", both)
     assert query(dsn18, "SELECT state FROM pgfan.run") == [("done",)]
+
+
+def has_done(dsn: str, least: int) -> bool:
+    (count,) = query(dsn, "SELECT count(*) FROM pgfan.task WHERE state = 'done'")[0]
+    return bool(count >= least)
 
 
 def has_journal(dsn: str) -> bool:

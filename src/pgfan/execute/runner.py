@@ -23,58 +23,20 @@ from pgfan.plan.scaling import Scaling, ScalingOptions
 from pgfan.ports import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from pgfan.execute.context import RunContext
     from pgfan.execute.outcome import RunResult
     from pgfan.plan.ranges import Range
     from pgfan.plan.scheduler import Scheduler
     from pgfan.ports import (
-        Clock,
-        Control,
-        Coordinator,
-        Journal,
         PreparedTask,
-        Progress,
-        Sampler,
-        Session,
     )
 
 STOP_TIMEOUT_S = 5.0
 CANCEL_EVERY_S = 0.5
 """A worker that was still connecting, or between two messages, has not seen a cancel request."""
 CANCELS_MAX = 2
-"""What PostgreSQL answers to a statement of each kind, before the number of rows."""
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What a run needs of the world. `sessions` has one session for each worker there may be.
-
-    `scaling` says how many there are; without one, as many as sessions.
-    """
-
-    run_id: str
-    sessions: Sequence[Session]
-    journal: Journal | None
-    coordinator: Coordinator
-    progress: Progress
-    clock: Clock
-    on_result: Callable[[int, Sequence[Result]], None]
-    on_error: Callable[[int, PgfanError, int], PgfanError]
-    """Task, error, index of its statement: the error with its place in the user's source."""
-    resumed: bool = False
-    notes: tuple[str, ...] = ()
-    """What the user should know before the run starts."""
-    scaling: Scaling | None = None
-    sampler: Sampler | None = None
-    control: Control | None = None
-    script_session: Session | None = None
-    """The session of pinned tasks, when no other task may see what they leave there (temporary
-    tables hide others); None: the first worker's."""
-    on_end: Callable[[int], None] = lambda _: None
-    """A task will say nothing more."""
-    next_scheduler: Callable[[], Scheduler | None] = lambda: None
-    """Whoever decides on the tasks that are known once all others have ended well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +79,7 @@ class Runner:
         self._answers.put(None)
         if self._asked > 1:  # the loop itself may be waiting for the server
             self._context.coordinator.cancel()
-            self._context.sessions[0].cancel()
-            if self._context.script_session is not None:
-                self._context.script_session.cancel()
+            self._cancel_sessions([0])
 
     def ask_more_workers(self, count: int) -> None:
         """The user wants so many more workers, or fewer; from a signal handler."""
@@ -374,7 +334,10 @@ class Runner:
         self._cancel_batches()
 
     def _cancel_batches(self) -> None:
-        for worker in self._batches:
+        self._cancel_sessions(self._batches)
+
+    def _cancel_sessions(self, workers: Iterable[int]) -> None:
+        for worker in workers:
             self._context.sessions[worker].cancel()
         if self._context.script_session is not None:
             self._context.script_session.cancel()

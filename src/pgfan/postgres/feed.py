@@ -14,9 +14,10 @@ from pgfan.sql.accesses import ScriptAccesses, mentions_currval
 from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pgfan.plan.graph import Step
+    from pgfan.postgres.durations import Measured
     from pgfan.sql.effects import Accesses
     from pgfan.sql.known import KnownObjects
     from pgfan.sql.script import ScriptItem
@@ -25,9 +26,15 @@ if TYPE_CHECKING:
 class ScriptFeed:
     """Reads `items` in program order. Task numbers are their indexes, those of gates negative."""
 
-    def __init__(self, items: Sequence[ScriptItem], read_known: Callable[[], KnownObjects]) -> None:
-        """`read_known` looks at the database as it is now."""
+    def __init__(
+        self,
+        items: Sequence[ScriptItem],
+        read_known: Callable[[], KnownObjects],
+        durations: Mapping[tuple[str, str], Measured],
+    ) -> None:
+        """Look at the database as it is now, by `read_known`; `durations` of earlier runs."""
         self._items = items
+        self._durations = durations
         self._read_known = read_known
         currval = any(mentions_currval(one.text) for item in items for one in item.statements)
         self._accesses = ScriptAccesses(read_known(), calls_currval=currval)
@@ -75,7 +82,14 @@ class ScriptFeed:
         if step.pinned_to is not None:
             self._pinned.add(number)
         after = (before for before in step.after if before >= self._segment_begins)
-        return TaskSpec(number, frozenset(self._numbers[before] for before in after))
+        waits_for = frozenset(self._numbers[before] for before in after)
+        if number < 0:
+            return TaskSpec(number, waits_for, work_s=0.0, divisible=False)
+        item = self._items[number]
+        known = self._durations.get((item.source, item.kind))
+        if known is None:
+            return TaskSpec(number, waits_for)
+        return TaskSpec(number, waits_for, known.work_s, known.divisible)
 
 
 class OneByOne:

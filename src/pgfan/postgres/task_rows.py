@@ -69,5 +69,4 @@ class TaskRows:
 
     def _label(self, number: int) -> tuple[str, str]:
         item = self._items[number]
-        position = item.first.position
-        return f"{position.source}:{position.line}", item.kind
+        return item.source, item.kind

@@ -96,6 +96,12 @@ class ScriptItem:
         return self.statements[0]
 
     @property
+    def source(self) -> str:
+        """File and line, as the journal has them."""
+        position = self.first.position
+        return f"{position.source}:{position.line}"
+
+    @property
     def echoes(self) -> tuple[tuple[str, ...], ...]:
         """What is printed before each of its statements."""
         return tuple(statement.echoes for statement in self.statements)

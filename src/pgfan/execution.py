@@ -1,0 +1,283 @@
+"""One run from its first connection to its last: sessions, journal, analysis, loop, put together.
+
+`pgfan.api` says what may be asked for; here is how a script, or what is left of one, is run.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from pgfan.errors import DatabaseError, UsageError
+from pgfan.execute.account import TaskLabel
+from pgfan.execute.context import RunContext
+from pgfan.execute.in_order import InOrder
+from pgfan.execute.runner import Runner
+from pgfan.plan.scheduler import Scheduler, SchedulerOptions
+from pgfan.plan.sizing import SizingOptions
+from pgfan.postgres.activity import ActivitySampler
+from pgfan.postgres.analysis import Analyst
+from pgfan.postgres.choosing import SplitOptions
+from pgfan.postgres.control import RunControl, hear, listen
+from pgfan.postgres.coordinator import PostgresCoordinator, ResumeOptions
+from pgfan.postgres.desks import Desk
+from pgfan.postgres.durations import Measured, measured
+from pgfan.postgres.feed import OneByOne, ScriptFeed
+from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
+from pgfan.postgres.history import find_unfinished
+from pgfan.postgres.journal import PostgresJournal
+from pgfan.postgres.known import read_known
+from pgfan.postgres.reconnecting import again_when_lost
+from pgfan.postgres.runs import (
+    NewScript,
+    OpenRun,
+    begin_or_resume,
+    fingerprint_of,
+    new_run_id,
+    take_over,
+)
+from pgfan.postgres.server import ServerFacts, probe_server
+from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.snapshot import SnapshotHolder
+from pgfan.sql.places import excerpt
+from pgfan.sql.program import Program
+from pgfan.sql.requested import read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pgfan.execute.outcome import RunResult
+    from pgfan.options import ExecOptions
+    from pgfan.plan.dag import TaskSpec
+    from pgfan.plan.scaling import Scaling
+    from pgfan.ports import Progress, Result
+    from pgfan.sql.script import ScriptItem
+
+
+BATCH_S = 0.02
+"""Workers are given chunks for so long at once when chunks are shorter still."""
+
+
+class MonotonicClock:
+    """Implements `pgfan.ports.Clock`."""
+
+    def now_s(self) -> float:
+        """Seconds of the system's monotonic clock."""
+        return time.monotonic()
+
+
+class Execution:
+    """One call of exec or resume: opens sessions, runs, closes them whatever happens."""
+
+    def __init__(
+        self,
+        dsn: str,
+        options: ExecOptions,
+        progress: Progress | None,
+        on_result: Callable[[Sequence[Result]], None] | None,
+        on_start: Callable[[Runner], None] | None,
+        on_echo: Callable[[str], None] | None = None,
+    ) -> None:
+        self._dsn = complete_dsn(dsn)
+        self._options = options
+        self._progress = progress or _silent()
+        self._on_result = on_result
+        self._on_start = on_start
+        self._on_echo = on_echo
+        self._journal: PostgresJournal | None = None
+        if options.journal_schema is not None:
+            self._journal = PostgresJournal(options.journal_schema)
+        self._owner = PostgresSession(self._dsn)
+        self._sessions: list[PostgresSession] = []
+        self._script: PostgresSession | None = None
+        self._aside: list[PostgresSession] = [self._owner]
+        """The run's sessions that are no worker's."""
+
+    def run(self, script: Program | None, run: str | None) -> RunResult:
+        """Run `script`; None: the unfinished run by the id `run`, or the newest one."""
+        try:
+            self._owner.on_connect = no_timeouts
+            server = probe_server(self._owner)
+            try:
+                opened, script = self._open(server, script, run)
+            except DatabaseError as error:
+                if self._journal is None:
+                    raise
+                raise self._journal.without_permission(error) from error
+            if self._journal is not None:
+                guard = owner_guard(self._journal, opened.id, opened.owner)
+                self._owner.on_connect = lambda session: hear(session, opened.owner, guard)
+                again_when_lost(lambda: listen(self._owner, opened.owner))
+            result = self._go(server, opened, script)
+            self._end(opened, result)
+            return result
+        finally:
+            for session in (*self._sessions, *self._aside):
+                session.close()
+
+    def _open(
+        self, server: ServerFacts, script: Program | None, run: str | None
+    ) -> tuple[OpenRun, Program]:
+        journal = self._journal
+        if journal is None:
+            if script is None:
+                raise UsageError("without a journal there is nothing to resume")
+            return OpenRun("none", "", {}, resumed=False), script
+        new_run = new_run_id()
+
+        def begin() -> tuple[OpenRun, Program]:
+            if not journal.exists(self._owner):
+                if script is None:
+                    raise UsageError("there is no journal in this database, so nothing to resume")
+                journal.create(self._owner)
+            if script is None:
+                record = find_unfinished(self._owner, journal, run)
+                return take_over(self._owner, journal, record), Program.from_json(record.script)
+            begun = _new_script(script, new_run)
+            restart = self._options.restart
+            return begin_or_resume(self._owner, journal, begun, server, restart=restart), script
+
+        return again_when_lost(begin)
+
+    def _go(self, server: ServerFacts, opened: OpenRun, script: Program) -> RunResult:
+        items = script.items
+        host = self._owner.connection.info.host or ""
+        scaling = self._options.scaling(host, server.connections_free)
+        jobs = scaling.workers
+        in_order = InOrder([item.echoes for item in items], self._say, self._hand_out)
+        guard = worker_guard(self._journal, opened.id, opened.owner)
+        self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
+        options = self._options
+        feed: OneByOne | ScriptFeed = OneByOne(len(items))
+        looking = self._sessions[0]
+        if script.files is not None:  # no worker's session is idle while others run tasks
+            looking, self._script = (PostgresSession(self._dsn, guard) for _ in range(2))
+            self._aside += [looking, self._script]
+            feed = ScriptFeed(items, lambda: read_known(looking), self._durations(server, script))
+
+        def open_desk() -> Desk:
+            snapshots = SnapshotHolder(self._dsn)
+            self._aside.append(snapshots.session)
+            split = split_options(options, jobs)
+            return Desk(Analyst(looking, snapshots, split, server.refuses_split), snapshots)
+
+        coordinator = PostgresCoordinator(
+            self._owner,
+            self._journal,
+            opened,
+            items,
+            open_desk,
+            ResumeOptions(options.new_snapshot, options.unknown),
+            feed,
+        )
+
+        def next_scheduler() -> Scheduler | None:
+            specs = feed.segment()
+            return self._scheduler(specs, scaling.most) if specs else None
+
+        context = RunContext(
+            run_id=opened.id,
+            sessions=self._sessions,
+            journal=self._journal,
+            coordinator=coordinator,
+            progress=self._progress,
+            clock=MonotonicClock(),
+            on_result=in_order.answer,
+            on_end=in_order.end,
+            next_scheduler=next_scheduler,
+            on_error=lambda task, error, index: script.place(items[task], error, index),
+            resumed=opened.resumed,
+            notes=tuple(self._notes(opened, script, scaling)),
+            scaling=scaling,
+            sampler=ActivitySampler(self._dsn, self._sessions, self._aside),
+            script_session=self._script,
+            control=RunControl(self._owner),
+        )
+        labels = [_label(n, item) for n, item in enumerate(items)]
+        runner = Runner(context, self._scheduler(feed.segment(), jobs), labels)
+        if self._on_start is not None:
+            self._on_start(runner)
+        try:
+            return runner.run()
+        finally:
+            in_order.end_all()
+            for text in script.ends_with:
+                self._say(text)
+            coordinator.end()
+
+    def _durations(self, server: ServerFacts, script: Program) -> dict[tuple[str, str], Measured]:
+        """How long the tasks took in earlier runs."""
+        schema = self._options.journal_schema
+        if schema is None:
+            return {}
+        texts = tuple(statement.text for statement in script.statements)
+        return measured(self._owner, fingerprint_of(texts, server), schema)
+
+    def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
+        options = self._options
+        return Scheduler(
+            specs,
+            workers,
+            SchedulerOptions(
+                SizingOptions(options.chunk_s, options.chunk_rows),
+                options.keep_going,
+                BATCH_S,
+                rescue=options.chunk_rows is None,
+                per_target_max=options.max_per_table,
+            ),
+            random.Random().random,  # noqa: S311  # spreads retries apart
+        )
+
+    def _notes(self, opened: OpenRun, script: Program, scaling: Scaling) -> Iterator[str]:
+        if opened.resumed:
+            done = sum(task.state == "done" for task in opened.tasks.values())
+            yield (
+                f"going on with run {opened.id}: {done} of {len(script.items)} statements are "
+                "done; --restart begins anew"
+            )
+        if opened.terminated:
+            yield f"ended {opened.terminated} backends that an earlier client had left behind"
+        if self._options.jobs is not None and scaling.most < self._options.jobs:
+            yield f"the server has room for {scaling.most} workers, not {self._options.jobs}"
+
+    def _say(self, text: str) -> None:
+        if self._on_echo is not None:
+            self._on_echo(text)
+
+    def _hand_out(self, results: Sequence[Result]) -> None:
+        if self._on_result is not None:
+            self._on_result(results)
+
+    def _end(self, opened: OpenRun, result: RunResult) -> None:
+        journal = self._journal
+        if journal is not None:
+            state = "done" if result.ok else "interrupted" if result.interrupted else "failed"
+            again_when_lost(lambda: journal.end_run(self._owner, opened.id, state))
+
+
+def split_options(options: ExecOptions, jobs: int) -> SplitOptions:
+    """What the analysis needs to know of a run's options."""
+    by = read_request(options.by) if options.by is not None else None
+    return SplitOptions(options.split, by, options.atomic, jobs)
+
+
+def _new_script(program: Program, run: str) -> NewScript:
+    texts = tuple(statement.text for statement in program.statements)
+    return NewScript(program.title, texts, program.to_json(), run)
+
+
+def _label(number: int, item: ScriptItem) -> TaskLabel:
+    text = "; ".join(statement.text for statement in item.statements)
+    return TaskLabel(str(number + 1), item.source, item.kind, excerpt(text))
+
+
+def _silent() -> Progress:
+    return _Nobody()
+
+
+class _Nobody:
+    """A display that shows nothing."""
+
+    def emit(self, event: object) -> None:
+        """Take it and forget it."""
