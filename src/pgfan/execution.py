@@ -149,8 +149,8 @@ class Execution:
         guard = worker_guard(self._journal, opened.id, opened.owner)
         self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
         options = self._options
-        feed: OneByOne | ScriptFeed = OneByOne(len(items))
         looking = self._sessions[0]
+        feed: OneByOne | ScriptFeed = OneByOne(len(items))
         if script.files is not None:  # no worker's session is idle while others run tasks
             looking, self._script = (PostgresSession(self._dsn, guard) for _ in range(2))
             self._aside += [looking, self._script]
@@ -162,14 +162,9 @@ class Execution:
             split = split_options(options, jobs)
             return Desk(Analyst(looking, snapshots, split, server.refuses_split), snapshots)
 
+        again = ResumeOptions(options.new_snapshot, options.unknown)
         coordinator = PostgresCoordinator(
-            self._owner,
-            self._journal,
-            opened,
-            items,
-            open_desk,
-            ResumeOptions(options.new_snapshot, options.unknown),
-            feed,
+            self._owner, self._journal, opened, items, open_desk, again, feed
         )
 
         def next_scheduler() -> Scheduler | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgfan_client import Client, assert_holds, command, execute, query, wait_until
