@@ -117,7 +117,7 @@ class DelimitedFile:
         """See Source."""
         with self._open() as fd:
             at, end = self._boundary(fd, lo), self._boundary(fd, hi)
-            first, last = at, b""
+            first, last, at_end = at, b"", end >= self._size
             while at < end:
                 block = self._block(fd, at, end)
                 if at == first:
@@ -132,9 +132,9 @@ class DelimitedFile:
                 if block:
                     yield block
                     last = block
-            if hi >= self.pieces and last:
+            if at_end and last:
                 yield from self._ending(fd, last)
-            complete = hi < self.pieces or not last or last.endswith((b"\n", b"\r"))
+            complete = not at_end or not last or last.endswith((b"\n", b"\r"))
             self._check_unchanged(fd, complete=complete)
 
     def place(self, lo: int, line: int) -> str:
