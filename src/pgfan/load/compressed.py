@@ -186,9 +186,10 @@ class _Flow:
                     rest += self._rest
                 marker.refuse_after(file.name, rest)
                 block, self._rest, self._over = block[:found], b"", True
-        self._state = file._scanner.advance(self._state, block)
         if block:
-            self._begins_line = block.endswith((b"\n", b"\r"))
+            before, last = file._scanner.advance(self._state, block[:-1]), block[-1:]
+            self._state = file._scanner.advance(before, last)
+            self._begins_line = before == OUTSIDE and last == self._file.line_end[-1:]
             yield block
 
     def _take(self, size: int) -> bytes:

@@ -132,9 +132,9 @@ class DelimitedFile:
                 if block:
                     yield block
                     last = block
-            if at_end and last:
-                yield from self._ending(fd, last)
-            complete = not at_end or not last or last.endswith((b"\n", b"\r"))
+            complete = not at_end or not last or self._ends_line(fd)
+            if not complete:
+                yield self._scanner.terminator
             self._check_unchanged(fd, complete=complete)
 
     def place(self, lo: int, line: int) -> str:
@@ -255,17 +255,18 @@ class DelimitedFile:
                 hint="COPY refuses a mixture: dos2unix or tr -d '\\r' mends the file",
             )
 
-    def _ending(self, fd: int, last: bytes) -> Iterator[bytes]:
-        """The line end that the file's last record lacks."""
-        if self._state_here(fd, self._size) != OUTSIDE:
+    def _ends_line(self, fd: int) -> bool:
+        """Whether the file's last record has a line end. Raises FileError for half a record."""
+        last = self._read(fd, self._size - 1, self._size)
+        before = self._state_here(fd, self._size - 1)
+        if self._scanner.advance(before, last) != OUTSIDE:
             csv = isinstance(self._scanner, CsvScanner)
             raise FileError(
                 f"{self.name}: unterminated CSV quoted field: a quote was never closed"
                 if csv
                 else f"{self.name} ends in a backslash: its last line is not complete"
             )
-        if not last.endswith((b"\n", b"\r")):
-            yield self._scanner.terminator
+        return before == OUTSIDE and last == self._scanner.terminator[-1:]
 
     def _check_unchanged(self, fd: int, *, complete: bool) -> None:
         now = os.fstat(fd)
