@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.execute.account import TaskLabel
+from pgfan.execute.clock import MonotonicClock
 from pgfan.execute.runner import RunContext, Runner
+from pgfan.loader import LoadOptions, load, resume_load
 from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
 from pgfan.plan.sizing import SizingOptions
@@ -38,10 +39,12 @@ from pgfan.sql.script import ScriptItem, excerpt
 
 __all__ = [
     "ExecOptions",
+    "LoadOptions",
     "RunStatus",
     "Source",
     "exec",
     "forget",
+    "load",
     "plan",
     "resume",
     "status",
@@ -97,14 +100,6 @@ class ExecOptions:
                 f"--by {self.by}: this version splits by ctid or series only",
                 hint="leave it out to let pgfan choose",
             )
-
-
-class MonotonicClock:
-    """Implements `pgfan.ports.Clock`."""
-
-    def now_s(self) -> float:
-        """Seconds of the system's monotonic clock."""
-        return time.monotonic()
 
 
 def exec(  # noqa: A001  # the command's name
@@ -179,7 +174,12 @@ def resume(
     """
     options = options or ExecOptions()
     options.check()
-    return _Execution(dsn, options, progress, on_result, on_start).run(None, run)
+    loading = LoadOptions(
+        jobs=options.jobs, chunk_s=options.chunk_s, journal_schema=options.journal_schema
+    )
+    shown = progress or _silent()
+    loaded = resume_load(dsn, run, loading, progress=shown, on_start=on_start)
+    return loaded or _Execution(dsn, options, shown, on_result, on_start).run(None, run)
 
 
 class _Execution:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 TaskState: TypeAlias = Literal["planned", "done", "skipped", "failed", "not run"]
-Unit: TypeAlias = Literal["rows", "blocks", "steps", "ranges", "units"]
+Unit: TypeAlias = Literal["rows", "blocks", "steps", "ranges", "units", "files", "MB", "pieces"]
 
 
 @dataclass(frozen=True)

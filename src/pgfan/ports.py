@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pgfan.errors import PgfanError
+    from pgfan.errors import DatabaseError, PgfanError
     from pgfan.events import Event
     from pgfan.plan.ranges import Range
     from pgfan.plan.task import TaskPlan
@@ -49,6 +49,14 @@ class Session(Protocol):
         """
         ...
 
+    def copy_from(self, sql: str, blocks: Iterable[bytes]) -> list[Result]:
+        """The same for statements of which one is a COPY ... FROM STDIN of `blocks`.
+
+        A DatabaseError that `blocks` raises fails the COPY and is raised here. When the server
+        refuses a row, the rest of `blocks` is not asked for.
+        """
+        ...
+
     def rollback(self) -> None:
         """Leave a transaction that failed; does nothing outside of one."""
         ...
@@ -67,6 +75,18 @@ class Session(Protocol):
 
     def close(self) -> None:
         """End the connection; what was not committed is gone."""
+        ...
+
+
+class Feed(Protocol):
+    """Where the rows of a task come from that are not in the database. Used by many threads."""
+
+    def blocks(self, piece: Range) -> Iterator[bytes]:
+        """The bytes of the COPY for `piece`; the same whenever it is asked. Raises DatabaseError."""
+        ...
+
+    def explained(self, piece: Range, error: DatabaseError) -> DatabaseError:
+        """`error` of the COPY of `piece`, with its place in the files."""
         ...
 
 
@@ -119,6 +139,8 @@ class PreparedTask:
     """Whether `rows_done` is a count, and not just the absence of one."""
     skipped: bool = False
     rolls_back: bool = False
+    feed: Feed | None = None
+    """What a chunk's COPY ... FROM STDIN reads."""
 
 
 @dataclass(frozen=True)

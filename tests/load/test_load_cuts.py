@@ -20,7 +20,7 @@ from pgfan.load.sources import FileError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VALUES = st.text(alphabet='ab"\'\\,;\t\n\r é.', max_size=8)
+VALUES = st.text(alphabet="ab\"'\\,;\t\n\r é.", max_size=8)
 ROWS = st.lists(st.lists(VALUES, min_size=2, max_size=2), max_size=12)
 DIALECTS = st.sampled_from(
     [
@@ -111,9 +111,7 @@ def test_a_value_longer_than_many_pieces_is_never_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
 def test_the_header_is_taken_off(tmp_path: Path, mark: bytes) -> None:
-    source = source_of(
-        write(tmp_path, mark + b'id,"a ""b""\nc"\n1,2\n'), CopyOptions(header=True)
-    )
+    source = source_of(write(tmp_path, mark + b'id,"a ""b""\nc"\n1,2\n'), CopyOptions(header=True))
     assert source.columns == ("id", 'a "b"\nc')
     assert b"".join(source.stream(0, source.pieces)) == b"1,2\n"
 

@@ -23,6 +23,7 @@ GARBAGE_THRESHOLD = 100_000
 """Objects made and not freed before the next search for garbage; start-up makes about as many."""
 COMMANDS = {
     "exec": "Run statements, each split over many connections where that is safe and worth it.",
+    "load": "Load files into a table over many connections, as fast as COPY can go.",
     "plan": "Show what would become of each statement; run nothing.",
     "resume": "Go on with an unfinished run.",
     "status": "List the runs in the journal.",

@@ -130,7 +130,7 @@ class _Batch:
         began_s = self._clock.now_s()
         try:
             self._session.prepare(task.settings)
-            results = self._session.execute(closing + opening + SEPARATOR.join(body))
+            results = self._send(closing + opening + SEPARATOR.join(body), piece)
         except ConnectionLostError as error:
             error.in_doubt = before is not None
             self._reports.append(self._lost(error))
@@ -158,6 +158,11 @@ class _Batch:
                 self._session.rollback()
             return None
         return self._worked(piece, results, len(body), self._clock.now_s() - began_s)
+
+    def _send(self, text: str, piece: Range) -> list[Result]:
+        if self._task.feed is None:
+            return self._session.execute(text)
+        return self._session.copy_from(text, self._task.feed.blocks(piece))
 
     def _worked(
         self, piece: Range, results: list[Result], statements: int, seconds: float
@@ -246,6 +251,8 @@ class _Batch:
             return self._lost(lost)
         except PgfanError as second:
             return self._unreachable(second)
+        if task.feed is not None:
+            error = task.feed.explained(piece, error)
         return ChunkErrorReport(error, disposition, self._notices(), statement=failed)
 
     def _duplicate(self, journal: Journal, piece: Range) -> ChunkDoneReport:

@@ -127,7 +127,7 @@ class DelimitedFile:
                     after = at + cut + len(marker.MARKER)
                     more = min(self._size, after + BLOCK_BYTES)
                     marker.refuse_after(self.name, self._read(fd, after, more))
-                    block, end = block[:cut], at
+                    block, end, at_end = block[:cut], at, False
                 at += len(block)
                 if block:
                     yield block

@@ -118,9 +118,7 @@ def with_format(options: CopyOptions, path: str) -> CopyOptions:
             )
 
 
-def open_sources(
-    paths: Iterable[str], reading: Reading, *, given_format: bool
-) -> Iterator[Source]:
+def open_sources(paths: Iterable[str], reading: Reading, *, given_format: bool) -> Iterator[Source]:
     """The sources in each file. Raises FileError and UsageError.
 
     `given_format`: `reading` has the format that the user has told; otherwise names tell it.

@@ -1,34 +1,46 @@
 """Sources lined up as one domain, as the scheduler counts it.
 
-Sources that one COPY command understands (the same table, columns and options) are one part: a
-chunk may reach over many small files, and never over two commands.
+Sources that one COPY command understands (the same columns, options and line ends) are a group: a
+chunk may reach over many small files, and never over two groups.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from pgfan.load.sources import FileError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pgfan.errors import DatabaseError
     from pgfan.load.sources import Source
     from pgfan.plan.ranges import Range
 
+_CONTEXT = re.compile(r"COPY .*?, line (\d+)(?:, column (.*?))?(?:: \"(.*)\")?$", re.MULTILINE)
+VALUE_CHARS_MAX = 200
+
 
 class Feed:
-    """The records of any range of the domain. Used by several threads at once."""
+    """The records of any range of the domain. Implements `pgfan.ports.Feed`."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
-        """`sources` in the order of the domain."""
-        self.sources = tuple(sources)
-        ends = list(accumulate(source.pieces for source in sources))
-        self._begins = [0, *ends[:-1]]
-        self.total = ends[-1]
+    def __init__(self, groups: Sequence[Sequence[Source]], *, whole: bool = False) -> None:
+        """`groups` in the order of the domain. `whole`: a group is one unit, and so one COPY."""
+        self._whole = whole
+        self._sources = [source for group in groups for source in group]
+        pieces = [source.pieces for source in self._sources]
+        self._begins = [0, *accumulate(pieces)]
+        ends = list(accumulate(len(group) for group in groups))
+        self._group_ends = [0, *(self._begins[end] for end in ends)]
+        sizes = zip(self._group_ends[:-1], self._group_ends[1:], strict=True)
+        self.parts = tuple(1 if whole else hi - lo for lo, hi in sizes)
+        """Units in each group."""
 
     def blocks(self, piece: Range) -> Iterator[bytes]:
-        """The bytes of the COPY for `piece`. Raises FileError."""
+        """See `pgfan.ports.Feed`. Raises FileError."""
         for source, lo, hi in self._shares(piece):
             yield from source.stream(lo, hi)
 
@@ -44,9 +56,33 @@ class Feed:
         source, lo, _ = shares[-1]
         return source.place(lo, line)
 
+    def explained(self, piece: Range, error: DatabaseError) -> DatabaseError:
+        """See `pgfan.ports.Feed`."""
+        error.statement_offset = None
+        found = _CONTEXT.search(error.context or "")
+        if found is None:
+            return error
+        try:
+            place = self.place(piece, int(found[1]))
+        except FileError:
+            return error
+        what = f", column {found[2]}" if found[2] else ""
+        value = f": {found[3][:VALUE_CHARS_MAX]!r}" if found[3] is not None else ""
+        error.message = f"{place}{what}{value}: {error.message}"
+        error.args = (error.message,)
+        error.hint = error.hint or "--reject FILE writes such rows to a file and loads the others"
+        return error
+
+    def names(self, piece: Range) -> list[str]:
+        """The files that a range has records of."""
+        return [source.name for source, _, _ in self._shares(piece)]
+
     def _shares(self, piece: Range) -> Iterator[tuple[Source, int, int]]:
-        at = bisect_right(self._begins, piece.lo) - 1
-        while at < len(self.sources) and self._begins[at] < piece.hi:
-            begin, source = self._begins[at], self.sources[at]
-            yield source, max(0, piece.lo - begin), min(source.pieces, piece.hi - begin)
+        lo, hi = piece.lo, piece.hi
+        if self._whole:
+            lo, hi = self._group_ends[lo], self._group_ends[hi]
+        at = bisect_right(self._begins, lo) - 1
+        while at < len(self._sources) and self._begins[at] < hi:
+            begin, source = self._begins[at], self._sources[at]
+            yield source, max(0, lo - begin), min(source.pieces, hi - begin)
             at += 1

@@ -95,7 +95,9 @@ class CsvScanner:
         while (at := data.find(self._quote, at)) >= 0:
             escapes = 0
             if self._escape is not None:
-                while at - escapes > begin and data[at - escapes - 1 : at - escapes] == self._escape:
+                while (
+                    at - escapes > begin and data[at - escapes - 1 : at - escapes] == self._escape
+                ):
                     escapes += 1
             at += 1
             if not escapes & 1:

@@ -20,9 +20,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgfan.errors import ConnectionFailedError, ConnectionLostError, DatabaseError, UsageError
 from pgfan.plan.sqlstate import TOO_MANY_CONNECTIONS, ends_connection
 from pgfan.ports import Result
+from pgfan.postgres.copying import put_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SESSION_DEFAULTS = (
     # A backend whose client was killed in the middle of a statement finds out after a second.
@@ -127,23 +128,35 @@ class PostgresSession:
 
     def execute(self, sql: str) -> list[Result]:
         """See `pgfan.ports.Session.execute`."""
+        return self.copy_from(sql, None)
+
+    def copy_from(self, sql: str, blocks: Iterable[bytes] | None) -> list[Result]:
+        """See `pgfan.ports.Session.copy_from`; None: no COPY is expected."""
         pgconn = self.connection.pgconn
+        failure: DatabaseError | None = None
         try:
             pgconn.send_query(sql.encode())
             answers = []
             while (answer := _next_result(pgconn)) is not None:
                 answers.append(answer)
-                if answer.status in {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT}:
+                if answer.status == pq.ExecStatus.COPY_IN and blocks is not None:
+                    answers.pop()
+                    failure = put_blocks(pgconn, blocks, lambda: len(self._notices))
+                elif answer.status in {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT}:
                     break
         except psycopg.Error as error:
             self.close()
             raise ConnectionLostError(str(error).strip()) from error
+        except BaseException:
+            self.close()  # in the middle of its messages it is of no more use
+            raise
         for completed, answer in enumerate(answers):
             if answer.status == pq.ExecStatus.FATAL_ERROR:
-                failure = self._error(answer)
-                if isinstance(failure, DatabaseError):
-                    failure.completed = completed
-                raise failure
+                refusal = self._error(answer)
+                if isinstance(refusal, DatabaseError):
+                    refusal = failure or refusal
+                    refusal.completed = completed
+                raise refusal
         if pgconn.status != pq.ConnStatus.OK:
             self.close()
             raise ConnectionLostError("the server closed the connection")
@@ -259,6 +272,7 @@ class PostgresSession:
                 _field(answer, pq.DiagnosticField.SCHEMA_NAME) or "",
                 _field(answer, pq.DiagnosticField.TABLE_NAME) or "",
             ),
+            context=_field(answer, pq.DiagnosticField.CONTEXT),
         )
 
 

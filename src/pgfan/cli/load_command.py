@@ -1,0 +1,139 @@
+"""`pgfan load`: files into a table, over many connections.
+
+Only options are handled here. Those of COPY have COPY's names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from pgfan.cli.options import Display, Target, parse_jobs
+
+if TYPE_CHECKING:
+    from pgfan.load.copy_options import CopyOptions
+
+SPOKEN = {"\\t": "\t", "tab": "\t"}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Copying:
+    """How the files are read; COPY's own options, by COPY's names."""
+
+    format: Literal["csv", "tsv", "text"] | None = None
+    """Without it the files' names tell: .csv, .tsv, .txt and .copy (PostgreSQL's text format)."""
+    delimiter: str | None = None
+    """A single character, or tab."""
+    quote: str | None = None
+    """CSV's quote."""
+    escape: str | None = None
+    """What makes a quote in quotes a plain character; the quote itself by default."""
+    null: str | None = None
+    """The text that stands for NULL."""
+    encoding: str | None = None
+    """Encoding of the files, by PostgreSQL's names; UTF8 by default."""
+    header: bool | None = None
+    """Whether files begin with a line of names; without it pgfan looks."""
+    default: str | None = None
+    """The text that stands for a column's default (PostgreSQL 16)."""
+    force_null: tuple[str, ...] = ()
+    """Columns whose quoted values may be NULL too."""
+    force_not_null: tuple[str, ...] = ()
+    """Columns whose values are never NULL."""
+
+    def to_options(self) -> CopyOptions:
+        """As `pgfan.load` reads them."""
+        from pgfan.load.copy_options import CopyOptions
+
+        return CopyOptions(
+            delimiter=SPOKEN.get(self.delimiter or "", self.delimiter),
+            quote=self.quote,
+            escape=self.escape,
+            null=self.null,
+            encoding=self.encoding,
+            header=self.header,
+            default=self.default,
+            force_null=_names(self.force_null),
+            force_not_null=_names(self.force_not_null),
+        )
+
+
+DEFAULT_COPYING = Copying()
+DEFAULT_TARGET = Target()
+DEFAULT_DISPLAY = Display()
+
+
+def load_(
+    *files: str,
+    into: str,
+    copying: Copying = DEFAULT_COPYING,
+    columns: tuple[str, ...] = (),
+    missing: Literal["refuse", "default"] = "refuse",
+    truncate: Annotated[bool, Parameter(negative="--append")] = False,
+    defer_indexes: Annotated[bool, Parameter(negative="")] = False,
+    jobs: str = "auto",
+    chunk_seconds: float = 2.0,
+    chunk_rows: int | None = None,
+    restart: Annotated[bool, Parameter(negative="")] = False,
+    no_journal: Annotated[bool, Parameter(negative="")] = False,
+    target: Target = DEFAULT_TARGET,
+    display: Display = DEFAULT_DISPLAY,
+) -> int:
+    """Load files into a table over many connections, as fast as COPY can go, exactly once.
+
+    Large CSV and text files are cut on the ends of records, compressed ones are dealt out as they
+    are decompressed, small ones are put together. Run the same command again after an interruption
+    or a crash, and it goes on where it was.
+
+    Parameters
+    ----------
+    files
+        Files, globs and folders; gzip, zstd, bz2, xz, lz4 and the members of zip are unpacked.
+    into
+        The table, as SQL writes its name.
+    columns
+        Names of the table's columns in the files' order, with commas; in place of a header.
+    missing
+        What to do about columns of the table that a file's header lacks: refuse, or leave NULL.
+    truncate
+        Empty the table first, once; --append leaves what is there.
+    defer_indexes
+        Drop indexes that are not unique, and build them after the load.
+    jobs
+        Number of connections that work, or auto: the server's cores if it is local, else 4.
+    chunk_seconds
+        How long a chunk should take.
+    chunk_rows
+        About how many rows a chunk should have.
+    restart
+        Begin anew, though the same command has an unfinished run; what it loaded stays there.
+    no_journal
+        Write no journal: nothing can be resumed.
+    """
+    from pgfan import api
+    from pgfan.cli import running as shared
+
+    options = api.LoadOptions(
+        copy=copying.to_options(),
+        format=copying.format,
+        columns=_names(columns),
+        missing=missing,
+        truncate=truncate,
+        defer_indexes=defer_indexes,
+        jobs=parse_jobs(jobs),
+        chunk_s=chunk_seconds,
+        chunk_rows=chunk_rows,
+        restart=restart,
+        journal_schema=None if no_journal else target.journal_schema,
+    )
+    with shared.server(target) as dsn, shared.progress(display) as progress:
+        result = api.load(dsn, files, into, options, progress=progress, on_start=shared.on_signals)
+    return shared.conclude(result, display)
+
+
+def _names(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Names with commas between them, in one argument or in several."""
+    return tuple(name.strip() for text in given for name in text.split(",") if name.strip())

@@ -1,0 +1,260 @@
+"""Loading files, put together: what `pgfan load` does, Python can do through `pgfan.api.load`.
+
+As `pgfan.api`, of which this is a part: no global state and no prints.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pgfan.errors import DatabaseError, UsageError
+from pgfan.execute.account import TaskLabel
+from pgfan.execute.clock import MonotonicClock
+from pgfan.execute.runner import RunContext, Runner
+from pgfan.load.copy_options import CopyOptions
+from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
+from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
+from pgfan.plan.sizing import SizingOptions
+from pgfan.postgres.coordinator import again_when_lost
+from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
+from pgfan.postgres.history import find_unfinished
+from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
+from pgfan.postgres.load_target import burdens, read_load_target
+from pgfan.postgres.loading import LoadCoordinator, LoadRequest
+from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, new_run_id, take_over
+from pgfan.postgres.server import ServerFacts, probe_server
+from pgfan.postgres.session import PostgresSession, complete_dsn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pgfan.execute.outcome import RunResult
+    from pgfan.ports import Progress
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """Options of `load`, as on the command line.
+
+    `copy` are COPY's own; `format` None: names of files tell it. `columns`: the table's columns in
+    the files' order, in place of a header. `jobs`, `chunk_s`, `chunk_rows`, `restart` and
+    `journal_schema` are those of ExecOptions.
+    """
+
+    copy: CopyOptions = field(default_factory=CopyOptions)
+    format: Literal["csv", "tsv", "text"] | None = None
+    columns: tuple[str, ...] = ()
+    missing: Literal["refuse", "default"] = "refuse"
+    truncate: bool = False
+    defer_indexes: bool = False
+    jobs: int | None = None
+    chunk_s: float = 2.0
+    chunk_rows: int | None = None
+    restart: bool = False
+    journal_schema: str | None = SCHEMA_DEFAULT
+    piece_bytes: int | None = None
+    """How finely files are cut; None: by the megabyte."""
+
+    def request(self, files: Sequence[str], table: str) -> LoadRequest:
+        """What is to be loaded. Raises UsageError for what makes no sense."""
+        if self.jobs is not None and not 1 <= self.jobs <= JOBS_MAX:
+            raise UsageError(f"--jobs {self.jobs}: a run needs from 1 to {JOBS_MAX} workers")
+        if not 0 < self.chunk_s < float("inf"):
+            raise UsageError(f"--chunk-seconds {self.chunk_s}: give a positive number of seconds")
+        if self.chunk_rows is not None and self.chunk_rows < 1:
+            raise UsageError(f"--chunk-rows {self.chunk_rows}: give a positive number of rows")
+        copy = self.copy
+        if self.format == "tsv":
+            copy = _with(copy, format="csv", delimiter=copy.delimiter or "\t")
+        elif self.format is not None:
+            copy = _with(copy, format=self.format)
+        if self.format is not None:
+            copy.check()
+        own = {"piece_bytes": self.piece_bytes} if self.piece_bytes is not None else {}
+        return LoadRequest(
+            files=tuple(os.path.abspath(file) for file in files),  # noqa: PTH100  # keeps globs
+            table=table,
+            options=copy,
+            given_format=self.format is not None,
+            columns=self.columns,
+            missing=self.missing,
+            truncate=self.truncate,
+            defer_indexes=self.defer_indexes,
+            **own,
+        )
+
+
+def _with(copy: CopyOptions, **changes: Any) -> CopyOptions:  # noqa: ANN401  # fields of it
+    return CopyOptions(**{**copy.to_json(), **changes})
+
+
+def load(
+    dsn: str,
+    files: Sequence[str | Path],
+    table: str,
+    options: LoadOptions | None = None,
+    *,
+    progress: Progress,
+    on_start: Callable[[Runner], None] | None = None,
+) -> RunResult:
+    """Load files, globs and folders into `table` over many connections, exactly once.
+
+    `table` is a name as SQL writes it. An unfinished load of the same files, table and options is
+    resumed. A row that PostgreSQL refuses does not raise: the error is in the result. Raises
+    UsageError when nothing was loaded because of the input.
+    """
+    options = options or LoadOptions()
+    request = options.request([os.fspath(file) for file in files], table)
+    return _Load(dsn, options, progress, on_start).run(request, None)
+
+
+def resume_load(
+    dsn: str,
+    run: str | None,
+    options: LoadOptions,
+    *,
+    progress: Progress,
+    on_start: Callable[[Runner], None] | None = None,
+) -> RunResult | None:
+    """Go on with an unfinished run if it is a load; None when it is something else."""
+    if options.journal_schema is None:
+        return None
+    journal, session = PostgresJournal(options.journal_schema), PostgresSession(complete_dsn(dsn))
+    try:
+        if not journal.exists(session):
+            return None
+        record = find_unfinished(session, journal, run)
+    finally:
+        session.close()
+    if record.script.get("command") != "load":
+        return None
+    request = LoadRequest.from_json(record.script)
+    return _Load(dsn, options, progress, on_start).run(request, record.id)
+
+
+class _Load:
+    """One load: opens sessions, runs, closes them whatever happens."""
+
+    def __init__(
+        self,
+        dsn: str,
+        options: LoadOptions,
+        progress: Progress,
+        on_start: Callable[[Runner], None] | None,
+    ) -> None:
+        self._dsn = complete_dsn(dsn)
+        self._options = options
+        self._progress = progress
+        self._on_start = on_start
+        self._journal: PostgresJournal | None = None
+        if options.journal_schema is not None:
+            self._journal = PostgresJournal(options.journal_schema)
+        self._owner = PostgresSession(self._dsn)
+        self._sessions: list[PostgresSession] = []
+
+    def run(self, request: LoadRequest, run: str | None) -> RunResult:
+        try:
+            self._owner.on_connect = no_timeouts
+            server = probe_server(self._owner)
+            try:
+                opened = self._open(server, request, run)
+            except DatabaseError as error:
+                if self._journal is None:
+                    raise
+                raise self._journal.without_permission(error) from error
+            if self._journal is not None:
+                self._owner.on_connect = owner_guard(self._journal, opened.id, opened.owner)
+            result = self._go(server, opened, request)
+            self._end(opened, result)
+            return result
+        finally:
+            for session in self._sessions:
+                session.close()
+            self._owner.close()
+
+    def _open(self, server: ServerFacts, request: LoadRequest, run: str | None) -> OpenRun:
+        journal = self._journal
+        if journal is None:
+            return OpenRun("none", "", {}, resumed=False)
+        new_run = new_run_id()
+
+        def begin() -> OpenRun:
+            if not journal.exists(self._owner):
+                read_load_target(self._owner, request.table)  # no journal for a name mistyped
+                journal.create(self._owner)
+            if run is not None:
+                return take_over(self._owner, journal, find_unfinished(self._owner, journal, run))
+            text = json.dumps(request.to_json(), sort_keys=True)
+            script = NewScript(_title(request), (text,), request.to_json(), new_run)
+            restart = self._options.restart
+            return begin_or_resume(self._owner, journal, script, server, restart=restart)
+
+        return again_when_lost(begin)
+
+    def _go(self, server: ServerFacts, opened: OpenRun, request: LoadRequest) -> RunResult:
+        options = self._options
+        host = self._owner.connection.info.host or ""
+        wanted = jobs_wanted(options.jobs, host, len(os.sched_getaffinity(0)))
+        jobs = jobs_allowed(wanted, server.connections_free)
+        guard = worker_guard(self._journal, opened.id, opened.owner)
+        self._sessions = [PostgresSession(self._dsn, guard) for _ in range(jobs)]
+        coordinator = LoadCoordinator(
+            self._owner,
+            self._journal,
+            opened,
+            request,
+            server.version_num,
+            lambda: PostgresSession(self._dsn, no_timeouts),
+        )
+        context = RunContext(
+            run_id=opened.id,
+            sessions=self._sessions,
+            journal=self._journal,
+            coordinator=coordinator,
+            progress=self._progress,
+            clock=MonotonicClock(),
+            on_result=lambda _, __: None,
+            on_error=lambda _, error, __: error,
+            resumed=opened.resumed,
+            notes=tuple(self._notes(opened, request)),
+        )
+        scheduler = Scheduler(
+            [TaskSpec(0)],
+            jobs,
+            SchedulerOptions(SizingOptions(options.chunk_s, options.chunk_rows)),
+            random.Random().random,  # noqa: S311  # spreads retries apart
+        )
+        label = TaskLabel("1", _title_of_files(request), "load", f"INTO {request.table}")
+        runner = Runner(context, scheduler, [label])
+        if self._on_start is not None:
+            self._on_start(runner)
+        return runner.run()
+
+    def _notes(self, opened: OpenRun, request: LoadRequest) -> Iterator[str]:
+        if opened.resumed:
+            yield f"going on with run {opened.id}; --restart begins anew, and does not take back "
+            "what was loaded"
+        if opened.terminated:
+            yield f"ended {opened.terminated} backends that an earlier client had left behind"
+        target = read_load_target(self._owner, request.table)
+        yield from burdens(self._owner, target, deferred=request.defer_indexes)
+
+    def _end(self, opened: OpenRun, result: RunResult) -> None:
+        journal = self._journal
+        if journal is not None:
+            state = "done" if result.ok else "interrupted" if result.interrupted else "failed"
+            again_when_lost(lambda: journal.end_run(self._owner, opened.id, state))
+
+
+def _title(request: LoadRequest) -> str:
+    return f"load {_title_of_files(request)} into {request.table}"
+
+
+def _title_of_files(request: LoadRequest) -> str:
+    first, more = Path(request.files[0]).name, len(request.files) - 1
+    return f"{first} (and {more} more)" if more else first

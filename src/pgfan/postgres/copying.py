@@ -1,0 +1,82 @@
+"""COPY ... FROM STDIN: blocks of bytes to the server, watched for what it says meanwhile.
+
+libpq's PQputCopyData would wait for the server by itself, with the GIL held: no other worker could
+send. So the connection is put into non-blocking mode and poll does the waiting. A server that
+refuses a row says so at once, and then reads and drops what is still sent; libpq shows that answer
+only after the end of the data, so anything that arrives and is no notice ends the stream early.
+See "COPY Operations" in the chapter on the protocol, and PQputCopyData, in PostgreSQL's manual.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING
+
+from psycopg import pq
+
+from pgfan.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+STOPPED = b"pgfan stopped the stream"
+SIGNALS_MS = 500
+
+
+def put_blocks(
+    pgconn: pq.abc.PGconn, blocks: Iterable[bytes], notices: Callable[[], int]
+) -> DatabaseError | None:
+    """Send `blocks` and the end of the data, to a connection in COPY_IN.
+
+    `notices` counts those that were received. A DatabaseError that `blocks` raises ends the COPY
+    with a failure and is returned.
+    """
+    pgconn.nonblocking = 1
+    try:
+        failure = None
+        try:
+            _put(pgconn, blocks, notices)
+            pgconn.put_copy_end()
+        except _AnsweredError:
+            pgconn.put_copy_end(STOPPED)
+        except DatabaseError as error:
+            failure = error
+            pgconn.put_copy_end(STOPPED)
+        _flush(pgconn, select.poll(), None)
+        return failure
+    finally:
+        pgconn.nonblocking = 0
+
+
+class _AnsweredError(Exception):
+    """The server has said something that is no notice."""
+
+
+def _put(pgconn: pq.abc.PGconn, blocks: Iterable[bytes], notices: Callable[[], int]) -> None:
+    poll = select.poll()
+    for block in blocks:
+        pgconn.put_copy_data(block)
+        _flush(pgconn, poll, notices)
+
+
+def _flush(pgconn: pq.abc.PGconn, poll: select.poll, notices: Callable[[], int] | None) -> None:
+    """Wait until everything is sent; raise _AnsweredError when the server answers meanwhile.
+
+    Without `notices` whatever the server says is left for later.
+    """
+    poll.register(pgconn.socket, select.POLLIN)
+    if poll.poll(0):
+        _listen(pgconn, notices)
+    while pgconn.flush():
+        poll.register(pgconn.socket, select.POLLIN | select.POLLOUT)
+        for _, events in poll.poll(SIGNALS_MS):
+            if events & ~select.POLLOUT:
+                _listen(pgconn, notices)
+
+
+def _listen(pgconn: pq.abc.PGconn, notices: Callable[[], int] | None) -> None:
+    before = notices() if notices is not None else 0
+    pgconn.consume_input()
+    pgconn.is_busy()  # reads the notices
+    if notices is not None and notices() == before:
+        raise _AnsweredError
