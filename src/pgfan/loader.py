@@ -25,7 +25,7 @@ from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
 from pgfan.postgres.load_target import burdens, read_load_target
-from pgfan.postgres.loading import LoadCoordinator, LoadRequest
+from pgfan.postgres.loading import LoadCoordinator, Loaded, LoadRequest, survey
 from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, new_run_id, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
@@ -161,6 +161,7 @@ class _Load:
         try:
             self._owner.on_connect = no_timeouts
             server = probe_server(self._owner)
+            fresh = survey(self._owner, request, server.version_num) if run is None else None
             try:
                 opened = self._open(server, request, run)
             except DatabaseError as error:
@@ -169,7 +170,7 @@ class _Load:
                 raise self._journal.without_permission(error) from error
             if self._journal is not None:
                 self._owner.on_connect = owner_guard(self._journal, opened.id, opened.owner)
-            result = self._go(server, opened, request)
+            result = self._go(server, opened, request, fresh)
             self._end(opened, result)
             return result
         finally:
@@ -185,7 +186,6 @@ class _Load:
 
         def begin() -> OpenRun:
             if not journal.exists(self._owner):
-                read_load_target(self._owner, request.table)  # no journal for a name mistyped
                 journal.create(self._owner)
             if run is not None:
                 return take_over(self._owner, journal, find_unfinished(self._owner, journal, run))
@@ -196,7 +196,9 @@ class _Load:
 
         return again_when_lost(begin)
 
-    def _go(self, server: ServerFacts, opened: OpenRun, request: LoadRequest) -> RunResult:
+    def _go(
+        self, server: ServerFacts, opened: OpenRun, request: LoadRequest, fresh: Loaded | None
+    ) -> RunResult:
         options = self._options
         host = self._owner.connection.info.host or ""
         wanted = jobs_wanted(options.jobs, host, len(os.sched_getaffinity(0)))
@@ -209,6 +211,7 @@ class _Load:
             opened,
             request,
             server.version_num,
+            fresh,
             lambda: PostgresSession(self._dsn, no_timeouts),
         )
         context = RunContext(
@@ -237,8 +240,10 @@ class _Load:
 
     def _notes(self, opened: OpenRun, request: LoadRequest) -> Iterator[str]:
         if opened.resumed:
-            yield f"going on with run {opened.id}; --restart begins anew, and does not take back "
-            "what was loaded"
+            yield (
+                f"going on with run {opened.id}; --restart begins anew, and does not take back "
+                "what was loaded"
+            )
         if opened.terminated:
             yield f"ended {opened.terminated} backends that an earlier client had left behind"
         target = read_load_target(self._owner, request.table)

@@ -24,7 +24,7 @@ from pgfan.postgres.load_target import LoadTarget, column_list, read_load_target
 from pgfan.postgres.records import ChunkTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from pgfan.load.sources import Source
     from pgfan.postgres.journal import PostgresJournal
@@ -91,19 +91,22 @@ class LoadCoordinator:
         run: OpenRun,
         request: LoadRequest,
         server_version: int,
+        fresh: Loaded | None,
         connect: Callable[[], PostgresSession],
     ) -> None:
-        """`connect` makes further sessions, for building indexes at the same time."""
+        """`fresh`: what there is to load, for a run that begins.
+
+        `connect` makes further sessions, for building indexes at the same time.
+        """
         self._session = owner
         self._journal = journal
         self._run = run
         self._request = request
         self._version = server_version
+        self._fresh = fresh
         self._connect = connect
         self._prepared: PreparedTask | None = None
         self._deferred = DeferredIndexes(())
-        self.notes: list[str] = []
-        """What the user should know, found out while preparing."""
 
     def prepare(self, number: int) -> PreparedTask:
         """See `pgfan.ports.Coordinator.prepare`."""
@@ -166,16 +169,13 @@ class LoadCoordinator:
 
     def _prepare(self, number: int) -> PreparedTask:
         record = self._run.tasks.get(number)
-        if record is not None and self._journal is not None:
-            return self._resumed(self._journal, record)
-        request = self._request
-        target = read_load_target(self._session, request.table)
-        paths = find_files(request.files)
-        identities = tuple(Identity.of(path) for path in paths)
-        loaded = self._open(target, identities)
+        resumed = self._resumed(self._journal, record) if record and self._journal else None
+        if resumed is not None:
+            return resumed
+        loaded = self._fresh or survey(self._session, self._request, self._version)
         plan, feed = plan_of(loaded)
-        if request.defer_indexes:
-            self._deferred = DeferredIndexes.of(self._session, target.oid)
+        if self._request.defer_indexes:
+            self._deferred = DeferredIndexes.of(self._session, loaded.target.oid)
         key = again_when_lost(lambda: self._begin(number, plan, loaded))
         return self._put_together(key, plan, feed, ChunkTotals((), 0, 0.0))
 
@@ -204,13 +204,18 @@ class LoadCoordinator:
             "indexes": self._deferred.to_json(),
         }
 
-    def _resumed(self, journal: PostgresJournal, record: TaskRecord) -> PreparedTask:
+    def _resumed(self, journal: PostgresJournal, record: TaskRecord) -> PreparedTask | None:
+        """What is left of a load that had begun; None when nothing of it was done."""
         kept = record.sources or {}
         self._deferred = DeferredIndexes.from_json(kept.get("indexes", []))
         totals = journal.chunks(self._session, record.key, unlogged=record.plan.unlogged)
         if record.state == "done" and not record.plan.unlogged:
             base = self._put_together(record.key, record.plan, None, totals)
             return replace(base, skipped=True, rows_done=record.rows or 0, counts=True)
+        if not totals.chunks:
+            self._deferred.build(self._connect)
+            self._deferred = DeferredIndexes(())
+            return None
         target = read_load_target(self._session, self._request.table)
         if [column.name for column in target.columns] != kept["columns"]:
             raise ResumeRefusedError(
@@ -221,7 +226,8 @@ class LoadCoordinator:
         identities = tuple(Identity(**one) for one in kept["files"])
         for identity in identities:
             identity.refuse_if_changed()
-        plan, feed = plan_of(self._open(target, identities))
+        loaded = open_files(self._request, target, identities, self._version)
+        plan, feed = plan_of(loaded)
         if plan.to_json()["split"] != record.plan.to_json()["split"]:
             raise ResumeRefusedError(
                 "the files would be cut otherwise than when the load began",
@@ -229,31 +235,6 @@ class LoadCoordinator:
             )
         journal.set_state(self._session, record.key, "running")
         return self._put_together(record.key, record.plan, feed, totals)
-
-    def _open(self, target: LoadTarget, identities: Iterable[Identity]) -> Loaded:
-        """Read the beginnings of the files and match their columns."""
-        request = self._request
-        reading = Reading(
-            request.options,
-            _header_rule(request, target),
-            request.options.format == "text" or self._version < MARKER_IN_CSV_BEFORE,
-            request.piece_bytes,
-        )
-        named = target.columns_for("--columns", request.columns, "default")
-        groups: dict[tuple[str, bytes], list[Source]] = defaultdict(list)
-        kept = tuple(identities)
-        for identity in kept:
-            for source in open_source(identity, reading, given_format=request.given_format):
-                columns = named
-                if source.columns is not None and not named:
-                    columns = target.columns_for(source.name, source.columns, request.missing)
-                command = (
-                    f"COPY {target.sql}{column_list(columns)} FROM STDIN WITH "
-                    f"{source.copy_options.sql()}"
-                )
-                groups[command, source.line_end].append(source)
-        ordered = tuple((command, tuple(sources)) for (command, _), sources in groups.items())
-        return Loaded(target, ordered, kept)
 
     def _put_together(
         self, key: int, plan: TaskPlan, feed: Feed | None, totals: ChunkTotals
@@ -270,6 +251,41 @@ class LoadCoordinator:
             counts=True,
             feed=feed,
         )
+
+
+def survey(session: PostgresSession, request: LoadRequest, server_version: int) -> Loaded:
+    """What there is to load now. Raises UsageError and FileError; nothing is written."""
+    target = read_load_target(session, request.table)
+    paths = find_files(request.files)
+    return open_files(request, target, [Identity.of(path) for path in paths], server_version)
+
+
+def open_files(
+    request: LoadRequest, target: LoadTarget, identities: Sequence[Identity], server_version: int
+) -> Loaded:
+    """Read the beginnings of the files and match their columns."""
+    reading = Reading(
+        request.options,
+        _header_rule(request, target),
+        request.options.format == "text" or server_version < MARKER_IN_CSV_BEFORE,
+        request.piece_bytes,
+    )
+    named: tuple[str, ...] = ()
+    if request.columns:
+        named = target.columns_for("--columns", request.columns, "default")
+    groups: dict[tuple[str, bytes], list[Source]] = defaultdict(list)
+    for identity in identities:
+        for source in open_source(identity, reading, given_format=request.given_format):
+            columns = named
+            if source.columns is not None and not named:
+                columns = target.columns_for(source.name, source.columns, request.missing)
+            command = (
+                f"COPY {target.sql}{column_list(columns)} FROM STDIN WITH "
+                f"{source.copy_options.sql()}"
+            )
+            groups[command, source.line_end].append(source)
+    ordered = tuple((command, tuple(sources)) for (command, _), sources in groups.items())
+    return Loaded(target, ordered, tuple(identities))
 
 
 def _header_rule(request: LoadRequest, target: LoadTarget) -> Callable[[list[str]], bool]:
