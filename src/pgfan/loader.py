@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pgfan import events
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.clock import MonotonicClock
@@ -26,6 +27,7 @@ from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
 from pgfan.postgres.load_target import burdens, read_load_target
 from pgfan.postgres.loading import LoadCoordinator, Loaded, LoadRequest, survey
+from pgfan.postgres.rejects import PostgresRejects
 from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, new_run_id, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
@@ -57,6 +59,9 @@ class LoadOptions:
     chunk_rows: int | None = None
     restart: bool = False
     journal_schema: str | None = SCHEMA_DEFAULT
+    reject: Path | None = None
+    """Bad rows go to this file, with their reasons, and the others are loaded."""
+    max_rejects: int | None = None
     piece_bytes: int | None = None
     """How finely files are cut; None: by the megabyte."""
 
@@ -68,6 +73,15 @@ class LoadOptions:
             raise UsageError(f"--chunk-seconds {self.chunk_s}: give a positive number of seconds")
         if self.chunk_rows is not None and self.chunk_rows < 1:
             raise UsageError(f"--chunk-rows {self.chunk_rows}: give a positive number of rows")
+        if self.max_rejects is not None and (self.reject is None or self.max_rejects < 0):
+            raise UsageError("--max-rejects is a number of rows, and goes with --reject FILE")
+        if self.reject is not None and self.journal_schema is None:
+            raise UsageError(
+                "--reject and --no-journal exclude each other",
+                hint="bad rows are kept in the journal until they are written to the file",
+            )
+        if self.reject is not None and not self.reject.absolute().parent.is_dir():
+            raise UsageError(f"--reject {self.reject}: there is no such folder")
         copy = self.copy
         if self.format == "tsv":
             copy = _with(copy, format="csv", delimiter=copy.delimiter or "\t")
@@ -156,6 +170,9 @@ class _Load:
             self._journal = PostgresJournal(options.journal_schema)
         self._owner = PostgresSession(self._dsn)
         self._sessions: list[PostgresSession] = []
+        self._rejects: PostgresRejects | None = None
+        self._clock = MonotonicClock()
+        self._began_s = self._clock.now_s()
 
     def run(self, request: LoadRequest, run: str | None) -> RunResult:
         try:
@@ -200,6 +217,9 @@ class _Load:
         self, server: ServerFacts, opened: OpenRun, request: LoadRequest, fresh: Loaded | None
     ) -> RunResult:
         options = self._options
+        if options.reject is not None and options.journal_schema is not None:
+            self._rejects = PostgresRejects(options.journal_schema, options.max_rejects)
+            self._rejects.create(self._owner)
         host = self._owner.connection.info.host or ""
         wanted = jobs_wanted(options.jobs, host, len(os.sched_getaffinity(0)))
         jobs = jobs_allowed(wanted, server.connections_free)
@@ -212,6 +232,7 @@ class _Load:
             request,
             server.version_num,
             fresh,
+            self._rejects,
             lambda: PostgresSession(self._dsn, no_timeouts),
         )
         context = RunContext(
@@ -220,7 +241,7 @@ class _Load:
             journal=self._journal,
             coordinator=coordinator,
             progress=self._progress,
-            clock=MonotonicClock(),
+            clock=self._clock,
             on_result=lambda _, __: None,
             on_error=lambda _, error, __: error,
             resumed=opened.resumed,
@@ -236,7 +257,25 @@ class _Load:
         runner = Runner(context, scheduler, [label])
         if self._on_start is not None:
             self._on_start(runner)
-        return runner.run()
+        result = runner.run()
+        self._write_rejects(coordinator.key, result.tasks[0].rows or 0)
+        return result
+
+    def _write_rejects(self, key: int | None, loaded: int) -> None:
+        """Write the reject file, and say how the rows add up."""
+        rejects, path = self._rejects, self._options.reject
+        if rejects is None or path is None or key is None:
+            return
+        try:
+            rejected = again_when_lost(lambda: rejects.write(self._owner, key, path))
+        except OSError as error:
+            self._say("warning", f"{path}: {error.strerror}; the bad rows are in the journal")
+            return
+        told = f"{loaded + rejected:,} rows read = {loaded:,} loaded + {rejected:,} rejected"
+        self._say("warning" if rejected else "info", f"{told}, to {path}")
+
+    def _say(self, level: Literal["info", "warning"], text: str) -> None:
+        self._progress.emit(events.Message(level, text, self._clock.now_s() - self._began_s))
 
     def _notes(self, opened: OpenRun, request: LoadRequest) -> Iterator[str]:
         if opened.resumed:

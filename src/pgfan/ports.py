@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pgfan.errors import DatabaseError, PgfanError
     from pgfan.events import Event
+    from pgfan.load.record_index import RecordIndex
     from pgfan.plan.ranges import Range
     from pgfan.plan.task import TaskPlan
 
@@ -89,6 +90,40 @@ class Feed(Protocol):
         """`error` of the COPY of `piece`, with its place in the files."""
         ...
 
+    def records(self, piece: Range) -> RecordIndex:
+        """The records of `piece`, one by one."""
+        ...
+
+    def place(self, piece: Range, line: int) -> str:
+        """Where the `line`-th line of `piece`, from 1, is: `data.csv:1204`."""
+        ...
+
+
+class Rejects(Protocol):
+    """Where the bad rows of a load go."""
+
+    def check(self, count: int) -> None:
+        """Raise DatabaseError when so many in one chunk, with all before, are too many."""
+        ...
+
+    def insert(self, task: int, lo: int, rejected: Sequence[Rejected]) -> str:
+        """SQL that keeps the bad rows of a chunk, in its transaction, in place of earlier ones."""
+        ...
+
+    def committed(self, count: int) -> None:
+        """So many are in the journal for good."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A record that COPY refused, and why."""
+
+    place: str
+    sqlstate: str
+    reason: str
+    data: bytes
+
 
 class Journal(Protocol):
     """SQL that makes a chunk exactly-once; every text ends with a semicolon or is empty."""
@@ -141,6 +176,8 @@ class PreparedTask:
     rolls_back: bool = False
     feed: Feed | None = None
     """What a chunk's COPY ... FROM STDIN reads."""
+    rejects: Rejects | None = None
+    """Where bad rows go; None: they fail their chunk."""
 
 
 @dataclass(frozen=True)

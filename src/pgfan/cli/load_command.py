@@ -6,6 +6,7 @@ Only options are handled here. Those of COPY have COPY's names.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -74,6 +75,8 @@ def load_(
     missing: Literal["refuse", "default"] = "refuse",
     truncate: Annotated[bool, Parameter(negative="--append")] = False,
     defer_indexes: Annotated[bool, Parameter(negative="")] = False,
+    reject: Path | None = None,
+    max_rejects: int | None = None,
     jobs: str = "auto",
     chunk_seconds: float = 2.0,
     chunk_rows: int | None = None,
@@ -102,6 +105,10 @@ def load_(
         Empty the table first, once; --append leaves what is there.
     defer_indexes
         Drop indexes that are not unique, and build them after the load.
+    reject
+        Write bad rows with their reasons to this file (CSV), and load the others.
+    max_rejects
+        Fail when there are more bad rows than so many.
     jobs
         Number of connections that work, or auto: the server's cores if it is local, else 4.
     chunk_seconds
@@ -123,6 +130,8 @@ def load_(
         missing=missing,
         truncate=truncate,
         defer_indexes=defer_indexes,
+        reject=reject,
+        max_rejects=max_rejects,
         jobs=parse_jobs(jobs),
         chunk_s=chunk_seconds,
         chunk_rows=chunk_rows,

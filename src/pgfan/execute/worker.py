@@ -20,6 +20,7 @@ from pgfan.errors import (
     InternalError,
     PgfanError,
 )
+from pgfan.execute.salvage import is_row_error, salvage
 from pgfan.plan.sqlstate import (
     NOT_IN_A_TRANSACTION_BLOCK,
     QUERY_CANCELED,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from pgfan.plan.messages import Disposition
     from pgfan.plan.ranges import Range
-    from pgfan.ports import Clock, Journal, PreparedTask, Result, Session
+    from pgfan.ports import Clock, Journal, PreparedTask, Rejects, Result, Session
 
 ROLLED_BACK = "25P02"
 SEPARATOR = "\n;"
@@ -241,6 +242,8 @@ class _Batch:
                 return self._duplicate(journal, piece)
             if task.plan.split is None and error.sqlstate in NOT_IN_A_TRANSACTION_BLOCK:
                 return self._outside(piece, error)
+            if task.rejects is not None and is_row_error(error):
+                return self._salvaged(task.rejects, piece)
             disposition = disposition_of(error.sqlstate)
             # BEGIN; SET TRANSACTION SNAPSHOT: the second one failed.
             if SNAPSHOT in task.begin and error.completed == 1:
@@ -254,6 +257,29 @@ class _Batch:
         if task.feed is not None:
             error = task.feed.explained(piece, error)
         return ChunkErrorReport(error, disposition, self._notices(), statement=failed)
+
+    def _salvaged(self, rejects: Rejects, piece: Range) -> Report:
+        """The chunk again, without its bad rows. Raises what the loop above knows about."""
+        task, journal = self._task, self._journal
+        if journal is None:
+            raise InternalError("bad rows are kept in the journal, and there is none")
+        began_s, unlogged = self._clock.now_s(), task.plan.unlogged
+        claim = journal.claim(task.key, piece.lo, piece.hi, unlogged=unlogged)
+        try:
+            self._session.execute(task.begin + claim)
+            loaded, rejected = salvage(self._session, task, rejects, piece)
+        except DatabaseError as error:
+            self._session.rollback()
+            explained = task.feed.explained(piece, error) if task.feed else error
+            return ChunkErrorReport(explained, disposition_of(error.sqlstate), self._notices())
+        seconds = self._clock.now_s() - began_s
+        report = ChunkDoneReport(loaded, seconds, (), self._notices())
+        settle = journal.settle(task.key, piece.lo, loaded, seconds, unlogged=unlogged)
+        self._commit(_Worked(piece, report, settle + "COMMIT;"))
+        outcome = self._reports.pop()
+        if isinstance(outcome, ChunkDoneReport):
+            rejects.committed(rejected)
+        return outcome
 
     def _duplicate(self, journal: Journal, piece: Range) -> ChunkDoneReport:
         """The row was there: the work is done. Another end would mean that it is done twice."""

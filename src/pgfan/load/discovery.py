@@ -83,6 +83,10 @@ def _in_folder(folder: str) -> Iterator[str]:
 
 def _regular(path: str) -> str:
     try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{path!r}: the journal cannot keep a name that is not UTF-8") from None
+    try:
         mode = os.stat(path).st_mode  # noqa: PTH116
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
@@ -139,11 +143,8 @@ def open_source(identity: Identity, reading: Reading, *, given_format: bool) -> 
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123
         head = file.read(MAGIC_BYTES)
     own = _reading(reading, path, given_format=given_format)
-    packing = packing_of(path.lower(), head, identity.size)
-    if packing is None:
-        yield DelimitedFile(identity, own)
-    else:
-        yield CompressedFile(identity, own, packing)
+    packed = packing_of(path.lower(), head, identity.size)
+    yield DelimitedFile(identity, own) if packed is None else CompressedFile(identity, own, packed)
 
 
 def _reading(reading: Reading, name: str, *, given_format: bool) -> Reading:

@@ -11,6 +11,8 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from pgfan.load.record_index import RecordIndex
+from pgfan.load.records import record_scanner
 from pgfan.load.sources import FileError
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 
 _CONTEXT = re.compile(r"COPY .*?, line (\d+)(?:, column (.*?))?(?:: \"(.*)\")?$", re.MULTILINE)
 VALUE_CHARS_MAX = 200
+
+
+def line_of(error: DatabaseError) -> int | None:
+    """The line of the COPY that the server refused, from 1; None when it names none."""
+    found = _CONTEXT.search(error.context or "")
+    return int(found[1]) if found is not None else None
 
 
 class Feed:
@@ -72,6 +80,12 @@ class Feed:
         error.args = (error.message,)
         error.hint = error.hint or "--reject FILE writes such rows to a file and loads the others"
         return error
+
+    def records(self, piece: Range) -> RecordIndex:
+        """See `pgfan.ports.Feed`."""
+        source = next(self._shares(piece))[0]
+        scanner = record_scanner(source.copy_options, source.line_end)
+        return RecordIndex(scanner, self.blocks(piece))
 
     def names(self, piece: Range) -> list[str]:
         """The files that a range has records of."""

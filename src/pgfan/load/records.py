@@ -155,10 +155,11 @@ def scanner_of(options: CopyOptions, head: bytes) -> Scanner:
     file has.
     """
     terminator = first_terminator(options, head)
-    return _scanner(options, terminator)
+    return record_scanner(options, terminator)
 
 
-def _scanner(options: CopyOptions, terminator: bytes) -> Scanner:
+def record_scanner(options: CopyOptions, terminator: bytes) -> Scanner:
+    """The scanner for lines that end in `terminator`."""
     if options.format == "csv":
         quote, escape = options.quote_character.encode(), options.escape_character.encode()
         return CsvScanner(quote, escape, terminator)
@@ -167,8 +168,8 @@ def _scanner(options: CopyOptions, terminator: bytes) -> Scanner:
 
 def first_terminator(options: CopyOptions, head: bytes) -> bytes:
     """Which kind of line end comes first outside of values: LF, CR LF or CR; LF when none does."""
-    newline = _scanner(options, b"\n").end(OUTSIDE, head)
-    carriage = _scanner(options, b"\r").end(OUTSIDE, head)
+    newline = record_scanner(options, b"\n").end(OUTSIDE, head)
+    carriage = record_scanner(options, b"\r").end(OUTSIDE, head)
     if carriage > 0 and (newline < 0 or carriage < newline):
         return b"\r\n" if head[carriage : carriage + 1] == b"\n" else b"\r"
     return b"\n"

@@ -223,9 +223,12 @@ class PostgresJournal:
     def forget(self, session: Session, run: str) -> None:
         """Delete a run with its tasks and chunks, in one transaction."""
         keys = f"SELECT key FROM {self._schema}.task WHERE run {EQ} {literal(run)}"
+        there = f"pg_catalog.to_regclass({literal(self._schema + '.reject')}) IS NOT NULL"
+        rejects = _rows(session, f"SELECT {there}")[0][0] == "t"  # only loads make it
         session.execute(
             "BEGIN; "
-            f"DELETE FROM {self._schema}.chunk WHERE task IN ({keys}); "
+            + (f"DELETE FROM {self._schema}.reject WHERE task IN ({keys}); " if rejects else "")
+            + f"DELETE FROM {self._schema}.chunk WHERE task IN ({keys}); "
             f"DELETE FROM {self._schema}.chunk_unlogged WHERE task IN ({keys}); "
             f"DELETE FROM {self._schema}.run WHERE id {EQ} {literal(run)}; "
             "COMMIT"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pgfan.load.sources import Source
     from pgfan.postgres.journal import PostgresJournal
     from pgfan.postgres.records import TaskRecord
+    from pgfan.postgres.rejects import PostgresRejects
     from pgfan.postgres.runs import OpenRun
     from pgfan.postgres.session import PostgresSession
 
@@ -92,9 +93,10 @@ class LoadCoordinator:
         request: LoadRequest,
         server_version: int,
         fresh: Loaded | None,
+        rejects: PostgresRejects | None,
         connect: Callable[[], PostgresSession],
     ) -> None:
-        """`fresh`: what there is to load, for a run that begins.
+        """`fresh`: what there is to load, for a run that begins. `rejects`: where bad rows go.
 
         `connect` makes further sessions, for building indexes at the same time.
         """
@@ -104,9 +106,15 @@ class LoadCoordinator:
         self._request = request
         self._version = server_version
         self._fresh = fresh
+        self._rejects = rejects
         self._connect = connect
         self._prepared: PreparedTask | None = None
         self._deferred = DeferredIndexes(())
+
+    @property
+    def key(self) -> int | None:
+        """The load's row in the journal, once there is one."""
+        return self._prepared.key if self._prepared is not None else None
 
     def prepare(self, number: int) -> PreparedTask:
         """See `pgfan.ports.Coordinator.prepare`."""
@@ -239,6 +247,8 @@ class LoadCoordinator:
     def _put_together(
         self, key: int, plan: TaskPlan, feed: Feed | None, totals: ChunkTotals
     ) -> PreparedTask:
+        if self._rejects is not None:
+            self._rejects.begin(self._session, key)
         return PreparedTask(
             key=key,
             plan=plan,
@@ -250,6 +260,7 @@ class LoadCoordinator:
             chunks_done=totals.chunks,
             counts=True,
             feed=feed,
+            rejects=self._rejects,
         )
 
 
