@@ -26,7 +26,7 @@ from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
 from pgfan.postgres.load_target import burdens, read_load_target
-from pgfan.postgres.loading import LoadCoordinator, Loaded, LoadRequest, survey
+from pgfan.postgres.loading import Errand, LoadCoordinator, Loaded, LoadRequest, survey
 from pgfan.postgres.rejects import PostgresRejects
 from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, new_run_id, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
@@ -229,10 +229,7 @@ class _Load:
             self._owner,
             self._journal,
             opened,
-            request,
-            server.version_num,
-            fresh,
-            self._rejects,
+            Errand(request, server.version_num, fresh, self._rejects),
             lambda: PostgresSession(self._dsn, no_timeouts),
         )
         context = RunContext(

@@ -83,7 +83,7 @@ class Feed(Protocol):
     """Where the rows of a task come from that are not in the database. Used by many threads."""
 
     def blocks(self, piece: Range) -> Iterator[bytes]:
-        """The bytes of the COPY for `piece`; the same whenever it is asked. Raises DatabaseError."""
+        """The bytes of the COPY for `piece`, the same each time. Raises DatabaseError."""
         ...
 
     def explained(self, piece: Range, error: DatabaseError) -> DatabaseError:

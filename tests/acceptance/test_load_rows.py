@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+
 from pgfan import api
 from pgfan.errors import PgfanError, UsageError
 from pgfan.load.copy_options import CopyOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pgfan.events import Event
     from pgfan.execute.outcome import RunResult
 
@@ -57,10 +59,10 @@ def run(dsn: str, *statements: str) -> None:
 
 def copied(dsn: str, raw: bytes, options: str) -> list[tuple[object, ...]]:
     """What COPY by one connection makes of the bytes."""
-    run(dsn, f"CREATE TABLE alone (LIKE t)")
-    with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
-        with cursor.copy(f"COPY alone FROM STDIN WITH ({options})".encode()) as copy:
-            copy.write(raw)
+    run(dsn, "CREATE TABLE alone (LIKE t)")
+    command = f"COPY alone FROM STDIN WITH ({options})".encode()
+    with psycopg.connect(dsn) as connection, connection.cursor().copy(command) as copy:
+        copy.write(raw)
     return rows(dsn, "TABLE alone")
 
 

@@ -19,7 +19,6 @@ from pgfan_client import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -33,7 +32,7 @@ TABLE = "CREATE {} TABLE t (i int PRIMARY KEY, t text CHECK (pg_sleep(0.0005) IS
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     for number in range(FILES):
         rows = range(number * 20, number * 20 + 20)
         text = "i,t\n" + "".join(f'{row},"name{row}"\n' for row in rows)
@@ -98,13 +97,13 @@ def test_a_backend_that_is_terminated_in_its_copy(dsn18: str, folder: Path) -> N
 
 def test_a_load_cancelled_in_its_copy_ends_and_goes_on(dsn18: str, folder: Path) -> None:
     execute(dsn18, TABLE.format(""))
-    with watching(dsn18) as watcher, holding(dsn18, "INSERT INTO t VALUES (700, 'x')"):
-        with loading(dsn18, folder) as client:
-            watcher.wait_for_lock_wait()
-            client.send(signal.SIGINT)
-            client.wait_for_words("once more cancels")
-            client.send(signal.SIGINT)
-            assert client.end().code == 130
+    held = "INSERT INTO t VALUES (700, 'x')"
+    with watching(dsn18) as watcher, holding(dsn18, held), loading(dsn18, folder) as client:
+        watcher.wait_for_lock_wait()
+        client.send(signal.SIGINT)
+        client.wait_for_words("once more cancels")
+        client.send(signal.SIGINT)
+        assert client.end().code == 130
     finish(dsn18, folder)
     assert_holds(dsn18, "t", EXPECTED)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import tempfile
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from load_files import reference_records, source_of, write_csv, write_text
+
 from pgfan.load.copy_options import CopyOptions
 from pgfan.load.sources import FileError
 
@@ -67,7 +70,7 @@ def test_ranges_hold_the_records_of_the_file(
     terminator: str,
     piece_bytes: int,
     packer: str,
-    unfinished: bool,  # noqa: FBT001
+    unfinished: bool,
     data: st.DataObject,
 ) -> None:
     if options.format == "csv":
@@ -83,7 +86,7 @@ def test_ranges_hold_the_records_of_the_file(
         source = source_of(path, options, piece_bytes=piece_bytes, marker_ends=False)
         cuts = data.draw(st.sets(st.integers(1, source.pieces - 1))) if source.pieces > 1 else set()
         bounds = [0, *sorted(cuts), source.pieces]
-        ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
+        ranges = list(pairwise(bounds))
         order = data.draw(st.permutations(ranges)) if packer == "plain" else ranges
         found = {lo: b"".join(source.stream(lo, hi)) for lo, hi in order}
     assert b"".join(found[lo] for lo, _ in ranges) == b"".join(expected)
@@ -190,10 +193,8 @@ def test_a_file_that_changes_is_refused(tmp_path: Path, raw: bytes) -> None:
     path = write(tmp_path, b"1,a\n2,b\n")
     source = source_of(path)
     path.write_bytes(raw)
-    import os
-
     os.utime(path, ns=(1, 1))
-    with pytest.raises(FileError, match="shorter|changed"):
+    with pytest.raises(FileError, match=r"shorter|changed"):
         list(source.stream(0, source.pieces))
 
 

@@ -62,7 +62,45 @@ class Copying:
         )
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Into:
+    """What becomes of the rows."""
+
+    columns: tuple[str, ...] = ()
+    """Names of the table's columns in the files' order, with commas; in place of a header."""
+    missing: Literal["refuse", "default"] = "refuse"
+    """What to do about columns of the table that a file's header lacks: refuse, or leave NULL."""
+    truncate: Annotated[bool, Parameter(negative="--append")] = False
+    """Empty the table first, once; --append leaves what is there."""
+    defer_indexes: Annotated[bool, Parameter(negative="")] = False
+    """Drop indexes that are not unique, and build them after the load."""
+    reject: Path | None = None
+    """Write bad rows with their reasons to this file (CSV), and load the others."""
+    max_rejects: int | None = None
+    """Fail when there are more bad rows than so many."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Pace:
+    """How the load is run."""
+
+    jobs: str = "auto"
+    """Number of connections that work, or auto: the server's cores if it is local, else 4."""
+    chunk_seconds: float = 2.0
+    """How long a chunk should take."""
+    chunk_rows: int | None = None
+    """About how many rows a chunk should have."""
+    restart: Annotated[bool, Parameter(negative="")] = False
+    """Begin anew, though the same command has an unfinished run; what it loaded stays there."""
+    no_journal: Annotated[bool, Parameter(negative="")] = False
+    """Write no journal: nothing can be resumed."""
+
+
 DEFAULT_COPYING = Copying()
+DEFAULT_INTO = Into()
+DEFAULT_PACE = Pace()
 DEFAULT_TARGET = Target()
 DEFAULT_DISPLAY = Display()
 
@@ -70,18 +108,9 @@ DEFAULT_DISPLAY = Display()
 def load_(
     *files: str,
     into: str,
+    rows: Into = DEFAULT_INTO,
     copying: Copying = DEFAULT_COPYING,
-    columns: tuple[str, ...] = (),
-    missing: Literal["refuse", "default"] = "refuse",
-    truncate: Annotated[bool, Parameter(negative="--append")] = False,
-    defer_indexes: Annotated[bool, Parameter(negative="")] = False,
-    reject: Path | None = None,
-    max_rejects: int | None = None,
-    jobs: str = "auto",
-    chunk_seconds: float = 2.0,
-    chunk_rows: int | None = None,
-    restart: Annotated[bool, Parameter(negative="")] = False,
-    no_journal: Annotated[bool, Parameter(negative="")] = False,
+    pace: Pace = DEFAULT_PACE,
     target: Target = DEFAULT_TARGET,
     display: Display = DEFAULT_DISPLAY,
 ) -> int:
@@ -97,28 +126,6 @@ def load_(
         Files, globs and folders; gzip, zstd, bz2, xz, lz4 and the members of zip are unpacked.
     into
         The table, as SQL writes its name.
-    columns
-        Names of the table's columns in the files' order, with commas; in place of a header.
-    missing
-        What to do about columns of the table that a file's header lacks: refuse, or leave NULL.
-    truncate
-        Empty the table first, once; --append leaves what is there.
-    defer_indexes
-        Drop indexes that are not unique, and build them after the load.
-    reject
-        Write bad rows with their reasons to this file (CSV), and load the others.
-    max_rejects
-        Fail when there are more bad rows than so many.
-    jobs
-        Number of connections that work, or auto: the server's cores if it is local, else 4.
-    chunk_seconds
-        How long a chunk should take.
-    chunk_rows
-        About how many rows a chunk should have.
-    restart
-        Begin anew, though the same command has an unfinished run; what it loaded stays there.
-    no_journal
-        Write no journal: nothing can be resumed.
     """
     from pgfan import api
     from pgfan.cli import running as shared
@@ -126,17 +133,17 @@ def load_(
     options = api.LoadOptions(
         copy=copying.to_options(),
         format=copying.format,
-        columns=_names(columns),
-        missing=missing,
-        truncate=truncate,
-        defer_indexes=defer_indexes,
-        reject=reject,
-        max_rejects=max_rejects,
-        jobs=parse_jobs(jobs),
-        chunk_s=chunk_seconds,
-        chunk_rows=chunk_rows,
-        restart=restart,
-        journal_schema=None if no_journal else target.journal_schema,
+        columns=_names(rows.columns),
+        missing=rows.missing,
+        truncate=rows.truncate,
+        defer_indexes=rows.defer_indexes,
+        reject=rows.reject,
+        max_rejects=rows.max_rejects,
+        jobs=parse_jobs(pace.jobs),
+        chunk_s=pace.chunk_seconds,
+        chunk_rows=pace.chunk_rows,
+        restart=pace.restart,
+        journal_schema=None if pace.no_journal else target.journal_schema,
     )
     with shared.server(target) as dsn, shared.progress(display) as progress:
         result = api.load(dsn, files, into, options, progress=progress, on_start=shared.on_signals)

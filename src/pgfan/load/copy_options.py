@@ -51,7 +51,7 @@ class CopyOptions:
         """Raise UsageError for what COPY would refuse and pgfan itself has to understand."""
         csv_only = {"quote": self.quote, "escape": self.escape}
         for name, value in {"delimiter": self.delimiter, **csv_only}.items():
-            if value is not None and (len(value) != 1 or ord(value) > 126 or value in "\r\n\0"):  # noqa: PLR2004
+            if value is not None and (len(value) != 1 or ord(value) > 126 or value in "\r\n\0"):
                 raise UsageError(f"--{name} {value!r}: COPY takes a single one-byte character")
         if self.format != "csv" and (self.quote or self.escape):
             raise UsageError("--quote and --escape belong to CSV", hint="add --format csv")

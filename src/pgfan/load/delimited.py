@@ -32,9 +32,9 @@ UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read. `has_header` is asked with the fields of a file's first record.
+    r"""How files are read. `has_header` is asked with the fields of a file's first record.
 
-    `marker_ends`: whether the server takes the line `\\.` for the end of the data.
+    `marker_ends`: whether the server takes the line `\.` for the end of the data.
     """
 
     options: CopyOptions

@@ -47,7 +47,7 @@ def find_files(named: Sequence[str]) -> list[str]:
             hint = None
             if glob.has_magic(name):
                 what = "nothing matches"
-                hint = "the pattern is pgfan's own: ** goes through folders, quotes keep the shell away"
+                hint = "** goes through folders; quotes keep the shell from reading the pattern"
             raise UsageError(f"{name}: {what}", hint=hint)
     if not found:
         raise UsageError("there is no file to load", hint="name files, a glob or a folder")
@@ -60,7 +60,7 @@ def _paths(name: str) -> Iterator[str]:
     elif os.path.lexists(name):
         yield _regular(name)
     elif glob.has_magic(name):
-        for path in sorted(glob.iglob(name, recursive=True)):
+        for path in sorted(glob.iglob(name, recursive=True)):  # noqa: PTH207  # absolute patterns
             if not os.path.isdir(path):  # noqa: PTH112
                 yield _regular(path)
 

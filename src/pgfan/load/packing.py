@@ -72,6 +72,11 @@ class Packing:
         """A fresh one. Raises UsageError when its library is missing."""
         return _MAKERS[self.codec]()
 
+    def refuse_garbage(self, name: str, data: bytes) -> None:
+        """Raise FileError unless `data`, behind the end of a stream, may begin another one."""
+        if not any(magic[:1] == data[:1] for magic, codec in MAGIC.items() if codec == self.codec):
+            raise FileError(f"{name} is not a sound {self.codec} stream: garbage behind its end")
+
     @property
     def joins(self) -> bool:
         """Whether several streams may follow each other, as after `cat a.gz b.gz`."""

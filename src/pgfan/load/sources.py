@@ -34,7 +34,9 @@ class FileError(DatabaseError):
     `sqlstate` is 58030 for the file and 22P04 for its content.
     """
 
-    def __init__(self, message: str, *, sqlstate: str = BAD_COPY_FILE, hint: str | None = None):
+    def __init__(
+        self, message: str, *, sqlstate: str = BAD_COPY_FILE, hint: str | None = None
+    ) -> None:
         super().__init__(message, sqlstate=sqlstate, hint=hint)
 
 

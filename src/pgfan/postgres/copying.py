@@ -12,12 +12,12 @@ from __future__ import annotations
 import select
 from typing import TYPE_CHECKING
 
-from psycopg import pq
-
 from pgfan.errors import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from psycopg import pq
 
 STOPPED = b"pgfan stopped the stream"
 SIGNALS_MS = 500

@@ -113,7 +113,7 @@ class LoadTarget:
         hard = [one.name for one in left if one.required]
         if hard:
             raise UsageError(
-                f"{source} has no {', '.join(map(repr, hard))}, which may not be NULL in {self.sql}",
+                f"{source} has no {', '.join(map(repr, hard))}: {self.sql} has no rows without",
                 hint="give the column a default, or the file a column",
             )
         if left and missing == "refuse":

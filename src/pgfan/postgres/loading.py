@@ -82,6 +82,19 @@ class Loaded:
         return sum(identity.size for identity in self.identities)
 
 
+@dataclass(frozen=True)
+class Errand:
+    """What a load was asked for and found. `fresh`: what there is to load, for a run that begins.
+
+    `rejects`: where bad rows go; None: they fail the load.
+    """
+
+    request: LoadRequest
+    server_version: int
+    fresh: Loaded | None
+    rejects: PostgresRejects | None
+
+
 class LoadCoordinator:
     """One run's coordinator. `journal` is None with --no-journal."""
 
@@ -90,23 +103,17 @@ class LoadCoordinator:
         owner: PostgresSession,
         journal: PostgresJournal | None,
         run: OpenRun,
-        request: LoadRequest,
-        server_version: int,
-        fresh: Loaded | None,
-        rejects: PostgresRejects | None,
+        errand: Errand,
         connect: Callable[[], PostgresSession],
     ) -> None:
-        """`fresh`: what there is to load, for a run that begins. `rejects`: where bad rows go.
-
-        `connect` makes further sessions, for building indexes at the same time.
-        """
+        """`connect` makes further sessions, for building indexes at the same time."""
         self._session = owner
         self._journal = journal
         self._run = run
-        self._request = request
-        self._version = server_version
-        self._fresh = fresh
-        self._rejects = rejects
+        self._request = errand.request
+        self._version = errand.server_version
+        self._fresh = errand.fresh
+        self._rejects = errand.rejects
         self._connect = connect
         self._prepared: PreparedTask | None = None
         self._deferred = DeferredIndexes(())
@@ -348,4 +355,4 @@ def _unit(loaded: Loaded) -> Literal["files", "MB", "pieces"]:
     if all(source.pieces == 1 for source in sources):
         return "files"
     plain = all(source.pieces * PIECE_BYTES >= source.identity.size for source in sources)
-    return "MB" if plain and len(sources) < 100 else "pieces"  # noqa: PLR2004
+    return "MB" if plain and len(sources) < 100 else "pieces"

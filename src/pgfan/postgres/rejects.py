@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError
@@ -16,6 +15,7 @@ from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pgfan.ports import Rejected, Session
 
