@@ -25,8 +25,9 @@ from pgfan.postgres.coordinator import again_when_lost
 from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
+from pgfan.postgres.load_plan import Loaded, LoadRequest, survey
 from pgfan.postgres.load_target import burdens, read_load_target
-from pgfan.postgres.loading import Errand, LoadCoordinator, Loaded, LoadRequest, survey
+from pgfan.postgres.loading import Errand, LoadCoordinator
 from pgfan.postgres.rejects import PostgresRejects
 from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, new_run_id, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
@@ -44,7 +45,8 @@ class LoadOptions:
     """Options of `load`, as on the command line.
 
     `copy` are COPY's own; `format` None: names of files tell it. `columns`: the table's columns in
-    the files' order, in place of a header. `jobs`, `chunk_s`, `chunk_rows`, `restart` and
+    the files' order, in place of a header. `upsert`: columns of a unique index; rows with a key
+    that is there are updated. `jobs`, `chunk_s`, `chunk_rows`, `restart` and
     `journal_schema` are those of ExecOptions.
     """
 
@@ -53,6 +55,7 @@ class LoadOptions:
     columns: tuple[str, ...] = ()
     missing: Literal["refuse", "default"] = "refuse"
     truncate: bool = False
+    upsert: tuple[str, ...] = ()
     defer_indexes: bool = False
     jobs: int | None = None
     chunk_s: float = 2.0
@@ -82,6 +85,8 @@ class LoadOptions:
             )
         if self.reject is not None and not self.reject.absolute().parent.is_dir():
             raise UsageError(f"--reject {self.reject}: there is no such folder")
+        if self.upsert and (self.truncate or self.defer_indexes):
+            raise UsageError("--upsert goes with neither --truncate nor --defer-indexes")
         copy = self.copy
         if self.format == "tsv":
             copy = _with(copy, format="csv", delimiter=copy.delimiter or "\t")
@@ -98,6 +103,7 @@ class LoadOptions:
             columns=self.columns,
             missing=self.missing,
             truncate=self.truncate,
+            upsert=self.upsert,
             defer_indexes=self.defer_indexes,
             **own,
         )

@@ -300,3 +300,44 @@ def test_names_that_stand_for_nothing(dsn18: str, tmp_path: Path, name: str, mes
     (tmp_path / "data").write_text("1,a,1\n")
     with pytest.raises(PgfanError, match=message):
         load(dsn18, tmp_path / name)
+
+
+def test_upsert_replaces_rows_in_one_step_and_leaves_nothing_beside(
+    dsn: str, tmp_path: Path
+) -> None:
+    run(
+        dsn,
+        "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text, "
+        "amount numeric DEFAULT 7)",
+        "INSERT INTO t (name) SELECT 'old' FROM generate_series(1, 9)",
+    )
+    path = tmp_path / "data.csv"
+    path.write_text("name,id\n" + "".join(f"new,{n}\n" for n in range(5, 200)))
+    result = load(dsn, path, upsert=("id",), missing="default")
+    assert result.ok, result.error
+    assert result.tasks[0].rows == 195
+    assert rows(dsn, "SELECT name, count(*), sum(id), sum(amount)::int FROM t GROUP BY 1") == [
+        ("new", 195, sum(range(5, 200)), 7 * 195),
+        ("old", 4, 10, 28),
+    ]
+    assert rows(dsn, "SELECT count(*) FROM pg_class WHERE relname LIKE 'pgfan%'") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "upsert", "message"),
+    [
+        ("1,a,1\n2,b,1\n1,c,1\n", "id", "a key twice"),
+        ("1,a,1\n", "name", "no unique index"),
+        ("1,a,1\n", "more", "no such column"),
+    ],
+)
+def test_upserts_that_are_refused_leave_the_table_alone(
+    dsn18: str, tmp_path: Path, text: str, upsert: str, message: str
+) -> None:
+    run(dsn18, TABLE, "CREATE UNIQUE INDEX ON t (id)", "INSERT INTO t VALUES (1, 'old', 1)")
+    path = tmp_path / "data.csv"
+    path.write_text(text)
+    result = load(dsn18, path, upsert=(upsert,))
+    assert result.error is not None
+    assert message in result.error.message
+    assert rows(dsn18, "SELECT name FROM t") == [("old",)]

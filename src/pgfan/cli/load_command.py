@@ -73,6 +73,8 @@ class Into:
     """What to do about columns of the table that a file's header lacks: refuse, or leave NULL."""
     truncate: Annotated[bool, Parameter(negative="--append")] = False
     """Empty the table first, once; --append leaves what is there."""
+    upsert: tuple[str, ...] = ()
+    """Columns of a unique index: a row whose key is there replaces the values of that row."""
     defer_indexes: Annotated[bool, Parameter(negative="")] = False
     """Drop indexes that are not unique, and build them after the load."""
     reject: Path | None = None
@@ -136,6 +138,7 @@ def load_(
         columns=_names(rows.columns),
         missing=rows.missing,
         truncate=rows.truncate,
+        upsert=_names(rows.upsert),
         defer_indexes=rows.defer_indexes,
         reject=rows.reject,
         max_rejects=rows.max_rejects,

@@ -331,6 +331,13 @@ class PostgresJournal:
         result = session.execute(self._finish(task, *figures) + condition)[0]
         return result.row_count == 1
 
+    def keep_done(self, session: Session, task: int) -> None:
+        """What a task did is in logged tables now: a crash takes its chunks, and not its work."""
+        session.execute(
+            f"UPDATE {self._schema}.task SET plan = pg_catalog.jsonb_set(plan, '{{unlogged}}', "
+            f"'false') WHERE key {EQ} '{task}'"
+        )
+
     def delete_chunks(self, session: Session, task: int) -> None:
         """Forget the chunks of a task, of whose work nothing is left."""
         session.execute(
