@@ -157,16 +157,17 @@ def plan_of(loaded: Loaded, beside: NewTable | None) -> tuple[TaskPlan, Feed]:
     )
     verdict: Literal["split", "serial"] = "serial" if reasons else "split"
     unlogged = target.unlogged or beside is not None
-    return TaskPlan(verdict, tuple(reasons), (), unlogged, split), feed
+    hazards = ("not-atomic",) if beside is None and split.total > 1 else ()
+    return TaskPlan(verdict, tuple(reasons), hazards, unlogged, split), feed
 
 
 def _in_one_copy(target: LoadTarget) -> list[tuple[str, str]]:
     """Why rows could tell in how many COPYs they came: reasons as (code, message)."""
     reasons = []
     if target.triggers:
-        reasons.append(("row-trigger", f"triggers of {target.sql} fire: {target.triggers}"))
+        reasons.append(("trigger", f"triggers of {target.sql} fire: {target.triggers}"))
     if target.references_itself:
-        reasons.append(("self-reference", f"rows of {target.sql} refer to others of it"))
+        reasons.append(("target-references-itself", f"rows of {target.sql} refer to others of it"))
     return reasons
 
 
