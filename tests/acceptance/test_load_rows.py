@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pgfan import api
 from pgfan.errors import PgfanError, UsageError
@@ -341,3 +343,40 @@ def test_upserts_that_are_refused_leave_the_table_alone(
     assert result.error is not None
     assert message in result.error.message
     assert rows(dsn18, "SELECT name FROM t") == [("old",)]
+
+
+VALUES = st.text(alphabet="ab\"'\\,;\t\n\r é.N", max_size=8)
+DIALECTS = st.sampled_from(
+    [
+        CopyOptions(),
+        CopyOptions(delimiter=";", quote="'", null="N"),
+        CopyOptions(escape="\\"),
+        CopyOptions(format="text"),
+        CopyOptions(encoding="LATIN1"),
+    ]
+)
+
+
+def test_any_rows_in_any_dialect_come_back(dsn18: str, tmp_path: Path) -> None:
+    """PostgreSQL writes the file, pgfan loads it in ranges of any size, PostgreSQL compares."""
+    run(dsn18, "CREATE TABLE s (i int, v text)", "CREATE TABLE t (i int, v text)")
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(st.none() | VALUES, max_size=30), DIALECTS, st.integers(1, 200), st.booleans())
+    def check(values: list[str | None], options: CopyOptions, piece: int, pack: bool) -> None:
+        path = tmp_path / "data.gz" if pack else tmp_path / "data"
+        with psycopg.connect(dsn18) as connection, connection.cursor() as cursor:
+            cursor.execute("TRUNCATE s, t")
+            cursor.executemany("INSERT INTO s VALUES (%s, %s)", enumerate(values))
+            with cursor.copy(f"COPY s TO STDOUT WITH {options.sql()}".encode()) as copy:
+                raw = b"".join(copy)
+            path.write_bytes(gzip.compress(raw) if pack else raw)
+        form: Literal["csv", "text"] = "csv" if options.format == "csv" else "text"
+        result = load(
+            dsn18, path, copy=options, format=form, piece_bytes=piece, restart=True, jobs=2
+        )
+        assert result.ok, result.error
+        assert rows(dsn18, "TABLE s EXCEPT ALL TABLE t") == []
+        assert rows(dsn18, "SELECT count(*) FROM t") == [(len(values),)]
+
+    check()

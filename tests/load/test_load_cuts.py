@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
+import sys
 import tempfile
 import zipfile
 from itertools import pairwise
@@ -17,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from load_files import reference_records, source_of, write_csv, write_text
 
+from pgfan.errors import UsageError
 from pgfan.load.copy_options import CopyOptions
+from pgfan.load.discovery import find_files
 from pgfan.load.sources import FileError
 
 if TYPE_CHECKING:
@@ -203,3 +206,54 @@ def test_lines_are_told_by_the_file(tmp_path: Path) -> None:
     source = source_of(write(tmp_path, raw), CopyOptions(header=True), piece_bytes=16)
     assert source.place(0, 1).endswith("data.csv:2")
     assert source.place(1, 1).endswith("data.csv:8")
+
+
+@pytest.mark.parametrize(
+    ("name", "library"), [("data.zst", "zstandard"), ("data.lz4", "lz4.frame")]
+)
+def test_formats_of_libraries_that_are_extras(tmp_path: Path, name: str, library: str) -> None:
+    module = pytest.importorskip(library, reason="pip install 'pgfan[files]' brings it")
+    raw = b"".join(b"%d,%x\n" % (number, number * 7919) for number in range(5000))
+    packed = (module.ZstdCompressor() if name == "data.zst" else module).compress(raw)
+    assert _all(write(tmp_path, packed, name)) == raw
+    with pytest.raises(FileError, match="truncated"):
+        _all(write(tmp_path, packed[:-20], name))
+
+
+def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    path = write(tmp_path, b"\x28\xb5\x2f\xfd" + b"0" * 40, "data.zst")
+    with pytest.raises(UsageError, match="needs the package zstandard"):
+        _all(path)
+
+
+def test_pieces_of_a_stream_may_be_asked_for_again(tmp_path: Path) -> None:
+    raw = b"".join(b"%d,%x\n" % (number, number * 7919) for number in range(2000))
+    source = source_of(write(tmp_path, gzip.compress(raw), "data.gz"), piece_bytes=1000)
+    middle = source.pieces // 2
+    found = [b"".join(source.stream(middle, source.pieces)) for _ in range(2)]
+    assert found[0] == found[1]
+    assert b"".join(source.stream(0, middle)) + found[0] == raw
+
+
+def test_folders_are_read_in_order_and_links_stay_inside(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", write(tmp_path, b"1\n", "out.csv")
+    (inside / "b").mkdir(parents=True)
+    for name in ("b/2.csv", "b/1.csv", "a.csv", ".hidden.csv"):
+        write(inside, b"1\n", name)
+    found = find_files([str(inside)])
+    assert [Path(one).relative_to(inside).as_posix() for one in found] == [
+        "a.csv",
+        "b/1.csv",
+        "b/2.csv",
+    ]
+    assert find_files([str(tmp_path / "**" / "*.csv")]) == sorted({*found, str(outside)})
+    (inside / "link.csv").symlink_to(outside)
+    with pytest.raises(UsageError, match="leads out of"):
+        find_files([str(inside)])
+
+
+def test_a_pipe_is_no_file_to_load(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(UsageError, match="no regular file"):
+        find_files([str(tmp_path / "pipe.csv")])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from psycopg import pq
 
 STOPPED = b"pgfan stopped the stream"
+SERIALIZATION_FAILURE = "40001"
 SIGNALS_MS = 500
 
 
@@ -46,6 +47,16 @@ def put_blocks(
         return failure
     finally:
         pgconn.nonblocking = 0
+
+
+def again_if_stopped(refusal: DatabaseError) -> DatabaseError:
+    """`refusal`, as one to try again after, when it is no more than the end that was put early.
+
+    What had arrived was neither notice nor error: a parameter that a function has changed.
+    """
+    if STOPPED.decode() in refusal.message:
+        refusal.sqlstate = SERIALIZATION_FAILURE
+    return refusal
 
 
 class _AnsweredError(Exception):

@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgfan.errors import ConnectionFailedError, ConnectionLostError, DatabaseError, UsageError
 from pgfan.plan.sqlstate import TOO_MANY_CONNECTIONS, ends_connection
 from pgfan.ports import Result
-from pgfan.postgres.copying import put_blocks
+from pgfan.postgres.copying import again_if_stopped, put_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -154,7 +154,7 @@ class PostgresSession:
             if answer.status == pq.ExecStatus.FATAL_ERROR:
                 refusal = self._error(answer)
                 if isinstance(refusal, DatabaseError):
-                    refusal = failure or refusal
+                    refusal = failure or again_if_stopped(refusal)
                     refusal.completed = completed
                 raise refusal
         if pgconn.status != pq.ConnStatus.OK:
