@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -261,21 +261,23 @@ class _Load:
         if self._on_start is not None:
             self._on_start(runner)
         result = runner.run()
-        self._write_rejects(coordinator.key, result.tasks[0].rows or 0)
-        return result
+        (task,) = result.tasks
+        rejected = self._write_rejects(coordinator.key, task.rows or 0)
+        return replace(result, tasks=(replace(task, rejected=rejected),))
 
-    def _write_rejects(self, key: int | None, loaded: int) -> None:
+    def _write_rejects(self, key: int | None, loaded: int) -> int | None:
         """Write the reject file, and say how the rows add up."""
         rejects, path = self._rejects, self._options.reject
         if rejects is None or path is None or key is None:
-            return
+            return None
         try:
             rejected = again_when_lost(lambda: rejects.write(self._owner, key, path))
         except OSError as error:
             self._say("warning", f"{path}: {error.strerror}; the bad rows are in the journal")
-            return
+            return again_when_lost(lambda: rejects.count(self._owner, key))
         told = f"{loaded + rejected:,} rows read = {loaded:,} loaded + {rejected:,} rejected"
         self._say("warning" if rejected else "info", f"{told}, to {path}")
+        return rejected
 
     def _say(self, level: Literal["info", "warning"], text: str) -> None:
         self._progress.emit(events.Message(level, text, self._clock.now_s() - self._began_s))

@@ -181,6 +181,7 @@ def test_rejected_rows_go_to_a_file_and_the_counts_add_up(dsn: str, tmp_path: Pa
     result = load(dsn, path, reject=reject, heard=heard)
     assert result.ok, result.error
     assert result.tasks[0].rows == 195
+    assert result.to_json()["tasks"][0]["rejected"] == 5
     told = [event.text for event in heard.events if hasattr(event, "text")]
     assert any("200 rows read = 195 loaded + 5 rejected" in text for text in told), told
     with reject.open(newline="") as file:

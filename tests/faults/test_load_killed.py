@@ -71,6 +71,22 @@ def test_killed_again_and_again_each_row_is_loaded_once(
     assert value(dsn18, "SELECT count(*) FROM pg_indexes WHERE tablename = 't'") == 2
 
 
+def test_an_upsert_that_is_killed_is_all_there_or_not_at_all(dsn18: str, folder: Path) -> None:
+    execute(dsn18, "CREATE TABLE t (i int PRIMARY KEY, t text)", "INSERT INTO t VALUES (7, 'old')")
+    options = ("--upsert", "i")
+    with watching(dsn18) as watcher, holding(dsn18, "SELECT i FROM t WHERE i = 7 FOR UPDATE"):
+        with loading(dsn18, folder, *options) as killed:
+            watcher.wait_for_chunks(5)
+            killed.kill()
+        with loading(dsn18, folder, *options) as killed:
+            watcher.wait_for_lock_wait()  # the last step, which meets the row that is held
+            killed.kill()
+        assert value(dsn18, "SELECT count(*) FROM t") == 1
+    finish(dsn18, folder, *options)
+    assert_holds(dsn18, "t", EXPECTED)
+    assert query(dsn18, "SELECT relname FROM pg_class WHERE relname LIKE 'pgfan%'") == []
+
+
 def test_interrupted_and_resumed_by_its_run(dsn18: str, folder: Path) -> None:
     execute(dsn18, TABLE.format(""))
     with watching(dsn18) as watcher, loading(dsn18, folder) as client:
