@@ -129,10 +129,10 @@ def load_(
     into
         The table, as SQL writes its name.
     """
-    from pgfan import api
+    from pgfan import loader  # and not api, which would read PostgreSQL's grammar for nothing
     from pgfan.cli import running as shared
 
-    options = api.LoadOptions(
+    options = loader.LoadOptions(
         copy=copying.to_options(),
         format=copying.format,
         columns=_names(rows.columns),
@@ -149,7 +149,9 @@ def load_(
         journal_schema=None if pace.no_journal else target.journal_schema,
     )
     with shared.server(target) as dsn, shared.progress(display) as progress:
-        result = api.load(dsn, files, into, options, progress=progress, on_start=shared.on_signals)
+        result = loader.load(
+            dsn, files, into, options, progress=progress, on_start=shared.on_signals
+        )
     return shared.conclude(result, display)
 
 

@@ -55,6 +55,12 @@ class CsvScanner:
 
     def advance(self, state: int, data: bytes) -> int:
         """See Scanner."""
+        if (
+            state != ESCAPED
+            and self._quote not in data
+            and (self._escape is None or self._escape not in data)
+        ):
+            return state  # found out ten times as fast as a count of none
         if self._escape is None:
             return state ^ (data.count(self._quote) & 1)
         if state == ESCAPED and data:
