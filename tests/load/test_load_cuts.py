@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from load_files import reference_records, source_of, write_csv, write_text
 
 from pgfan.errors import UsageError
+from pgfan.load import compressed
 from pgfan.load.copy_options import CopyOptions
 from pgfan.load.discovery import find_files
 from pgfan.load.sources import FileError
@@ -227,8 +228,11 @@ def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         _all(path)
 
 
-def test_pieces_of_a_stream_may_be_asked_for_again(tmp_path: Path) -> None:
+def test_pieces_of_a_stream_may_be_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     raw = b"".join(b"%d,%x\n" % (number, number * 7919) for number in range(2000))
+    monkeypatch.setattr(compressed, "MEMORY_BYTES", 5000)  # the rest goes through a file
     source = source_of(write(tmp_path, gzip.compress(raw), "data.gz"), piece_bytes=1000)
     middle = source.pieces // 2
     found = [b"".join(source.stream(middle, source.pieces)) for _ in range(2)]

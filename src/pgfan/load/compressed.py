@@ -21,6 +21,7 @@ from pgfan.load.sources import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO, Self
 
     from pgfan.load.delimited import Reading
     from pgfan.load.packing import Packing
@@ -58,21 +59,19 @@ class CompressedFile:
 
     def stream(self, lo: int, hi: int) -> Iterator[bytes]:
         """See Source."""
-        with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as kept:
+        with _Kept() as kept:
             with self._turn:
                 self._turn.wait_for(lambda: self._place() >= lo, TURN_WAIT_S)
                 try:
                     for block in self._flow_at(lo).records(hi):
-                        kept.write(block)
+                        kept.add(block)
                 except BaseException:
                     self._drop()
                     raise
                 if hi >= self.pieces:
                     self._drop()
                 self._turn.notify_all()
-            kept.seek(0)
-            while block := kept.read(BLOCK_BYTES):
-                yield block
+            yield from kept.blocks()
 
     def place(self, lo: int, line: int) -> str:
         """See Source."""
@@ -111,3 +110,39 @@ class CompressedFile:
             if len(found) >= size:
                 break
         return found[:size]
+
+
+class _Kept:
+    """Blocks of bytes: some in memory, as they are, and the rest in a temporary file."""
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        self._room = MEMORY_BYTES
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, block: bytes) -> None:
+        """Put a block behind the others."""
+        self._room -= len(block)
+        if self._room >= 0:
+            self._blocks.append(block)
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this object
+        self._file.write(block)
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of them, in order, once."""
+        self._blocks.reverse()
+        while self._blocks:
+            yield self._blocks.pop()
+        if self._file is not None:
+            self._file.seek(0)
+            while block := self._file.read(BLOCK_BYTES):
+                yield block

@@ -117,9 +117,12 @@ class Flow:
                 marker.refuse_after(self._name, rest)
                 block, self._rest, self._over = block[:found], b"", True
         if block:
-            before, last = layout.scanner.advance(self._state, block[:-1]), block[-1:]
-            self._state = layout.scanner.advance(before, last)
-            self._begins_line = before == OUTSIDE and last == layout.scanner.terminator[-1:]
+            before = self._state
+            self._state = layout.scanner.advance(before, block)
+            ends = self._state == OUTSIDE and block[-1:] == layout.scanner.terminator[-1:]
+            if ends and block[-2:-1] == b"\\":  # a line end that belongs to a value, in text
+                ends = layout.scanner.advance(before, block[:-1]) == OUTSIDE
+            self._begins_line = ends
             yield block
 
     def _take(self, size: int) -> bytes:

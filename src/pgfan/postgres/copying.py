@@ -33,20 +33,18 @@ def put_blocks(
     with a failure and is returned.
     """
     pgconn.nonblocking = 1
+    failure = None
     try:
-        failure = None
-        try:
-            _put(pgconn, blocks, notices)
-            pgconn.put_copy_end()
-        except _AnsweredError:
-            pgconn.put_copy_end(STOPPED)
-        except DatabaseError as error:
-            failure = error
-            pgconn.put_copy_end(STOPPED)
-        _flush(pgconn, select.poll(), None)
-        return failure
-    finally:
-        pgconn.nonblocking = 0
+        _put(pgconn, blocks, notices)
+        pgconn.put_copy_end()
+    except _AnsweredError:
+        pgconn.put_copy_end(STOPPED)
+    except DatabaseError as error:
+        failure = error
+        pgconn.put_copy_end(STOPPED)
+    _flush(pgconn, select.poll(), None)
+    pgconn.nonblocking = 0
+    return failure
 
 
 def again_if_stopped(refusal: DatabaseError) -> DatabaseError:
