@@ -41,6 +41,9 @@ DIALECTS = st.sampled_from(
 TERMINATORS = st.sampled_from(["\n", "\r\n", "\r"])
 
 
+NUMBERS = b"".join(b"%d,%x\n" % (number, number * 7919) for number in range(500))
+
+
 def _pack_zip(data: bytes) -> bytes:
     with tempfile.SpooledTemporaryFile() as kept:
         with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -127,14 +130,15 @@ def test_the_header_is_taken_off(tmp_path: Path, mark: bytes) -> None:
     ("raw", "message"),
     [
         (b'1,"a\n2,b\n', "unterminated CSV quoted field"),
-        (b"1,a\n" * 9 + b"2,b\r\n" * 9, "lines end in LF at first and in CR LF later"),
+        (NUMBERS + NUMBERS.replace(b"\n", b"\r\n"), "lines end in LF at first and in CR LF later"),
         (b"1,a\n\\.\n2,b\n", "data behind it"),
         (b"\xff\xfe1\0\n\0", "UTF-16"),
     ],
 )
-def test_refused_with_a_reason(tmp_path: Path, raw: bytes, message: str) -> None:
+@pytest.mark.parametrize("pack", ["plain", "data.gz"])
+def test_refused_with_a_reason(tmp_path: Path, raw: bytes, message: str, pack: str) -> None:
     with pytest.raises(FileError, match=message):
-        _all(write(tmp_path, raw))
+        _all(write(tmp_path, PACKERS[pack](raw), pack))
 
 
 def _all(path: Path, options: CopyOptions | None = None) -> bytes:
@@ -172,8 +176,7 @@ def test_the_end_of_data_marker_goes_only_where_it_is_one(
 def test_a_damaged_archive_is_refused(
     tmp_path: Path, name: str, damage: Callable[[bytes], bytes], message: str
 ) -> None:
-    raw = b"".join(b"%d,%x\n" % (number, number * 7919) for number in range(500))
-    path = write(tmp_path, damage(PACKERS[name](raw)), name)
+    path = write(tmp_path, damage(PACKERS[name](NUMBERS)), name)
     with pytest.raises(FileError, match=message):
         _all(path)
 

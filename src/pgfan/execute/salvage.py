@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 
 ROW_CLASSES = ("22", "23")
 """Data that no type takes, and constraints: errors of a row, not of the server."""
+CONSTRAINTS = "23"
+"""Some are checked at the end of the statement, and then no line is named."""
 SAVEPOINT = "SAVEPOINT pgfan_salvage;"
 RELEASE = ";RELEASE SAVEPOINT pgfan_salvage"
 BACK = "ROLLBACK TO SAVEPOINT pgfan_salvage; RELEASE SAVEPOINT pgfan_salvage"
 
 
 def is_row_error(error: DatabaseError) -> bool:
-    """Whether it may be the fault of single rows."""
-    return error.sqlstate.startswith(ROW_CLASSES) and not isinstance(error, FileError)
+    """Whether it may be the fault of single rows: one that COPY names, or of a constraint."""
+    if isinstance(error, FileError) or not error.sqlstate.startswith(ROW_CLASSES):
+        return False
+    return line_of(error) is not None or error.sqlstate.startswith(CONSTRAINTS)
 
 
 def salvage(

@@ -53,7 +53,7 @@ class CompressedFile:
         self.columns = begins.columns
         self.line_end = begins.terminator
         scanner = scanner_of(reading.options, begins.terminator)
-        self._layout = Layout(scanner, begins.start, reading.marker_ends)
+        self._layout = Layout(reading.options, scanner, begins.start, reading.marker_ends)
         self._turn = threading.Condition()
         self._flow: Flow | None = None
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgfan.load import marker
-from pgfan.load.records import OUTSIDE, CsvScanner, fields_of, first_terminator, scanner_of
+from pgfan.load.line_ends import refuse_other_line_end
+from pgfan.load.records import OUTSIDE, CsvScanner, fields_of, scanner_of
 from pgfan.load.sources import BLOCK_BYTES, IO_ERROR, FileError, Identity
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class DelimitedFile:
             while at < end:
                 block = self._block(fd, at, end)
                 if at == first:
-                    self._check_line_end(block)
+                    refuse_other_line_end(self.name, self.copy_options, self._scanner, block)
                 cut = self._marker(fd, block, at, first=at == first)
                 if cut >= 0:
                     after = at + cut + len(marker.MARKER)
@@ -240,20 +241,6 @@ class DelimitedFile:
         return marker.find_marker(self._scanner, state, block, csv=csv, begins=begins)
 
     # Checks -------------------------------------------------------------------------------------
-
-    def _check_line_end(self, block: bytes) -> None:
-        """Raise FileError where COPY would have: each range makes up its own mind on line ends."""
-        end = self._scanner.end(OUTSIDE, block)
-        if end < 0 or (end == len(block) and self._scanner.terminator != b"\r\n"):
-            return
-        found = first_terminator(self.copy_options, block[: end + 1])
-        if found != self._scanner.terminator:
-            names = {b"\n": "LF", b"\r": "CR", b"\r\n": "CR LF"}
-            raise FileError(
-                f"{self.name}: lines end in {names[self._scanner.terminator]} at first and in "
-                f"{names[found]} later",
-                hint="COPY refuses a mixture: dos2unix or tr -d '\\r' mends the file",
-            )
 
     def _ends_line(self, fd: int) -> bool:
         """Whether the file's last record has a line end. Raises FileError for half a record."""

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgfan.load import marker
+from pgfan.load.line_ends import refuse_other_line_end
 from pgfan.load.records import OUTSIDE, CsvScanner
 from pgfan.load.sources import BLOCK_BYTES, IO_ERROR, FileError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from pgfan.load.copy_options import CopyOptions
     from pgfan.load.packing import Packing
     from pgfan.load.records import Scanner
     from pgfan.load.sources import Identity
@@ -38,6 +40,7 @@ class Stream:
 class Layout:
     """What comes out: where records end, where the first one begins, and what ends the data."""
 
+    options: CopyOptions
     scanner: Scanner
     start: int
     marker_ends: bool
@@ -61,6 +64,8 @@ class Flow:
         """The scanner's at `_at`."""
         self._begins_line = True
         self._over = False
+        self._begins = True
+        """Whether nothing was emitted of the pieces that are asked for."""
         while len(self._rest) < layout.start and self._more():
             pass
         self.skipped = self._take(layout.start)
@@ -90,7 +95,7 @@ class Flow:
                     yield from self._finish()
                     break
         self.piece = hi
-        self._begins_line = True
+        self._begins = self._begins_line = True
 
     def _finish(self) -> Iterator[bytes]:
         """All that is left of the file, with the line end that may be missing."""
@@ -98,7 +103,9 @@ class Flow:
             pass
         yield from self._emit(len(self._rest))
         if self._state != OUTSIDE:
-            raise FileError(f"{self._name}: unterminated field at the end of the file")
+            raise FileError(
+                f"{self._name}: unterminated CSV quoted field, or a backslash at the end"
+            )
         if not self._begins_line:
             self._begins_line = True
             yield self._layout.scanner.terminator
@@ -117,6 +124,9 @@ class Flow:
                 marker.refuse_after(self._name, rest)
                 block, self._rest, self._over = block[:found], b"", True
         if block:
+            if self._begins:
+                refuse_other_line_end(self._name, layout.options, layout.scanner, block)
+                self._begins = False
             before = self._state
             self._state = layout.scanner.advance(before, block)
             ends = self._state == OUTSIDE and block[-1:] == layout.scanner.terminator[-1:]

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pgfan.errors import UsageError
 from pgfan.load.copy_options import CopyOptions
 from pgfan.load.delimited import PIECE_BYTES, Reading
 from pgfan.load.discovery import find_files, open_source
@@ -117,7 +118,13 @@ def _header_rule(request: LoadRequest, target: LoadTarget) -> Callable[[list[str
         if request.options.format != "csv":
             return False
         named = sum(target.is_named(field) for field in fields)
-        return named > 0 and 2 * named >= len(fields)
+        if 0 < 2 * named < len(fields):
+            raise UsageError(
+                f"a file begins with {', '.join(fields)[:200]}: {named} of {len(fields)} are names "
+                f"of columns of {target.sql}",
+                hint="say whether that is a header: --header or --no-header",
+            )
+        return named > 0
 
     return has_header
 

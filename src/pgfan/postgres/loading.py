@@ -215,6 +215,7 @@ class LoadCoordinator:
     def _kept(self, loaded: Loaded) -> dict[str, Any]:
         return {
             "files": [identity.to_json() for identity in loaded.identities],
+            "oid": loaded.target.oid,
             "columns": [column.name for column in loaded.target.columns],
             "indexes": self._deferred.to_json(),
         }
@@ -234,11 +235,16 @@ class LoadCoordinator:
             self._deferred = DeferredIndexes(())
             return None
         target = read_load_target(self._session, self._request.table)
-        if [column.name for column in target.columns] != kept["columns"]:
+        beside = record.plan.creates is not None
+        if (
+            target.oid != kept["oid"]
+            or [column.name for column in target.columns] != kept["columns"]
+            or (target.unlogged != record.plan.unlogged and not beside)
+        ):
             raise ResumeRefusedError(
-                f"the columns of {target.sql} are not those that the load began with",
-                hint="make them as they were; or begin anew with --restart, when what was loaded "
-                "is out of the table",
+                f"{target.sql} is not the table that the load began with: it was made anew, has "
+                "other columns, or was made logged or unlogged",
+                hint="begin anew with --restart, when what was loaded is out of the table",
             )
         identities = tuple(Identity(**one) for one in kept["files"])
         for identity in identities:
