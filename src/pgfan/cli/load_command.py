@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
@@ -16,6 +16,7 @@ from pgfan.cli.options import Display, Target, parse_jobs
 if TYPE_CHECKING:
     from pgfan.load.copy_options import CopyOptions
 
+Names: TypeAlias = Annotated[tuple[str, ...], Parameter(negative="")]
 SPOKEN = {"\\t": "\t", "tab": "\t"}
 
 
@@ -40,9 +41,9 @@ class Copying:
     """Whether files begin with a line of names; without it pgfan looks."""
     default: str | None = None
     """The text that stands for a column's default (PostgreSQL 16)."""
-    force_null: tuple[str, ...] = ()
+    force_null: Names = ()
     """Columns whose quoted values may be NULL too."""
-    force_not_null: tuple[str, ...] = ()
+    force_not_null: Names = ()
     """Columns whose values are never NULL."""
 
     def to_options(self) -> CopyOptions:
@@ -67,13 +68,13 @@ class Copying:
 class Into:
     """What becomes of the rows."""
 
-    columns: tuple[str, ...] = ()
+    columns: Names = ()
     """Names of the table's columns in the files' order, with commas; in place of a header."""
     missing: Literal["refuse", "default"] = "refuse"
     """What to do about columns of the table that a file's header lacks: refuse, or leave NULL."""
     truncate: Annotated[bool, Parameter(negative="--append")] = False
     """Empty the table first, once; --append leaves what is there."""
-    upsert: tuple[str, ...] = ()
+    upsert: Names = ()
     """Columns of a unique index: a row whose key is there replaces the values of that row."""
     defer_indexes: Annotated[bool, Parameter(negative="")] = False
     """Drop indexes that are not unique, and build them after the load."""

@@ -150,4 +150,6 @@ def open_source(identity: Identity, reading: Reading, *, given_format: bool) -> 
 def _reading(reading: Reading, name: str, *, given_format: bool) -> Reading:
     if given_format:
         return reading
-    return replace(reading, options=with_format(reading.options, name))
+    options = with_format(reading.options, name)
+    options.check()
+    return replace(reading, options=options)

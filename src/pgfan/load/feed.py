@@ -84,6 +84,8 @@ class Feed:
     def records(self, piece: Range) -> RecordIndex:
         """See `pgfan.ports.Feed`."""
         source = next(self._shares(piece))[0]
+        if source.copy_options.format == "binary":
+            raise FileError(f"{source.name}: rows of this format cannot be put aside one by one")
         scanner = record_scanner(source.copy_options, source.line_end)
         return RecordIndex(scanner, self.blocks(piece))
 
