@@ -10,7 +10,7 @@ import os
 import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pgfan import events
 from pgfan.errors import DatabaseError, UsageError
@@ -18,10 +18,13 @@ from pgfan.execute.account import TaskLabel
 from pgfan.execute.clock import MonotonicClock
 from pgfan.execute.runner import RunContext, Runner
 from pgfan.load.copy_options import CopyOptions
+from pgfan.load.delimited import PIECE_BYTES
+from pgfan.load.remote import forget, is_remote
 from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions, TaskSpec
 from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.coordinator import again_when_lost
+from pgfan.postgres.creating import create_if_missing
 from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
@@ -39,6 +42,12 @@ if TYPE_CHECKING:
     from pgfan.execute.outcome import RunResult
     from pgfan.ports import Progress
 
+Format: TypeAlias = Literal[
+    "csv", "tsv", "text", "binary", "parquet", "arrow", "jsonl", "fixed", "geo"
+]
+KINDS = frozenset({"binary", "parquet", "arrow", "jsonl", "fixed", "geo"})
+"""Formats that pgfan reads itself; see `pgfan.load.formats`."""
+
 
 @dataclass(frozen=True)
 class LoadOptions:
@@ -51,9 +60,15 @@ class LoadOptions:
     """
 
     copy: CopyOptions = field(default_factory=CopyOptions)
-    format: Literal["csv", "tsv", "text"] | None = None
+    format: Format | None = None
+    widths: tuple[int, ...] = ()
+    """Of the columns, in characters: fixed width."""
+    layer: str | None = None
+    """Of geographic files that have several."""
     columns: tuple[str, ...] = ()
     missing: Literal["refuse", "default"] = "refuse"
+    create: bool = False
+    """Make the table when it is not there, with names and types from the files."""
     truncate: bool = False
     upsert: tuple[str, ...] = ()
     defer_indexes: bool = False
@@ -87,26 +102,41 @@ class LoadOptions:
             raise UsageError(f"--reject {self.reject}: there is no such folder")
         if self.upsert and (self.truncate or self.defer_indexes):
             raise UsageError("--upsert goes with neither --truncate nor --defer-indexes")
-        copy = self.copy
-        if self.format == "tsv":
-            copy = _with(copy, format="csv", delimiter=copy.delimiter or "\t")
-        elif self.format is not None:
-            copy = _with(copy, format=self.format)
-        if self.format is not None:
-            copy.check()
-        own = {"piece_bytes": self.piece_bytes} if self.piece_bytes is not None else {}
+        copy, kind = self._read_as()
         return LoadRequest(
-            files=tuple(os.path.abspath(file) for file in files),  # noqa: PTH100  # keeps globs
+            files=tuple(
+                file if is_remote(file) else os.path.abspath(file)  # noqa: PTH100  # keeps globs
+                for file in files
+            ),
             table=table,
             options=copy,
-            given_format=self.format is not None,
+            given_format=self.format is not None or kind is not None,
             columns=self.columns,
             missing=self.missing,
             truncate=self.truncate,
             upsert=self.upsert,
             defer_indexes=self.defer_indexes,
-            **own,
+            piece_bytes=self.piece_bytes or PIECE_BYTES,
+            kind=kind,
+            widths=self.widths,
+            layer=self.layer,
+            create=self.create,
+            row_by_row=self.reject is not None,
         )
+
+    def _read_as(self) -> tuple[CopyOptions, str | None]:
+        """COPY's options, and the format when it is none of COPY's text formats."""
+        if self.widths:
+            if self.format not in {None, "fixed"} or any(width < 1 for width in self.widths):
+                raise UsageError("--widths are positive numbers, for files of fixed width")
+            return self.copy, "fixed"
+        if self.format is None or self.format in KINDS:
+            return self.copy, self.format
+        copy = _with(self.copy, format="csv" if self.format == "tsv" else self.format)
+        if self.format == "tsv":
+            copy = _with(copy, delimiter=copy.delimiter or "\t")
+        copy.check()
+        return copy, None
 
 
 def _with(copy: CopyOptions, **changes: Any) -> CopyOptions:  # noqa: ANN401  # fields of it
@@ -176,6 +206,7 @@ class _Load:
             self._journal = PostgresJournal(options.journal_schema)
         self._owner = PostgresSession(self._dsn)
         self._sessions: list[PostgresSession] = []
+        self._made: str | None = None
         self._rejects: PostgresRejects | None = None
         self._clock = MonotonicClock()
         self._began_s = self._clock.now_s()
@@ -184,6 +215,8 @@ class _Load:
         try:
             self._owner.on_connect = no_timeouts
             server = probe_server(self._owner)
+            if run is None and request.create:
+                self._made = create_if_missing(self._owner, request, server.version_num)
             fresh = survey(self._owner, request, server.version_num) if run is None else None
             try:
                 opened = self._open(server, request, run)
@@ -195,6 +228,8 @@ class _Load:
                 self._owner.on_connect = owner_guard(self._journal, opened.id, opened.owner)
             result = self._go(server, opened, request, fresh)
             self._end(opened, result)
+            if result.ok:
+                forget(request.files)
             return result
         finally:
             for session in self._sessions:
@@ -283,6 +318,8 @@ class _Load:
         self._progress.emit(events.Message(level, text, self._clock.now_s() - self._began_s))
 
     def _notes(self, opened: OpenRun, request: LoadRequest) -> Iterator[str]:
+        if self._made is not None:
+            yield f"made the table, which was not there:\n{self._made}"
         if opened.resumed:
             yield (
                 f"going on with run {opened.id}; --restart begins anew, and does not take back "

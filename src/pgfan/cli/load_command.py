@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from cyclopts import Parameter
 
 from pgfan.cli.options import Display, Target, parse_jobs
+from pgfan.errors import UsageError
 
 if TYPE_CHECKING:
     from pgfan.load.copy_options import CopyOptions
@@ -25,8 +26,14 @@ SPOKEN = {"\\t": "\t", "tab": "\t"}
 class Copying:
     """How the files are read; COPY's own options, by COPY's names."""
 
-    format: Literal["csv", "tsv", "text"] | None = None
-    """Without it the files' names tell: .csv, .tsv, .txt and .copy (PostgreSQL's text format)."""
+    format: (
+        Literal["csv", "tsv", "text", "binary", "parquet", "arrow", "jsonl", "fixed", "geo"] | None
+    ) = None
+    """Without it the files' names tell; text and binary are PostgreSQL's own formats."""
+    widths: tuple[str, ...] = ()
+    """How many characters each column has, with commas: the files are of fixed width."""
+    layer: str | None = None
+    """The layer of geographic files that have several."""
     delimiter: str | None = None
     """A single character, or tab."""
     quote: str | None = None
@@ -62,6 +69,15 @@ class Copying:
             force_not_null=_names(self.force_not_null),
         )
 
+    def to_widths(self) -> tuple[int, ...]:
+        """Numbers of characters. Raises UsageError."""
+        try:
+            return tuple(int(width) for width in _names(self.widths))
+        except ValueError:
+            raise UsageError(
+                f"--widths {','.join(self.widths)}: give numbers of characters"
+            ) from None
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -72,6 +88,8 @@ class Into:
     """Names of the table's columns in the files' order, with commas; in place of a header."""
     missing: Literal["refuse", "default"] = "refuse"
     """What to do about columns of the table that a file's header lacks: refuse, or leave NULL."""
+    create: Annotated[bool, Parameter(negative="")] = False
+    """Make the table when it is not there, with names and types from the files; print its DDL."""
     truncate: Annotated[bool, Parameter(negative="--append")] = False
     """Empty the table first, once; --append leaves what is there."""
     upsert: Names = ()
@@ -126,7 +144,8 @@ def load_(
     Parameters
     ----------
     files
-        Files, globs and folders; gzip, zstd, bz2, xz, lz4 and the members of zip are unpacked.
+        Files, globs, folders, addresses (s3, gs, https); gzip, zstd, bz2, xz, lz4 and the members
+        of zip are unpacked.
     into
         The table, as SQL writes its name.
     """
@@ -136,8 +155,11 @@ def load_(
     options = loader.LoadOptions(
         copy=copying.to_options(),
         format=copying.format,
+        widths=copying.to_widths(),
+        layer=copying.layer,
         columns=_names(rows.columns),
         missing=rows.missing,
+        create=rows.create,
         truncate=rows.truncate,
         upsert=_names(rows.upsert),
         defer_indexes=rows.defer_indexes,

@@ -42,6 +42,12 @@ class Reading:
     has_header: Callable[[list[str]], bool]
     marker_ends: bool = True
     piece_bytes: int = PIECE_BYTES
+    kind: str | None = None
+    """A format that is none of COPY's, as told; see `pgfan.load.formats`."""
+    widths: tuple[int, ...] = ()
+    """Of columns, in characters; for fixed width."""
+    layer: str | None = None
+    """Of a geographic file."""
 
 
 @dataclass(frozen=True)

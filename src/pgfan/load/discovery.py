@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 from pgfan.errors import UsageError
 from pgfan.load.compressed import CompressedFile
 from pgfan.load.delimited import DelimitedFile, Reading
+from pgfan.load.formats import OF_LINES, as_lines, open_whole, rewritten
+from pgfan.load.formats import SUFFIXES as KINDS
 from pgfan.load.packing import SUFFIXES, packing_of, zip_members
+from pgfan.load.remote import fetch, is_remote
 from pgfan.load.sources import Identity
 
 if TYPE_CHECKING:
@@ -55,7 +58,9 @@ def find_files(named: Sequence[str]) -> list[str]:
 
 
 def _paths(name: str) -> Iterator[str]:
-    if os.path.isdir(name):  # noqa: PTH112
+    if is_remote(name):
+        yield from fetch(name)
+    elif os.path.isdir(name):  # noqa: PTH112
         yield from _in_folder(name)
     elif os.path.lexists(name):
         yield _regular(name)
@@ -106,6 +111,14 @@ def format_of(path: str) -> str | None:
     return next((form for suffix, form in FORMATS.items() if name.endswith(suffix)), None)
 
 
+def kind_of(path: str) -> str | None:
+    """The format that a name speaks of, when it is none of COPY's text formats."""
+    name = path.lower()
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return next((kind for suffix, kind in KINDS.items() if name.endswith(suffix)), None)
+
+
 def with_format(options: CopyOptions, path: str) -> CopyOptions:
     """COPY's options for a file whose format the user has not told. Raises UsageError."""
     match format_of(path):
@@ -135,8 +148,21 @@ def open_sources(paths: Iterable[str], reading: Reading, *, given_format: bool) 
 def open_source(identity: Identity, reading: Reading, *, given_format: bool) -> Iterator[Source]:
     """The sources in one file: several in an archive."""
     path = identity.path
+    kind = reading.kind or (None if given_format else kind_of(path))
+    if kind is not None and kind not in OF_LINES:
+        yield open_whole(identity, kind, reading.layer)
+        return
+    if kind is not None:
+        for lines in open_source(identity, as_lines(reading), given_format=True):
+            yield rewritten(lines, kind, reading)
+        return
     if path.lower().endswith(".zip"):
         for member, packing in zip_members(path):
+            kind = None if given_format else kind_of(member)
+            if kind in OF_LINES:
+                lines = CompressedFile(identity, as_lines(reading), packing, member)
+                yield rewritten(lines, kind, reading)
+                continue
             own = _reading(reading, member, given_format=given_format)
             yield CompressedFile(identity, own, packing, member)
         return

@@ -11,12 +11,13 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from pgfan.load.binary_copy import SIGNATURE, TRAILER
 from pgfan.load.record_index import RecordIndex
 from pgfan.load.records import record_scanner
-from pgfan.load.sources import FileError
+from pgfan.load.sources import CountsRows, FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pgfan.errors import DatabaseError
     from pgfan.load.sources import Source
@@ -35,9 +36,19 @@ def line_of(error: DatabaseError) -> int | None:
 class Feed:
     """The records of any range of the domain. Implements `pgfan.ports.Feed`."""
 
-    def __init__(self, groups: Sequence[Sequence[Source]], *, whole: bool = False) -> None:
-        """`groups` in the order of the domain. `whole`: a group is one unit, and so one COPY."""
+    def __init__(
+        self,
+        groups: Sequence[Sequence[Source]],
+        *,
+        whole: bool = False,
+        hint: Callable[[str, str], str | None] | None = None,
+    ) -> None:
+        """`groups` in the order of the domain. `whole`: a group is one unit, and so one COPY.
+
+        `hint`: what to do about a column that refused a value.
+        """
         self._whole = whole
+        self._hint = hint
         self._sources = [source for group in groups for source in group]
         pieces = [source.pieces for source in self._sources]
         self._begins = [0, *accumulate(pieces)]
@@ -49,15 +60,20 @@ class Feed:
 
     def blocks(self, piece: Range) -> Iterator[bytes]:
         """See `pgfan.ports.Feed`. Raises FileError."""
-        for source, lo, hi in self._shares(piece):
+        shares = list(self._shares(piece))
+        is_binary = any(source.copy_options.format == "binary" for source, _, _ in shares)
+        if is_binary:
+            yield SIGNATURE
+        for source, lo, hi in shares:
             yield from source.stream(lo, hi)
+        if is_binary:
+            yield TRAILER
 
     def place(self, piece: Range, line: int) -> str:
         """The file and the line in it of the `line`-th line of `blocks(piece)`, from 1."""
         shares = list(self._shares(piece))
         for source, lo, hi in shares[:-1]:
-            last = source.line_end[-1:]
-            lines = sum(block.count(last) for block in source.stream(lo, hi))
+            lines = _lines(source, lo, hi)
             if line <= lines:
                 return source.place(lo, line)
             line -= lines
@@ -78,6 +94,8 @@ class Feed:
         value = f": {found[3][:VALUE_CHARS_MAX]!r}" if found[3] is not None else ""
         error.message = f"{place}{what}{value}: {error.message}"
         error.args = (error.message,)
+        if self._hint is not None and found[2] and found[3] is not None:
+            error.hint = self._hint(found[2], found[3])
         error.hint = error.hint or "--reject FILE writes such rows to a file and loads the others"
         return error
 
@@ -102,3 +120,11 @@ class Feed:
             begin, source = self._begins[at], self._sources[at]
             yield source, max(0, lo - begin), min(source.pieces, hi - begin)
             at += 1
+
+
+def _lines(source: Source, lo: int, hi: int) -> int:
+    """How many lines, or in a binary COPY rows, the server has counted after stream(lo, hi)."""
+    if isinstance(source, CountsRows) and source.copy_options.format == "binary":
+        return source.rows(lo, hi)
+    last = source.line_end[-1:]
+    return sum(block.count(last) for block in source.stream(lo, hi))

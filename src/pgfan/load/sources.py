@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pgfan.errors import DatabaseError, ResumeRefusedError
 
@@ -128,4 +128,13 @@ class Source(Protocol):
 
     def place(self, lo: int, line: int) -> str:
         """Where in the file the `line`-th line (from 1) of stream(lo, ...) is: `data.csv:1204`."""
+        ...
+
+
+@runtime_checkable
+class CountsRows(Protocol):
+    """A source that knows how many rows its pieces have."""
+
+    def rows(self, lo: int, hi: int) -> int:
+        """Rows of pieces [lo, hi)."""
         ...

@@ -15,6 +15,9 @@ from pgfan.load.copy_options import CopyOptions
 from pgfan.load.delimited import PIECE_BYTES, Reading
 from pgfan.load.discovery import find_files, open_source
 from pgfan.load.feed import Feed
+from pgfan.load.formats import TypedSource
+from pgfan.load.infer import column_names
+from pgfan.load.sample import header_by_looks
 from pgfan.load.sources import Identity
 from pgfan.plan.task import NewTable, Part, SplitPlan, TaskPlan, Whole
 from pgfan.postgres.load_target import LoadTarget, column_list, read_load_target
@@ -49,6 +52,14 @@ class LoadRequest:
     upsert: tuple[str, ...] = ()
     defer_indexes: bool = False
     piece_bytes: int = PIECE_BYTES
+    kind: str | None = None
+    """A format that is none of COPY's, as told."""
+    widths: tuple[int, ...] = ()
+    layer: str | None = None
+    create: bool = False
+    """Make the table when it is not there."""
+    row_by_row: bool = False
+    """Whether bad rows are to be told from good ones, which a binary COPY does not allow."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, in the form in which the journal keeps scripts."""
@@ -59,7 +70,7 @@ class LoadRequest:
         """The inverse of `to_json`."""
         own = {name: one for name, one in value.items() if name not in {"command", "tasks"}}
         own["options"] = CopyOptions.from_json(own["options"])
-        lists = {name: tuple(own[name]) for name in ("files", "columns", "upsert")}
+        lists = {name: tuple(own[name]) for name in ("files", "columns", "upsert", "widths")}
         return cls(**{**own, **lists})
 
 
@@ -70,6 +81,8 @@ class Loaded:
     target: LoadTarget
     groups: tuple[tuple[tuple[str, ...], tuple[Source, ...]], ...]
     identities: tuple[Identity, ...]
+    created: bool = False
+    """Whether the types of the table may come from a sample."""
 
     @property
     def size_bytes(self) -> int:
@@ -84,16 +97,26 @@ def survey(session: PostgresSession, request: LoadRequest, server_version: int) 
     return open_files(request, target, [Identity.of(path) for path in paths], server_version)
 
 
+def reading_of(
+    request: LoadRequest, server_version: int, has_header: Callable[[list[str]], bool]
+) -> Reading:
+    """How the files are read."""
+    return Reading(
+        request.options,
+        has_header,
+        request.options.format == "text" or server_version < MARKER_IN_CSV_BEFORE,
+        request.piece_bytes,
+        request.kind,
+        request.widths,
+        request.layer,
+    )
+
+
 def open_files(
     request: LoadRequest, target: LoadTarget, identities: Sequence[Identity], server_version: int
 ) -> Loaded:
     """Read the beginnings of the files and match their columns."""
-    reading = Reading(
-        request.options,
-        _header_rule(request, target),
-        request.options.format == "text" or server_version < MARKER_IN_CSV_BEFORE,
-        request.piece_bytes,
-    )
+    reading = reading_of(request, server_version, _header_rule(request, target))
     named: tuple[str, ...] = ()
     if request.columns:
         named = target.columns_for("--columns", request.columns, "default")
@@ -102,10 +125,22 @@ def open_files(
         for source in open_source(identity, reading, given_format=request.given_format):
             columns = named
             if source.columns is not None and not named:
-                columns = target.columns_for(source.name, source.columns, request.missing)
+                fields = column_names(source.columns) if request.create else source.columns
+                columns = target.columns_for(source.name, fields, request.missing)
+            if named and source.columns is not None and len(named) != len(source.columns):
+                count = len(source.columns)
+                raise UsageError(f"{source.name} has {count} columns, --columns {len(named)}")
+            if isinstance(source, TypedSource):
+                types = target.types_of(columns)
+                source = source.for_columns(types, text=request.row_by_row)  # noqa: PLW2901
+            if request.row_by_row and source.copy_options.format == "binary":
+                raise UsageError(
+                    f"{source.name} is of COPY's binary format, whose rows --reject cannot part",
+                    hint="leave --reject out, or write the file again as CSV",
+                )
             groups[columns, source.copy_options, source.line_end].append(source)
     ordered = tuple((columns, tuple(group)) for (columns, _, _), group in groups.items())
-    return Loaded(target, ordered, tuple(identities))
+    return Loaded(target, ordered, tuple(identities), request.create)
 
 
 def _header_rule(request: LoadRequest, target: LoadTarget) -> Callable[[list[str]], bool]:
@@ -113,6 +148,8 @@ def _header_rule(request: LoadRequest, target: LoadTarget) -> Callable[[list[str
     told = request.options.header
 
     def has_header(fields: list[str]) -> bool:
+        if request.create:
+            return header_by_looks(told, fields)
         if told is not None:
             return told
         if request.options.format != "csv":
@@ -138,7 +175,8 @@ def plan_of(loaded: Loaded, beside: NewTable | None) -> tuple[TaskPlan, Feed]:
     reasons = _in_one_copy(target) if beside is None else []
     if beside is not None:
         name = qualified((beside.schema, beside.hidden))
-    feed = Feed([sources for _, sources in loaded.groups], whole=bool(reasons))
+    hint = target.wider if loaded.created else None
+    feed = Feed([sources for _, sources in loaded.groups], whole=bool(reasons), hint=hint)
     parts = tuple(
         Part(
             total,

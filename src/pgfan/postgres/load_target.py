@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, LiteralString
 
 from pgfan.errors import UsageError
+from pgfan.load.infer import widened
 from pgfan.quoting import identifier, literal, qualified
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ SELECT c.oid, n.nspname, c.relname, c.relkind,
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = pg_catalog.to_regclass({name})"""
 COLUMNS: LiteralString = """
-SELECT k.attname, k.attgenerated <> '', k.attidentity <> '', k.atthasdef, k.attnotnull
-FROM pg_catalog.pg_attribute k
+SELECT k.attname, k.attgenerated <> '', k.attidentity <> '', k.atthasdef, k.attnotnull,
+    COALESCE(b.typname, t.typname)
+FROM pg_catalog.pg_attribute k JOIN pg_catalog.pg_type t ON t.oid = k.atttypid
+    LEFT JOIN pg_catalog.pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype
 WHERE k.attrelid = {oid} AND k.attnum > 0 AND NOT k.attisdropped ORDER BY k.attnum"""
 BURDENS: LiteralString = """
 SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = {oid}),
@@ -41,6 +44,14 @@ SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index i WHERE i.indrelid =
         AND NOT i.indisunique AND NOT i.indisexclusion),
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_constraint k
         WHERE k.conrelid = {oid} AND k.contype = 'f')"""
+
+_SQL_NAMES = {
+    "int2": "smallint",
+    "int4": "integer",
+    "int8": "bigint",
+    "float8": "double precision",
+    "bool": "boolean",
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,8 @@ class LoadColumn:
     generated: bool
     fills_itself: bool
     required: bool
+    type: str
+    """pg_type.typname; of a domain that of what it is over."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,23 @@ class LoadTarget:
     def sql(self) -> str:
         """Its full name, quoted."""
         return qualified((self.schema, self.name))
+
+    def types_of(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """The types of columns, in their order; without any, of all that can be written."""
+        types = {column.name: column.type for column in self.columns}
+        own = columns or [column.name for column in self.columns if not column.generated]
+        return tuple(types[name] for name in own)
+
+    def wider(self, column: str, value: str) -> str | None:
+        """What to do when a column whose type comes from a sample refuses a value."""
+        type_ = next((_SQL_NAMES.get(c.type, c.type) for c in self.columns if c.name == column), "")
+        wider = widened(type_, value)
+        if type_ in {"text", wider}:
+            return None
+        return (
+            f"{type_} is the type of the values that --create looked at: ALTER TABLE {self.sql} "
+            f"ALTER COLUMN {identifier(column)} TYPE {wider}, then run the same command again"
+        )
 
     def is_named(self, field: str) -> bool:
         """Whether a field of a header is the name of a column."""
@@ -149,8 +179,9 @@ def read_load_target(session: PostgresSession, name: str) -> LoadTarget:
             generated=generated == "t",
             fills_itself="t" in {generated, identity, default},
             required=required == "t",
+            type=type_ or "",
         )
-        for column, generated, identity, default, required in session.execute(
+        for column, generated, identity, default, required, type_ in session.execute(
             COLUMNS.replace("{oid}", literal(oid))
         )[0].rows
     )
