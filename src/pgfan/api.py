@@ -36,18 +36,21 @@ from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.snapshot import SnapshotHolder
 from pgfan.sql.program import Program, Source
 from pgfan.sql.script import ScriptItem, excerpt
+from pgfan.unloader import UnloadOptions, unload
 
 __all__ = [
     "ExecOptions",
     "LoadOptions",
     "RunStatus",
     "Source",
+    "UnloadOptions",
     "exec",
     "forget",
     "load",
     "plan",
     "resume",
     "status",
+    "unload",
 ]
 
 if TYPE_CHECKING:

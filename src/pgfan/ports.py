@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pgfan.errors import DatabaseError, PgfanError
     from pgfan.events import Event
@@ -55,6 +55,13 @@ class Session(Protocol):
 
         A DatabaseError that `blocks` raises fails the COPY and is raised here. When the server
         refuses a row, the rest of `blocks` is not asked for.
+        """
+        ...
+
+    def copy_to(self, sql: str, take: Callable[[bytes], None]) -> list[Result]:
+        """The same for statements of which one is a COPY ... TO STDOUT; `take` gets its messages.
+
+        Whatever `take` raises is raised here, and the connection is given up.
         """
         ...
 
@@ -125,6 +132,17 @@ class Rejected:
     data: bytes
 
 
+class Sink(Protocol):
+    """Where the rows of a task go that do not stay in the database. Used by many threads."""
+
+    def write(self, piece: Range, rows: Callable[[Callable[[bytes], None]], int]) -> int:
+        """Take the rows of `piece`, in place of any taken before; how many they were.
+
+        `rows` hands the messages of the COPY to what it is given, and returns their number.
+        """
+        ...
+
+
 class Journal(Protocol):
     """SQL that makes a chunk exactly-once; every text ends with a semicolon or is empty."""
 
@@ -178,6 +196,8 @@ class PreparedTask:
     """What a chunk's COPY ... FROM STDIN reads."""
     rejects: Rejects | None = None
     """Where bad rows go; None: they fail their chunk."""
+    sink: Sink | None = None
+    """What a chunk's COPY ... TO STDOUT writes."""
 
 
 @dataclass(frozen=True)

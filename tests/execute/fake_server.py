@@ -75,6 +75,10 @@ class FakeSession:
         assert list(blocks)
         return self.execute(sql)
 
+    def copy_to(self, sql: str, take: Callable[[bytes], None]) -> list[Result]:
+        take(b"a row\n")
+        return self.execute(sql)
+
     def execute(self, sql: str) -> list[Result]:
         self.messages.append(sql)
         if self.unreachable is not None:

@@ -29,7 +29,7 @@ from pgfan.plan.sqlstate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pgfan.plan.messages import Disposition
     from pgfan.plan.ranges import Range
@@ -161,9 +161,19 @@ class _Batch:
         return self._worked(piece, results, len(body), self._clock.now_s() - began_s)
 
     def _send(self, text: str, piece: Range) -> list[Result]:
-        if self._task.feed is None:
-            return self._session.execute(text)
-        return self._session.copy_from(text, self._task.feed.blocks(piece))
+        feed, sink, session = self._task.feed, self._task.sink, self._session
+        if feed is not None:
+            return session.copy_from(text, feed.blocks(piece))
+        if sink is None:
+            return session.execute(text)
+        results: list[Result] = []
+
+        def rows(take: Callable[[bytes], None]) -> int:
+            results.extend(session.copy_to(text, take))
+            return results[-1].row_count or 0
+
+        sink.write(piece, rows)
+        return results
 
     def _worked(
         self, piece: Range, results: list[Result], statements: int, seconds: float

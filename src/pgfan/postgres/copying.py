@@ -89,3 +89,21 @@ def _listen(pgconn: pq.abc.PGconn, notices: Callable[[], int] | None) -> None:
     pgconn.is_busy()  # reads the notices
     if notices is not None and notices() == before:
         raise _AnsweredError
+
+
+def take_messages(pgconn: pq.abc.PGconn, take: Callable[[bytes], None]) -> None:
+    """Hand the messages of a connection in COPY_OUT to `take`, each a row or the header.
+
+    poll does the waiting, so that others may work meanwhile.
+    """
+    poll = select.poll()
+    poll.register(pgconn.socket, select.POLLIN)
+    while True:
+        size, data = pgconn.get_copy_data(1)
+        if size > 0:
+            take(bytes(data))
+        elif size < 0:
+            return
+        else:
+            poll.poll(SIGNALS_MS)
+            pgconn.consume_input()

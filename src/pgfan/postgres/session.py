@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgfan.errors import ConnectionFailedError, ConnectionLostError, DatabaseError, UsageError
 from pgfan.plan.sqlstate import TOO_MANY_CONNECTIONS, ends_connection
 from pgfan.ports import Result
-from pgfan.postgres.copying import again_if_stopped, put_blocks
+from pgfan.postgres.copying import again_if_stopped, put_blocks, take_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -128,10 +128,23 @@ class PostgresSession:
 
     def execute(self, sql: str) -> list[Result]:
         """See `pgfan.ports.Session.execute`."""
-        return self.copy_from(sql, None)
+        return self._converse(sql)
 
-    def copy_from(self, sql: str, blocks: Iterable[bytes] | None) -> list[Result]:
-        """See `pgfan.ports.Session.copy_from`; None: no COPY is expected."""
+    def copy_from(self, sql: str, blocks: Iterable[bytes]) -> list[Result]:
+        """See `pgfan.ports.Session.copy_from`."""
+        return self._converse(sql, blocks=blocks)
+
+    def copy_to(self, sql: str, take: Callable[[bytes], None]) -> list[Result]:
+        """See `pgfan.ports.Session.copy_to`."""
+        return self._converse(sql, take=take)
+
+    def _converse(
+        self,
+        sql: str,
+        blocks: Iterable[bytes] | None = None,
+        take: Callable[[bytes], None] | None = None,
+    ) -> list[Result]:
+        """Send statements and take their answers, and the data of a COPY where one is expected."""
         pgconn = self.connection.pgconn
         failure: DatabaseError | None = None
         try:
@@ -142,6 +155,9 @@ class PostgresSession:
                 if answer.status == pq.ExecStatus.COPY_IN and blocks is not None:
                     answers.pop()
                     failure = put_blocks(pgconn, blocks, lambda: len(self._notices))
+                elif answer.status == pq.ExecStatus.COPY_OUT and take is not None:
+                    answers.pop()
+                    take_messages(pgconn, take)
                 elif answer.status in {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT}:
                     break
         except psycopg.Error as error:
@@ -212,6 +228,22 @@ class PostgresSession:
             raise self._error(answer)
         answer = pgconn.describe_prepared(b"")
         return tuple(answer.ftype(column) for column in range(answer.nfields))
+
+    def columns_of(self, query: str) -> tuple[tuple[str, str], ...]:
+        """Name and type (as format_type writes it) of each column of `query`; it is not run."""
+        pgconn = self.connection.pgconn
+        self.describe(query)
+        found = pgconn.describe_prepared(b"")
+        numbers = range(found.nfields)
+        names = [(found.fname(number) or b"").decode() for number in numbers]
+        if not names:
+            return ()
+        types = ", ".join(
+            f"pg_catalog.format_type({found.ftype(number)}, {found.fmod(number)})"
+            for number in numbers
+        )
+        row = self.execute(f"SELECT {types}")[0].rows[0]
+        return tuple((name, type_ or "") for name, type_ in zip(names, row, strict=True))
 
     def _connect(self) -> None:
         self._settings = ()
