@@ -90,4 +90,4 @@ def unload_(
     what = command or table or ""
     with shared.server(server) as dsn, shared.progress(display) as progress:
         result = api.unload(dsn, what, out, options, progress=progress, on_start=shared.on_signals)
-    return shared.conclude(result, display)
+    return shared.conclude(result, display, resumes=False)

@@ -29,7 +29,7 @@ _US_PER_DAY = 86_400_000_000
 
 def csv_rows(
     batch: pa.RecordBatch, bytes_as: Sequence[BytesAs], srids: Sequence[int | None]
-) -> bytes:
+) -> memoryview:
     """The rows of a batch. Raises LossError for a value that cannot be written."""
     arrays = []
     for name, array, how, srid in zip(
@@ -39,7 +39,7 @@ def csv_rows(
             arrays.append(written(array, how, srid))
     sink = pa.BufferOutputStream()
     csv.write_csv(pa.RecordBatch.from_arrays(arrays, batch.schema.names), sink, _OPTIONS)
-    return bytes(sink.getvalue())
+    return memoryview(sink.getvalue())
 
 
 def written(array: pa.Array, bytes_as: BytesAs = "bytea", srid: int | None = None) -> pa.Array:

@@ -73,7 +73,7 @@ def encoder_of(type_: pa.DataType, column_type: str) -> Encoder | None:
 
 def binary_rows(
     batch: pa.RecordBatch, encoders: Sequence[Encoder], srids: Sequence[int | None]
-) -> bytes:
+) -> memoryview:
     """The rows of a batch, without signature and trailer. Raises LossError."""
     rows = _Rows(batch.num_rows, batch.num_columns)
     names = batch.schema.names
@@ -93,7 +93,7 @@ class _Rows:
     record: list[Values] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.record.append(np.full(self.count, self.width, ">i2"))
+        self.record.append(np.array(self.width, ">i2"))
 
     def add(self, array: pa.Array, encoder: Encoder) -> None:
         """The next column."""
@@ -103,7 +103,7 @@ class _Rows:
             self._add_nullable(array, encoder)
         else:
             values = encoder.encode(array)
-            self.record += [np.full(self.count, values.dtype.itemsize, ">i4"), values]
+            self.record += [_length(values), values]
 
     def _add_variable(self, array: pa.Array, prefix: bytes) -> None:
         texts = array.cast(pa.large_binary())
@@ -119,21 +119,22 @@ class _Rows:
     def _add_nullable(self, array: pa.Array, encoder: Fixed) -> None:
         self._close()
         values = encoder.encode(array)
-        lengths: Values = np.full(self.count, values.dtype.itemsize, ">i4")
         null = _bytes(b"\xff\xff\xff\xff")
-        self.pieces.append(pc.if_else(array.is_valid(), _binary([lengths, values]), null))
+        self.pieces.append(
+            pc.if_else(array.is_valid(), _binary([_length(values), values], self.count), null)
+        )
 
-    def joined(self) -> bytes:
+    def joined(self) -> memoryview:
         """All rows, one behind the other."""
         self._close()
         joined = pc.binary_join_element_wise(*self.pieces, _bytes(b""))
         _, offsets, data = joined.buffers()
         ends = np.frombuffer(offsets, np.int64)[joined.offset : joined.offset + self.count + 1]
-        return bytes(memoryview(data)[int(ends[0]) : int(ends[-1])])
+        return memoryview(data)[int(ends[0]) : int(ends[-1])]
 
     def _close(self) -> None:
         if self.record:
-            self.pieces.append(_binary(self.record))
+            self.pieces.append(_binary(self.record, self.count))
             self.record = []
 
 
@@ -149,10 +150,15 @@ def _integer(value: int, type_: pa.DataType) -> pa.Scalar:
     return pa.Array.from_buffers(type_, 1, [None, pa.py_buffer(made)])[0]
 
 
-def _binary(fields: Sequence[Values]) -> pa.Array:
-    """The fields of each row, one behind the other, as a binary array."""
+def _length(values: Values) -> Values:
+    """What stands before each of `values`: the same for all."""
+    return np.array(values.dtype.itemsize, ">i4")
+
+
+def _binary(fields: Sequence[Values], count: int) -> pa.Array:
+    """The fields of each row, one behind the other, as a binary array; some are alike in all."""
     record = np.dtype([(str(number), values.dtype) for number, values in enumerate(fields)])
-    made = np.empty(len(fields[0]), record)
+    made = np.empty(count, record)
     for number, values in enumerate(fields):
         made[str(number)] = values
     size = record.itemsize
@@ -247,10 +253,10 @@ def _divided(
     numbers: npt.NDArray[np.uint64], divisor: int
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Quotients and remainders of numbers of 64 bits, or of limbs."""
-    by = np.uint64(divisor)
     if numbers.ndim == 1:
-        quotients = numbers // by
-        return quotients, numbers - quotients * by
+        quotients = numbers // numbers.dtype.type(divisor)
+        return quotients, numbers - quotients * numbers.dtype.type(divisor)
+    by = np.uint64(divisor)
     quotients, rest = np.empty_like(numbers), np.zeros_like(numbers[0])
     for number, limb in enumerate(numbers):
         dividends = (rest << np.uint64(32)) | limb
@@ -267,9 +273,11 @@ def _numeric(
     numeric_recv takes leading and trailing zeros off.
     """
     digits: list[npt.NDArray[np.uint64]] = []
+    if numbers.ndim == 1 and len(numbers) and numbers.max() < 1 << 32:
+        numbers = numbers.astype(np.uint32)
     if odd := scale % 4:
         numbers, digit = _divided(numbers, 10**odd)
-        digits.append(digit * np.uint64(10 ** (4 - odd)))
+        digits.append(digit * digit.dtype.type(10 ** (4 - odd)))
     behind = -(-scale // 4)
     while len(digits) < behind or numbers.any():
         numbers, digit = _divided(numbers, DIGITS)

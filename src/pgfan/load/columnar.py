@@ -125,7 +125,7 @@ class ColumnarSource:
                     raise FileError(f"{self.name}: {rows}: {error}") from error
                 # libpq moves what is left of a block whenever it has sent a part of it.
                 for at in range(0, len(data), BLOCK_BYTES):
-                    yield data[at : at + BLOCK_BYTES]
+                    yield bytes(data[at : at + BLOCK_BYTES])
                 done += batch.num_rows
 
     def rows(self, lo: int, hi: int) -> int:
@@ -137,7 +137,7 @@ class ColumnarSource:
         row = line if self._encoders is not None else self._row_of(lo, line)
         return f"{self.name}: row {self.rows(0, lo) + row}"
 
-    def _written(self, batch: pa.RecordBatch) -> bytes:
+    def _written(self, batch: pa.RecordBatch) -> memoryview:
         srids = [self._srids.get(name) for name in self.columns]
         if self._encoders is None:
             return csv_rows(batch, self._bytes_as, srids)

@@ -63,8 +63,9 @@ class UnloadCoordinator:
 
     def renew(self, number: int) -> str:
         """See `pgfan.ports.Coordinator.renew`: the files are of a snapshot that is gone."""
+        del number
         raise DatabaseError(
-            f"unload {number}: the snapshot that the files share is gone: its session ended",
+            "the snapshot that the files share is gone: its session ended",
             sqlstate="25000",
             hint="run the same command again, with --overwrite",
         )
