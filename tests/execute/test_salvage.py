@@ -31,6 +31,9 @@ class Table:
     named: bool
     rows: list[int] = field(default_factory=list)
 
+    def copy_to(self, sql: str, take: object) -> list[Result]:
+        raise NotImplementedError
+
     def copy_from(self, sql: str, blocks: Iterable[bytes] | None) -> list[Result]:
         assert sql.startswith(SAVEPOINT)
         lines = [int(line) for line in b"".join(blocks or ()).split()]
