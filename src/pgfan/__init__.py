@@ -1,8 +1,8 @@
 """Run PostgreSQL's heavy statements over many connections.
 
-The public names are here and in `pgfan.api`; everything else may move between versions. `plan` is
-in `pgfan.api` alone, since `pgfan.plan` is a package. They are imported when they are first used,
-so that `pgfan --help` stays fast.
+The public names are here and in `pgfan.api`; everything else may move between versions. `plan`,
+`load` and `unload` are in `pgfan.api` alone, since packages have these names here. They are
+imported when they are first used, so that `pgfan --help` stays fast.
 """
 
 from __future__ import annotations

@@ -10,30 +10,37 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgfan.errors import UsageError
-from pgfan.execution import Execution, split_options
+from pgfan.execution import Execution, silent, split_options
+from pgfan.loader import LoadOptions, load, resume_load
 from pgfan.options import ExecOptions
 from pgfan.plan.scaling import JOBS_MAX
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.control import tell
 from pgfan.postgres.history import RunStatus, forget_runs, list_runs
-from pgfan.postgres.journal import SCHEMA_DEFAULT, PostgresJournal
+from pgfan.postgres.journal import PostgresJournal
+from pgfan.postgres.journal_schema import SCHEMA_DEFAULT
 from pgfan.postgres.preview import Previewer
 from pgfan.postgres.server import probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.snapshot import SnapshotHolder
 from pgfan.sql.program import Program, Source
+from pgfan.unloader import UnloadOptions, unload
 
 __all__ = [
     "ExecOptions",
+    "LoadOptions",
     "RunStatus",
     "Source",
+    "UnloadOptions",
     "change_jobs",
     "exec",
     "forget",
+    "load",
     "plan",
     "resume",
     "run",
     "status",
+    "unload",
 ]
 
 if TYPE_CHECKING:
@@ -140,7 +147,11 @@ def resume(
     """
     options = options or ExecOptions()
     options.check()
-    return Execution(dsn, options, progress, on_result, on_start).run(None, run)
+    loading = LoadOptions(
+        jobs=options.jobs, chunk_s=options.chunk_s, journal_schema=options.journal_schema
+    )
+    loaded = resume_load(dsn, run, loading, progress=progress or silent(), on_start=on_start)
+    return loaded or Execution(dsn, options, progress, on_result, on_start).run(None, run)
 
 
 def status(dsn: str, journal_schema: str = SCHEMA_DEFAULT) -> list[RunStatus]:

@@ -71,10 +71,13 @@ class DatabaseError(PgfanError):
         hint: str | None = None,
         statement_offset: int | None = None,
         relation: tuple[str, str] = ("", ""),
+        context: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.sqlstate = sqlstate
         self.detail = detail
+        self.context = context
+        """Where the server was: `COPY t, line 3, column c: "x"`, and functions that were called."""
         self.completed = 0
         """Statements of the same message that had succeeded before (and are rolled back)."""
         self.statement_offset = statement_offset

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 TaskState: TypeAlias = Literal["planned", "done", "skipped", "failed", "not run"]
-Unit: TypeAlias = Literal["rows", "blocks", "steps", "ranges", "cells", "units"]
+Unit: TypeAlias = Literal[
+    "rows", "blocks", "steps", "ranges", "cells", "units", "files", "MB", "pieces"
+]
 
 
 @dataclass(frozen=True)

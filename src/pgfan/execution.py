@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.execute.account import TaskLabel
+from pgfan.execute.clock import MonotonicClock
 from pgfan.execute.context import RunContext
 from pgfan.execute.in_order import InOrder
 from pgfan.execute.runner import Runner
@@ -59,14 +59,6 @@ BATCH_S = 0.02
 """Workers are given chunks for so long at once when chunks are shorter still."""
 
 
-class MonotonicClock:
-    """Implements `pgfan.ports.Clock`."""
-
-    def now_s(self) -> float:
-        """Seconds of the system's monotonic clock."""
-        return time.monotonic()
-
-
 class Execution:
     """One call of exec or resume: opens sessions, runs, closes them whatever happens."""
 
@@ -81,7 +73,7 @@ class Execution:
     ) -> None:
         self._dsn = complete_dsn(dsn)
         self._options = options
-        self._progress = progress or _silent()
+        self._progress = progress or silent()
         self._on_result = on_result
         self._on_start = on_start
         self._on_echo = on_echo
@@ -267,7 +259,8 @@ def _label(number: int, item: ScriptItem) -> TaskLabel:
     return TaskLabel(str(number + 1), item.source, item.kind, excerpt(text))
 
 
-def _silent() -> Progress:
+def silent() -> Progress:
+    """A display for callers that give none."""
     return _Nobody()
 
 

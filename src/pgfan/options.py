@@ -19,7 +19,7 @@ from pgfan.plan.scaling import (
     jobs_allowed,
     jobs_wanted,
 )
-from pgfan.postgres.journal import SCHEMA_DEFAULT
+from pgfan.postgres.journal_schema import SCHEMA_DEFAULT
 from pgfan.sql.requested import read_request
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from pgfan.errors import PgfanError
+    from pgfan.errors import DatabaseError, PgfanError
     from pgfan.events import Event
+    from pgfan.load.record_index import RecordIndex
     from pgfan.plan.ranges import Range
     from pgfan.plan.scaling import ServerLoad
     from pgfan.plan.task import TaskPlan
@@ -56,6 +57,21 @@ class Session(Protocol):
         """
         ...
 
+    def copy_from(self, sql: str, blocks: Iterable[bytes]) -> list[Result]:
+        """The same for statements of which one is a COPY ... FROM STDIN of `blocks`.
+
+        A DatabaseError that `blocks` raises fails the COPY and is raised here. When the server
+        refuses a row, the rest of `blocks` is not asked for.
+        """
+        ...
+
+    def copy_to(self, sql: str, take: Callable[[bytes], None]) -> list[Result]:
+        """The same for statements of which one is a COPY ... TO STDOUT; `take` gets its messages.
+
+        Whatever `take` raises is raised here, and the connection is given up.
+        """
+        ...
+
     def rollback(self) -> None:
         """Leave a transaction that failed; does nothing outside of one."""
         ...
@@ -90,6 +106,63 @@ class TaskRow:
     run: str
     number: int
     insert: str
+
+
+class Feed(Protocol):
+    """Where the rows of a task come from that are not in the database. Used by many threads."""
+
+    def blocks(self, piece: Range) -> Iterator[bytes]:
+        """The bytes of the COPY for `piece`, the same each time. Raises DatabaseError."""
+        ...
+
+    def explained(self, piece: Range, error: DatabaseError) -> DatabaseError:
+        """`error` of the COPY of `piece`, with its place in the files."""
+        ...
+
+    def records(self, piece: Range) -> RecordIndex:
+        """The records of `piece`, one by one."""
+        ...
+
+    def place(self, piece: Range, line: int) -> str:
+        """Where the `line`-th line of `piece`, from 1, is: `data.csv:1204`."""
+        ...
+
+
+class Rejects(Protocol):
+    """Where the bad rows of a load go."""
+
+    def check(self, count: int) -> None:
+        """Raise DatabaseError when so many in one chunk, with all before, are too many."""
+        ...
+
+    def insert(self, task: int, lo: int, rejected: Sequence[Rejected]) -> str:
+        """SQL that keeps the bad rows of a chunk, in its transaction, in place of earlier ones."""
+        ...
+
+    def committed(self, count: int) -> None:
+        """So many are in the journal for good."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A record that COPY refused, and why."""
+
+    place: str
+    sqlstate: str
+    reason: str
+    data: bytes
+
+
+class Sink(Protocol):
+    """Where the rows of a task go that do not stay in the database. Used by many threads."""
+
+    def write(self, piece: Range, rows: Callable[[Callable[[bytes], None]], int]) -> int:
+        """Take the rows of `piece`, in place of any taken before; how many they were.
+
+        `rows` hands the messages of the COPY to what it is given, and returns their number.
+        """
+        ...
 
 
 class Journal(Protocol):
@@ -155,6 +228,12 @@ class PreparedTask:
     """The row that its own transaction writes; there are no chunks, and `key` is 0."""
     copies: tuple[CopyData, ...] = ()
     """What the statements' COPY ... FROM STDIN are given, in order."""
+    feed: Feed | None = None
+    """What a chunk's COPY ... FROM STDIN reads."""
+    rejects: Rejects | None = None
+    """Where bad rows go; None: they fail their chunk."""
+    sink: Sink | None = None
+    """What a chunk's COPY ... TO STDOUT writes."""
 
 
 @dataclass(frozen=True)

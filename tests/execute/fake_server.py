@@ -17,7 +17,7 @@ from pgfan.plan.task import NumberSeries, SplitPlan, TaskPlan
 from pgfan.ports import ChunksLost, PreparedTask, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pgfan.errors import PgfanError
     from pgfan.events import Event
@@ -72,6 +72,14 @@ class FakeSession:
     state: str = "idle"
     claims: dict[tuple[int, int], tuple[int, int | None]] = field(default_factory=dict)
     work: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    def copy_from(self, sql: str, blocks: Iterable[bytes]) -> list[Result]:
+        assert list(blocks)
+        return self.execute(sql)
+
+    def copy_to(self, sql: str, take: Callable[[bytes], None]) -> list[Result]:
+        take(b"a row\n")
+        return self.execute(sql)
 
     def execute(self, sql: str, copies: Sequence[CopyData] = ()) -> list[Result]:
         assert not copies, "no fake takes COPY's data"

@@ -24,6 +24,8 @@ GARBAGE_THRESHOLD = 100_000
 COMMANDS = {
     "exec": "Run statements, each split over many connections where that is safe and worth it.",
     "run": "Run psql scripts out of order, with the result of in order.",
+    "load": "Load files into a table over many connections, as fast as COPY can go.",
+    "unload": "Write the rows of a query or a table to files, over many connections.",
     "plan": "Show what would become of each statement; run nothing.",
     "resume": "Go on with an unfinished run.",
     "jobs": "Change the number of workers of a run while it goes on.",

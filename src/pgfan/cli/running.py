@@ -108,8 +108,11 @@ def on_run_signals(runner: Runner) -> None:
     signal.signal(signal.SIGUSR2, lambda *_: runner.ask_more_workers(-1))
 
 
-def conclude(result: RunResult, display: Display) -> int:
-    """Print what there is to print about a run; its exit code."""
+def conclude(result: RunResult, display: Display, *, resumes: bool = True) -> int:
+    """Print what there is to print about a run; its exit code.
+
+    `resumes`: the journal has the run, and it can be gone on with.
+    """
     if display.json:
         sys.stdout.write(json.dumps(result.to_json()) + "\n")
     for task in result.tasks:
@@ -117,7 +120,8 @@ def conclude(result: RunResult, display: Display) -> int:
         if task.error is not None and not cancelled:
             show_error(task.error)
     if result.interrupted:
-        sys.stderr.write(f"interrupted; the same command, or pgfan resume {result.run}, goes on\n")
+        way = f"the same command, or pgfan resume {result.run}, goes on"
+        sys.stderr.write(f"interrupted; {way if resumes else 'the same command begins anew'}\n")
         return EXIT_INTERRUPTED
     if result.ok:
         return 0

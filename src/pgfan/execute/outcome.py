@@ -34,10 +34,12 @@ class TaskOutcome:
     seconds: float = 0.0
     error: PgfanError | None = None
     stragglers: int = 0
+    rejected: int | None = None
+    """Bad rows that a load has put aside, in all runs together; None when it puts none aside."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, as documented for `--json`."""
-        return {
+        found = {
             "id": self.id,
             "source": self.source,
             "kind": self.kind,
@@ -52,6 +54,7 @@ class TaskOutcome:
             "seconds": round(self.seconds, 6),
             "error": self.error.message if self.error else None,
         }
+        return found if self.rejected is None else {**found, "rejected": self.rejected}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pgfan.errors import (
     PgfanError,
 )
 from pgfan.execute.cancelling import CancelGate
+from pgfan.execute.salvage import is_row_error, salvage
 from pgfan.plan.sqlstate import (
     NOT_IN_A_TRANSACTION_BLOCK,
     QUERY_CANCELED,
@@ -29,11 +30,11 @@ from pgfan.plan.sqlstate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pgfan.plan.messages import Disposition
     from pgfan.plan.ranges import Range
-    from pgfan.ports import Clock, Journal, PreparedTask, Result, Session
+    from pgfan.ports import Clock, Journal, PreparedTask, Rejects, Result, Session
 
 ROLLED_BACK = "25P02"
 SEPARATOR = "\n;"
@@ -145,9 +146,7 @@ class _Batch:
         try:
             self._session.prepare(task.settings)
             self._gate.open()
-            text = closing + opening + SEPARATOR.join(body)
-            copies = (task.copies,) if task.copies else ()
-            results = self._session.execute(text, *copies)
+            results = self._send(closing + opening + SEPARATOR.join(body), piece)
         except ConnectionLostError as error:
             error.in_doubt = before is not None
             self._reports.append(self._lost(error))
@@ -176,6 +175,22 @@ class _Batch:
                 self._session.rollback()
             return None
         return self._worked(piece, results, len(body), self._clock.now_s() - began_s)
+
+    def _send(self, text: str, piece: Range) -> list[Result]:
+        feed, sink, session = self._task.feed, self._task.sink, self._session
+        if feed is not None:
+            return session.copy_from(text, feed.blocks(piece))
+        if sink is None:
+            copies = (self._task.copies,) if self._task.copies else ()
+            return session.execute(text, *copies)
+        results: list[Result] = []
+
+        def rows(take: Callable[[bytes], None]) -> int:
+            results.extend(session.copy_to(text, take))
+            return results[-1].row_count or 0
+
+        sink.write(piece, rows)
+        return results
 
     def _worked(
         self, piece: Range, results: list[Result], statements: int, seconds: float
@@ -260,6 +275,8 @@ class _Batch:
                 return self._duplicate(journal, piece)
             if task.plan.split is None and error.sqlstate in NOT_IN_A_TRANSACTION_BLOCK:
                 return self._outside(piece, error)
+            if task.rejects is not None and is_row_error(error):
+                return self._salvaged(task.rejects, piece)
             disposition = disposition_of(error.sqlstate)
             # BEGIN; SET TRANSACTION SNAPSHOT: the second one failed.
             if cancelled:
@@ -272,7 +289,32 @@ class _Batch:
             return self._lost(lost)
         except PgfanError as second:
             return self._unreachable(second)
+        if task.feed is not None:
+            error = task.feed.explained(piece, error)
         return ChunkErrorReport(error, disposition, self._notices(), statement=failed)
+
+    def _salvaged(self, rejects: Rejects, piece: Range) -> Report:
+        """The chunk again, without its bad rows. Raises what the loop above knows about."""
+        task, journal = self._task, self._journal
+        if journal is None:
+            raise InternalError("bad rows are kept in the journal, and there is none")
+        began_s, unlogged = self._clock.now_s(), task.plan.unlogged
+        claim = journal.claim(task.key, piece.lo, piece.hi, unlogged=unlogged)
+        try:
+            self._session.execute(task.begin + claim)
+            loaded, rejected = salvage(self._session, task, rejects, piece)
+        except DatabaseError as error:
+            self._session.rollback()
+            explained = task.feed.explained(piece, error) if task.feed else error
+            return ChunkErrorReport(explained, disposition_of(error.sqlstate), self._notices())
+        seconds = self._clock.now_s() - began_s
+        report = ChunkDoneReport(loaded, seconds, (), self._notices())
+        settle = journal.settle(task.key, piece.lo, loaded, seconds, unlogged=unlogged)
+        self._commit(_Worked(piece, report, settle + "COMMIT;"))
+        outcome = self._reports.pop()
+        if isinstance(outcome, ChunkDoneReport):
+            rejects.committed(rejected)
+        return outcome
 
     def _duplicate(self, journal: Journal, piece: Range) -> ChunkDoneReport:
         """The row was there: the work is done. Another end would mean that it is done twice."""

@@ -110,7 +110,7 @@ class PostgresCoordinator:
         if before is not None and not self._options.new_snapshot:
             refuse_if_changed(before.state, snapshot.state)
         self._sources[number] = snapshot
-        return _begin(prepared.plan, snapshot)
+        return begin_of(prepared.plan, snapshot)
 
     def finish(
         self, number: int, rows: int | None, chunks: int, seconds: float
@@ -347,7 +347,7 @@ class PostgresCoordinator:
         texts = plan.statements or tuple(statement.text for statement in item.statements)
         begin = "BEGIN;"
         if plan.split is not None:
-            begin = _begin(plan, snapshot)
+            begin = begin_of(plan, snapshot)
         elif item.is_block:
             begin = texts[0] + "\n;"  # it may end in a line comment
         return PreparedTask(
@@ -382,7 +382,7 @@ class PostgresCoordinator:
             again_when_lost(lambda: journal.set_sources(self._session, key, snapshot.state))
 
 
-def _begin(plan: TaskPlan, snapshot: Snapshot | None) -> str:
+def begin_of(plan: TaskPlan, snapshot: Snapshot | None) -> str:
     """The start of a chunk's transaction; a series that reads no relation needs no snapshot."""
     split = plan.split
     if snapshot is None or split is None or not (split.sources or split.shared_snapshot):

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgfan.postgres.journal import EQ, SCHEMA_DEFAULT
+from pgfan.postgres.journal import EQ
+from pgfan.postgres.journal_schema import SCHEMA_DEFAULT
 from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgfan.errors import RunLockedError, UsageError
+from pgfan.postgres.deferred import restore_indexes
 from pgfan.postgres.fence import own
 from pgfan.postgres.journal import UNFINISHED, PostgresJournal
 from pgfan.postgres.new_tables import drop_unfinished
@@ -74,6 +75,7 @@ def forget_runs(
             raise RunLockedError(f"run {run} is being worked on by {known[run].client}")
     for run in chosen:
         drop_unfinished(session, journal, run)
+        restore_indexes(session, journal, run)
     if runs is None:
         journal.drop(session)
     else:

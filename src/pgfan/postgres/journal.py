@@ -9,14 +9,14 @@ operators are pg_catalog's: the user's search_path has no say here.
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from pgfan.errors import DatabaseError, InternalError, PgfanError, UsageError
+from pgfan.errors import DatabaseError, InternalError
 from pgfan.plan.ranges import Range
 from pgfan.plan.sqlstate import UNIQUE_VIOLATION
 from pgfan.plan.task import NewTable
 from pgfan.ports import TaskRow
+from pgfan.postgres.journal_schema import JournalSchema, rows_of_query
 from pgfan.postgres.records import (
     ChunkTotals,
     RunRecord,
@@ -24,31 +24,23 @@ from pgfan.postgres.records import (
     run_record,
     task_record,
 )
-from pgfan.quoting import array, identifier, literal
+from pgfan.quoting import array, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfan.plan.task import TaskPlan
-    from pgfan.ports import Result, Session
+    from pgfan.ports import Session
 
-VERSION = 1
-SCHEMA_DEFAULT = "pgfan"
-INSUFFICIENT_PRIVILEGE = "42501"
 UNFINISHED = ("running", "failed", "interrupted")
-_SETUP_LOCK = 0x7067_6661_6E00
 EQ = "OPERATOR(pg_catalog.=)"
 
 
-class PostgresJournal:
+class PostgresJournal(JournalSchema):
     """The journal in schema `schema`. Reads and writes go through the session given to each call.
 
     Nothing here begins or commits: single statements commit themselves.
     """
-
-    def __init__(self, schema: str = SCHEMA_DEFAULT) -> None:
-        self._name = schema
-        self._schema = identifier(schema)
 
     # In a chunk's transaction -------------------------------------------------------------------
 
@@ -82,7 +74,7 @@ class PostgresJournal:
         self, session: Session, task: int, lo: int, *, unlogged: bool
     ) -> tuple[int, int | None]:
         """The upper bound and the rows of a chunk that is in the journal."""
-        rows = _rows(
+        rows = rows_of_query(
             session,
             f"SELECT hi, rows FROM {self._chunks(unlogged=unlogged)} "
             f"WHERE task {EQ} '{task}' AND lo {EQ} '{lo}'",
@@ -101,7 +93,7 @@ class PostgresJournal:
 
     def rows_of(self, session: Session, row: TaskRow) -> int | None:
         """See `pgfan.ports.Journal.rows_of`."""
-        found = _rows(
+        found = rows_of_query(
             session,
             f"SELECT rows FROM {self._schema}.task WHERE run {EQ} {literal(row.run)} "
             f"AND number {EQ} '{row.number}' AND state {EQ} 'done'",
@@ -113,66 +105,6 @@ class PostgresJournal:
     def mark_outside(self, task: int) -> str:
         """See `pgfan.ports.Journal.mark_outside`."""
         return f"UPDATE {self._schema}.task SET state = 'outside' WHERE key {EQ} '{task}';"
-
-    # Set-up -------------------------------------------------------------------------------------
-
-    def exists(self, session: Session) -> bool:
-        """Whether the journal's tables are there, in the version that this code writes.
-
-        Raises UsageError for a journal of another version.
-        """
-        found = f"pg_catalog.to_regclass({literal(self._schema + '.version')})"
-        if _rows(session, f"SELECT {found}")[0][0] is None:
-            return False
-        version = _rows(session, f"SELECT pg_catalog.max(version) FROM {self._schema}.version")
-        if version[0][0] != str(VERSION):
-            raise UsageError(
-                f"the journal in schema {self._name} has version {version[0][0]}; "
-                f"this pgfan writes version {VERSION}",
-                hint="use the pgfan that made it, or another --journal-schema",
-            )
-        return True
-
-    def create(self, session: Session) -> None:
-        """Make the schema and its tables; two clients at once do not collide.
-
-        Raises UsageError with the GRANT that is missing when the role may not.
-        """
-        script = resources.files(__package__).joinpath("journal.sql").read_text("utf-8")
-        try:
-            session.execute(
-                f"BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({_SETUP_LOCK}); "
-                f"SET LOCAL client_min_messages = warning; "
-                f"{script.replace('{schema}', self._schema)} COMMIT"
-            )
-        except DatabaseError as error:
-            session.rollback()
-            if error.sqlstate != INSUFFICIENT_PRIVILEGE:
-                raise
-            raise UsageError(
-                f"no permission to make the journal: {error.message}",
-                hint="GRANT CREATE ON DATABASE to this role once, or have its owner run "
-                f"CREATE SCHEMA {self._schema} AUTHORIZATION this role; or run with --no-journal, "
-                "with which nothing can be resumed",
-            ) from error
-        finally:
-            session.notices()
-
-    def without_permission(self, error: DatabaseError) -> PgfanError:
-        """`error`, or what to GRANT when it says that the role may not use the journal."""
-        if error.sqlstate != INSUFFICIENT_PRIVILEGE:
-            return error
-        schema = self._schema
-        return UsageError(
-            f"no permission to use the journal: {error.message}",
-            hint=f"its owner can GRANT USAGE ON SCHEMA {schema} and GRANT SELECT, INSERT, UPDATE, "
-            f"DELETE ON ALL TABLES IN SCHEMA {schema} to this role; or use a --journal-schema of "
-            "your own, or --no-journal, with which nothing can be resumed",
-        )
-
-    def drop(self, session: Session) -> None:
-        """Drop the schema with everything in it."""
-        session.execute(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
 
     # Runs ---------------------------------------------------------------------------------------
 
@@ -192,7 +124,7 @@ class PostgresJournal:
             conditions.append(f"fingerprint {EQ} {literal(fingerprint)}")
         if states:
             conditions.append(f"state {EQ} ANY ({array(list(states))})")
-        rows = _rows(
+        rows = rows_of_query(
             session,
             "SELECT id, fingerprint, title, state, client, script, session, started_at, ended_at "
             f"FROM {self._schema}.run WHERE {' AND '.join(conditions)} "
@@ -230,7 +162,9 @@ class PostgresJournal:
 
     def owner_of(self, session: Session, run: str) -> str | None:
         """The token of the client that may work on the run; None when the run is gone."""
-        rows = _rows(session, f"SELECT owner FROM {self._schema}.run WHERE id {EQ} {literal(run)}")
+        rows = rows_of_query(
+            session, f"SELECT owner FROM {self._schema}.run WHERE id {EQ} {literal(run)}"
+        )
         return rows[0][0] if rows else None
 
     def end_run(self, session: Session, run: str, state: str) -> None:
@@ -243,9 +177,12 @@ class PostgresJournal:
     def forget(self, session: Session, run: str) -> None:
         """Delete a run with its tasks and chunks, in one transaction."""
         keys = f"SELECT key FROM {self._schema}.task WHERE run {EQ} {literal(run)}"
+        there = f"pg_catalog.to_regclass({literal(self._schema + '.reject')}) IS NOT NULL"
+        rejects = rows_of_query(session, f"SELECT {there}")[0][0] == "t"  # only loads make it
         session.execute(
             "BEGIN; "
-            f"DELETE FROM {self._schema}.chunk WHERE task IN ({keys}); "
+            + (f"DELETE FROM {self._schema}.reject WHERE task IN ({keys}); " if rejects else "")
+            + f"DELETE FROM {self._schema}.chunk WHERE task IN ({keys}); "
             f"DELETE FROM {self._schema}.chunk_unlogged WHERE task IN ({keys}); "
             f"DELETE FROM {self._schema}.run WHERE id {EQ} {literal(run)}; "
             "COMMIT"
@@ -255,7 +192,7 @@ class PostgresJournal:
 
     def tasks(self, session: Session, run: str) -> list[TaskRecord]:
         """The tasks of a run that have begun, in order."""
-        rows = _rows(
+        rows = rows_of_query(
             session,
             "SELECT key, number, state, plan, sources, rows, chunks, seconds, error "
             f"FROM {self._schema}.task WHERE run {EQ} {literal(run)} ORDER BY number",
@@ -265,7 +202,7 @@ class PostgresJournal:
     def unfinished_tables(self, session: Session, run: str) -> list[NewTable]:
         """The tables that tasks of a run had begun to fill."""
         found = "plan OPERATOR(pg_catalog.#>) '{split,creates}'"
-        rows = _rows(
+        rows = rows_of_query(
             session,
             f"SELECT {found} FROM {self._schema}.task WHERE run {EQ} {literal(run)} "
             "AND state OPERATOR(pg_catalog.<>) 'done' "
@@ -278,7 +215,7 @@ class PostgresJournal:
 
         A crash empties the unlogged journal as a whole, so one chunk that is left tells of none.
         """
-        rows = _rows(
+        rows = rows_of_query(
             session,
             f"SELECT t.number FROM {self._schema}.task t WHERE t.run {EQ} {literal(run)} "
             f"AND t.state {EQ} 'done' AND t.chunks OPERATOR(pg_catalog.>) 0 "
@@ -297,7 +234,7 @@ class PostgresJournal:
         """
         source, kind = label
         text = json.dumps(plan.to_json())
-        rows = _rows(
+        rows = rows_of_query(
             session,
             f"INSERT INTO {self._schema}.task (run, number, source, kind, state, plan) VALUES "
             f"({literal(run)}, {number}, {literal(source)}, {literal(kind)}, 'running', "
@@ -357,6 +294,13 @@ class PostgresJournal:
         result = session.execute(self._finish(task, *figures) + condition)[0]
         return result.row_count == 1
 
+    def keep_done(self, session: Session, task: int) -> None:
+        """What a task did is in logged tables now: a crash takes its chunks, and not its work."""
+        session.execute(
+            f"UPDATE {self._schema}.task SET plan = pg_catalog.jsonb_set(plan, '{{unlogged}}', "
+            f"'false') WHERE key {EQ} '{task}'"
+        )
+
     def delete_chunks(self, session: Session, task: int) -> None:
         """Forget the chunks of a task, of whose work nothing is left."""
         session.execute(
@@ -372,7 +316,7 @@ class PostgresJournal:
 
     def chunks(self, session: Session, task: int, *, unlogged: bool) -> ChunkTotals:
         """The committed chunks of a task."""
-        rows = _rows(
+        rows = rows_of_query(
             session,
             f"SELECT lo, hi, rows, seconds FROM {self._chunks(unlogged=unlogged)} "
             f"WHERE task {EQ} '{task}' ORDER BY lo",
@@ -385,8 +329,3 @@ class PostgresJournal:
 
     def _chunks(self, *, unlogged: bool) -> str:
         return f"{self._schema}.{'chunk_unlogged' if unlogged else 'chunk'}"
-
-
-def _rows(session: Session, sql: str) -> Sequence[tuple[str | None, ...]]:
-    results: list[Result] = session.execute(sql)
-    return results[-1].rows

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pgfan.errors import ResumeRefusedError, RunEndedError, RunLockedError, UsageError
+from pgfan.postgres.deferred import restore_indexes
 from pgfan.postgres.fence import disown, drive_out_workers, lock_key, own
 from pgfan.postgres.journal import UNFINISHED, PostgresJournal
 from pgfan.postgres.new_tables import drop_unfinished
@@ -135,6 +136,7 @@ def _clear(session: PostgresSession, journal: PostgresJournal, runs: Sequence[Ru
     for record in runs:
         drive_out_workers(session, record.id)
         drop_unfinished(session, journal, record.id)
+        restore_indexes(session, journal, record.id)
 
 
 def take_over(

@@ -18,12 +18,14 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgfan.errors import ConnectionFailedError, ConnectionLostError, DatabaseError, UsageError
+from pgfan.errors import ConnectionLostError, DatabaseError, UsageError
 from pgfan.plan.sqlstate import TOO_MANY_CONNECTIONS, ends_connection
 from pgfan.ports import Result
+from pgfan.postgres.connection_errors import connection_failure
+from pgfan.postgres.copying import again_if_stopped, blocks_of, put_blocks, take_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pgfan.ports import CopyData
 
@@ -132,27 +134,57 @@ class PostgresSession:
 
     def execute(self, sql: str, copies: Sequence[CopyData] = ()) -> list[Result]:
         """See `pgfan.ports.Session.execute`."""
+        return self._converse(sql, copies)
+
+    def copy_from(self, sql: str, blocks: Iterable[bytes]) -> list[Result]:
+        """See `pgfan.ports.Session.copy_from`."""
+        return self._converse(sql, blocks=blocks)
+
+    def copy_to(self, sql: str, take: Callable[[bytes], None]) -> list[Result]:
+        """See `pgfan.ports.Session.copy_to`."""
+        return self._converse(sql, take=take)
+
+    def _converse(
+        self,
+        sql: str,
+        copies: Sequence[CopyData] = (),
+        blocks: Iterable[bytes] | None = None,
+        take: Callable[[bytes], None] | None = None,
+    ) -> list[Result]:
+        """Send statements and take their answers, and the data of a COPY where one is expected."""
         pgconn = self.connection.pgconn
+        failure: DatabaseError | None = None
         waiting = deque(copies)
         try:
             pgconn.send_query(sql.encode())
             answers = []
             while (answer := _next_result(pgconn)) is not None:
                 if answer.status == pq.ExecStatus.COPY_IN and waiting:
-                    _send_copy(pgconn, waiting.popleft())
+                    data = blocks_of(waiting.popleft())
+                    failure = put_blocks(pgconn, data, lambda: len(self._notices))
                     continue
                 answers.append(answer)
-                if answer.status in {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT}:
+                if answer.status == pq.ExecStatus.COPY_IN and blocks is not None:
+                    answers.pop()
+                    failure = put_blocks(pgconn, blocks, lambda: len(self._notices))
+                elif answer.status == pq.ExecStatus.COPY_OUT and take is not None:
+                    answers.pop()
+                    take_messages(pgconn, take)
+                elif answer.status in {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT}:
                     break
         except psycopg.Error as error:
             self.close()
             raise ConnectionLostError(str(error).strip()) from error
+        except BaseException:
+            self.close()  # in the middle of its messages it is of no more use
+            raise
         for completed, answer in enumerate(answers):
             if answer.status == pq.ExecStatus.FATAL_ERROR:
-                failure = self._error(answer)
-                if isinstance(failure, DatabaseError):
-                    failure.completed = completed
-                raise failure
+                refusal = self._error(answer)
+                if isinstance(refusal, DatabaseError):
+                    refusal = failure or again_if_stopped(refusal)
+                    refusal.completed = completed
+                raise refusal
         if pgconn.status != pq.ConnStatus.OK:
             self.close()
             raise ConnectionLostError("the server closed the connection")
@@ -227,6 +259,22 @@ class PostgresSession:
         answer = pgconn.describe_prepared(b"")
         return tuple(answer.ftype(column) for column in range(answer.nfields))
 
+    def columns_of(self, query: str) -> tuple[tuple[str, str], ...]:
+        """Name and type (as format_type writes it) of each column of `query`; it is not run."""
+        pgconn = self.connection.pgconn
+        self.describe(query)
+        found = pgconn.describe_prepared(b"")
+        numbers = range(found.nfields)
+        names = [(found.fname(number) or b"").decode() for number in numbers]
+        if not names:
+            return ()
+        types = ", ".join(
+            f"pg_catalog.format_type({found.ftype(number)}, {found.fmod(number)})"
+            for number in numbers
+        )
+        row = self.execute(f"SELECT {types}")[0].rows[0]
+        return tuple((name, type_ or "") for name, type_ in zip(names, row, strict=True))
+
     def _connect(self) -> None:
         self._settings = ()
         connection = self._reach()
@@ -286,10 +334,10 @@ class PostgresSession:
                 _field(answer, pq.DiagnosticField.SCHEMA_NAME) or "",
                 _field(answer, pq.DiagnosticField.TABLE_NAME) or "",
             ),
+            context=_field(answer, pq.DiagnosticField.CONTEXT),
         )
 
 
-COPY_BYTES = 1 << 20
 SIGNALS_MS = 500
 """A signal that comes between Python's last look and poll itself does not wake poll: look again."""
 
@@ -307,46 +355,6 @@ def _next_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
             waiting.poll(SIGNALS_MS)
             pgconn.consume_input()
     return pgconn.get_result()
-
-
-def _send_copy(pgconn: pq.abc.PGconn, data: CopyData) -> None:
-    """Give a COPY ... FROM STDIN its data; a file that cannot be read is COPY's error."""
-    if isinstance(data, str):
-        raw = data.encode()
-        for at in range(0, len(raw), COPY_BYTES):
-            pgconn.put_copy_data(raw[at : at + COPY_BYTES])
-        pgconn.put_copy_end()
-        return
-    try:
-        with data.open("rb") as file:
-            while block := file.read(COPY_BYTES):
-                pgconn.put_copy_data(block)
-    except OSError as error:
-        pgconn.put_copy_end(f"{data}: {error.strerror}".encode())
-    else:
-        pgconn.put_copy_end()
-
-
-def connection_failure(error: psycopg.OperationalError) -> ConnectionFailedError:
-    """A refused connection, with what to do about it."""
-    text = str(error).strip()
-    hint = "check host, port and whether the server runs; or use --embedded DIR"
-    if "password" in text or "authentication" in text:
-        hint = "check user and password: pgfan reads .pgpass, PGPASSWORD and the service file"
-    elif error.sqlstate == "3D000" or "does not exist" in text:
-        hint = "check the name, or create the database first"
-    failure = ConnectionFailedError(text, hint=hint)
-    failure.sqlstate = error.sqlstate or _guess_sqlstate(text)
-    return failure
-
-
-def _guess_sqlstate(text: str) -> str | None:
-    # libpq gives no SQLSTATE for a failed connection; the texts are the server's English ones.
-    if "too many clients" in text or "remaining connection slots" in text:
-        return TOO_MANY_CONNECTIONS
-    if "too many connections" in text:
-        return TOO_MANY_CONNECTIONS
-    return None
 
 
 def _field(answer: pq.abc.PGresult, field: pq.DiagnosticField) -> str | None:
