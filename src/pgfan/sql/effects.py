@@ -1,0 +1,144 @@
+"""What running a statement does to the database, as values that can be compared and written down.
+
+An `Effect` is one way of touching one object; `Accesses` are those of a task. Which pairs of
+effects may change places is not said here: that is `pgfan.plan.graph`'s table. Values only; who
+works them out is `pgfan.sql.accesses`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EffectKind: TypeAlias = Literal[
+    "use", "read", "append", "modify", "index", "analyse", "lock", "describe",
+    "define", "alter", "drop",
+]  # fmt: skip
+"""`use`: needs the definition, not the rows (a view's tables, a column's type, a trigger's function).
+`read`: reads rows; of a function: calls it. `append`: adds rows whose values do not depend on the
+order. `modify`: any other change of rows, or of a sequence. `index`: builds an index. `analyse`:
+statistics. `lock`: keeps writers out. `describe`: COMMENT. `define`, `alter`, `drop`: the object
+itself."""
+
+ObjectKind: TypeAlias = Literal[
+    "relation",  # tables, views, sequences, indexes, composite types: pg_class has one name for each
+    "function",  # procedures and aggregates too; all overloads are one object
+    "type",
+    "schema",
+    "role",
+    "extension",
+    "operator",
+    "collation",
+    "text search",
+    "statistics",
+    "foreign server",
+    "publication",
+    "tablespace",
+    "channel",
+    "file",
+]
+
+BarrierCode: TypeAlias = Literal[
+    "annotated", "catalogue", "catalogue-read", "database-wide", "dynamic-sql", "extension",
+    "foreign-data", "function-unknown", "name-unknown", "outside", "setting", "statement-unknown",
+    "not-refreshed",
+]  # fmt: skip
+"""Explained in docs/order.md."""
+
+SessionUse: TypeAlias = Literal[
+    "temporary", "prepared", "cursor", "sequence-value", "advisory-lock", "notification", "seed",
+    "setting", "library",
+]  # fmt: skip
+"""What of its session a statement uses or leaves, that no other connection has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectName:
+    """An object. `schema` None: it may be in any schema, or its kind has none.
+
+    Temporary objects have the schema `pg_temp`; which session's, the task's pin says.
+    """
+
+    kind: ObjectKind
+    schema: str | None
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One way of touching one object.
+
+    `part`: only a part of it, which another effect names: a partition of a table. Two effects on
+    parts meet in the part or not at all.
+    """
+
+    kind: EffectKind
+    object: ObjectName
+    part: bool = False
+
+    def __str__(self) -> str:
+        part = "part of " if self.part else ""
+        return f"{self.kind} {part}{self.object}"
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Why a task changes places with no other.
+
+    `opaque`: it may have changed any definition. What follows is analysed with `KnownObjects` that
+    were read after it has finished.
+    """
+
+    code: BarrierCode
+    message: str
+    opaque: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Accesses:
+    """What a task does. `effects` may be incomplete only when there is a barrier.
+
+    `session` is not empty when the task must run on the connection of its script, in order with
+    the others that must.
+    """
+
+    effects: frozenset[Effect] = frozenset()
+    barrier: Barrier | None = None
+    session: frozenset[SessionUse] = field(default=frozenset())
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it must run on the one connection of its script."""
+        return bool(self.session)
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether what follows must be analysed afresh after it."""
+        return self.barrier is not None and self.barrier.opaque
+
+    def __or__(self, other: Accesses) -> Accesses:
+        barrier = self.barrier
+        if barrier is None or (other.is_opaque and not barrier.opaque):
+            barrier = other.barrier
+        return Accesses(self.effects | other.effects, barrier, self.session | other.session)
+
+
+NOTHING = Accesses()
+
+
+def annotated(
+    accesses: Accesses, reads: Iterable[ObjectName], writes: Iterable[ObjectName]
+) -> Accesses:
+    """`accesses` with what a directive says of them in place of their barrier.
+
+    The directive is trusted: it names all that the analysis could not see. What the analysis did see
+    stays; definitions are taken not to change.
+    """
+    said = {Effect("read", name) for name in reads} | {Effect("modify", name) for name in writes}
+    return Accesses(accesses.effects | said, None, accesses.session)

@@ -1,0 +1,139 @@
+"""What exists in the database before a script runs, as far as it decides what statements touch.
+
+`pgfan.postgres` fills these values in a few queries; tests write them by hand. They hold all that
+is outside of pg_catalog and information_schema: a name that is neither here nor made by the script
+is PostgreSQL's own or does not exist. SQL text in them is as PostgreSQL prints it under an empty
+search_path, so that every name outside of pg_catalog has its schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Qualified: TypeAlias = tuple[str, str]
+"""Schema and name."""
+
+RelationKind: TypeAlias = Literal[
+    "table", "view", "materialized view", "sequence", "index", "foreign table", "composite type"
+]
+
+
+@dataclass(frozen=True)
+class KnownColumn:
+    """A column of a table; `default` is SQL or "", of generated columns the expression."""
+
+    name: str
+    default: str = ""
+    sequence: Qualified | None = None
+    """The sequence of an identity column; those of serial columns are in `default`."""
+    generated: bool = False
+    type: Qualified | None = None
+    """Its type, or its array's element type, when that is not pg_catalog's."""
+
+
+@dataclass(frozen=True)
+class KnownTrigger:
+    """A user's trigger on a table or view (not those of foreign keys)."""
+
+    name: str
+    function: Qualified
+    events: frozenset[Literal["insert", "update", "delete", "truncate"]]
+    condition: str = ""
+    """The expression of WHEN, as SQL."""
+
+
+@dataclass(frozen=True)
+class KnownForeignKey:
+    """A foreign key of the relation that has it. `changes_rows`: its rows change or go with those
+    that they reference (CASCADE, SET NULL, SET DEFAULT)."""
+
+    references: Qualified
+    changes_rows: bool = False
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class KnownRule:
+    """A rule, as pg_get_ruledef prints it (CREATE RULE ...); not the one that makes a view."""
+
+    definition: str
+
+
+@dataclass(frozen=True)
+class KnownRelation:
+    """An entry of pg_class. What a kind has not is empty."""
+
+    name: Qualified
+    kind: RelationKind = "table"
+    columns: tuple[KnownColumn, ...] = ()
+    definition: str = ""
+    """Of views and materialised views: pg_get_viewdef."""
+    parents: tuple[Qualified, ...] = ()
+    """The partitioned table, or the tables that it inherits from: direct ones only."""
+    is_default_partition: bool = False
+    table: Qualified | None = None
+    """Of an index its table; of a sequence the table that owns it."""
+    column: str = ""
+    """Of an owned sequence: the column."""
+    triggers: tuple[KnownTrigger, ...] = ()
+    foreign_keys: tuple[KnownForeignKey, ...] = ()
+    rules: tuple[KnownRule, ...] = ()
+    expressions: tuple[str, ...] = ()
+    """SQL that its writers evaluate: CHECK constraints, index expressions and predicates, the
+    bounds of partitions, the conditions of policies (those its readers evaluate, too)."""
+    server: str = ""
+    """Of a foreign table."""
+
+
+@dataclass(frozen=True)
+class KnownFunction:
+    """A function, procedure or aggregate outside of pg_catalog."""
+
+    name: Qualified
+    arguments: str = ""
+    """pg_get_function_identity_arguments."""
+    language: str = "sql"
+    """pg_language.lanname; "aggregate" and "window" for prokind a and w without a body to read."""
+    body: str = ""
+    """prosrc, or what pg_get_function_sqlbody prints."""
+    volatility: Literal["i", "s", "v"] = "v"
+    search_path: str | None = None
+    """What its SET search_path says, as in proconfig."""
+    calls: tuple[Qualified, ...] = ()
+    """Of an aggregate: its support functions, those of pg_catalog left out."""
+    extension: str = ""
+    """The extension that it belongs to."""
+
+
+@dataclass(frozen=True)
+class KnownType:
+    """A domain, enum, range or base type outside of pg_catalog; not the row types of relations."""
+
+    name: Qualified
+    expressions: tuple[str, ...] = ()
+    """Of a domain: its CHECK constraints and default."""
+    uses: tuple[Qualified, ...] = ()
+    """Of a domain: the type under it, when that is not pg_catalog's."""
+
+
+@dataclass(frozen=True)
+class KnownObjects:
+    """All of them. `complete` False: nobody looked, and names that are not here mean nothing."""
+
+    schemas: frozenset[str] = frozenset({"public"})
+    relations: tuple[KnownRelation, ...] = ()
+    functions: tuple[KnownFunction, ...] = ()
+    types: tuple[KnownType, ...] = ()
+    operators: tuple[tuple[str, Qualified], ...] = ()
+    """The symbol of each operator outside of pg_catalog, and its function."""
+    casts: tuple[Qualified, ...] = ()
+    """Functions of casts, those of pg_catalog left out: applied where no syntax shows them."""
+    event_triggers: tuple[Qualified, ...] = ()
+    """Functions of the event triggers that are enabled."""
+    wrappers: tuple[tuple[str, str], ...] = ()
+    """Each foreign server, and its foreign data wrapper."""
+    search_path: tuple[str, ...] = ("$user", "public")
+    """The setting of the session at its start, one schema each."""
+    user: str = field(default="")
+    """current_user: what "$user" stands for."""
