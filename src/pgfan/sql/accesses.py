@@ -12,13 +12,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgfan.sql.effects import Accesses
+from postgast import pg_query_pb2 as pb
+
+from pgfan.sql.closure import Closure
+from pgfan.sql.collector import Collector, Session
+from pgfan.sql.definitions import TEMPORARY, Definitions
+from pgfan.sql.effects import NOTHING, Accesses, Barrier
+from pgfan.sql.known_definitions import definitions_of
+from pgfan.sql.names import with_user
+from pgfan.sql.statements import IN_FUNCTIONS, collect_statement
+from pgfan.sql.tree import Message, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgfan.sql.effects import SessionUse
     from pgfan.sql.known import KnownObjects
-    from pgfan.sql.tree import Message
 
 
 class ScriptAccesses:
@@ -31,21 +40,101 @@ class ScriptAccesses:
     def __init__(self, known: KnownObjects, *, calls_currval: bool = False) -> None:
         """`calls_currval`: the script may call currval() or lastval() somewhere
         (`mentions_currval`), so that those who draw from sequences share a connection."""
-        raise NotImplementedError
+        path = with_user(list(known.search_path), known.user)
+        self._session = Session(path, known.user, path, calls_currval)
+        self._session.paths_seen.update(path)
+        self._waits_for: Barrier | None = None
+        self._definitions = Definitions()
+        self._take(known)
+
+    def _take(self, known: KnownObjects) -> None:
+        self._use(definitions_of(known))
+        self._session.calls_currval |= any(
+            mentions_currval(function.definition) for function in known.functions
+        )
+
+    def new_session(self) -> None:
+        """The next task is the first of another session: its settings are those of the start, and
+        it sees no temporary objects. What was made otherwise stays."""
+        before = self._session
+        self._session = Session(
+            before.first_path, before.user, before.first_path, before.calls_currval
+        )
+        self._session.paths_seen = before.paths_seen
+        self._session.builtins_used = before.builtins_used
+        for name in tuple(self._definitions.relations):
+            if name.schema == TEMPORARY:
+                self._definitions.remove(name)
+        self._closure = Closure(self._definitions, self._session)
 
     def read(self, statements: Sequence[Message], *, rolls_back: bool = False) -> Accesses:
         """The accesses of the next task: a statement's tree, or all those of a transaction block.
 
         `rolls_back`: the block ends in ROLLBACK, so that its definitions are gone after it.
         """
-        raise NotImplementedError
+        defines = any(kind_of(tree) not in IN_FUNCTIONS for tree in statements)
+        path = self._session.path
+        before = self._definitions.copy() if rolls_back and defines else None
+        found = NOTHING
+        for tree in statements:
+            found |= self._statement(tree)
+        if defines and any(map(_rolls_back_to, statements)):
+            found |= Accesses(barrier=Barrier("catalogue", "definitions are undone by ROLLBACK TO"))
+        if rolls_back:
+            self._session.path = path
+        if before is not None:
+            self._use(before)
+        self._commit()
+        if self._waits_for is not None:
+            why = f"definitions may have changed: {self._waits_for.message}"
+            session: frozenset[SessionUse] = found.session | {"temporary"}
+            return Accesses(found.effects, Barrier("not-refreshed", why, opaque=False), session)
+        if found.is_opaque:
+            self._waits_for = found.barrier
+        return found
 
     def refresh(self, known: KnownObjects) -> None:
         """Go on with what exists now: everything before has finished, nothing after has begun.
 
-        search_path and temporary objects of the session are kept.
+        search_path, prepared statements and temporary relations of the session are kept.
         """
-        raise NotImplementedError
+        temporary = [
+            relation
+            for relation in self._definitions.relations.values()
+            if relation.name.schema == TEMPORARY
+        ]
+        self._waits_for = None
+        self._take(known)
+        for relation in temporary:
+            self._definitions.put(relation)
+
+    def _use(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._closure = Closure(definitions, self._session)
+
+    def _statement(self, tree: Message) -> Accesses:
+        definitions = self._definitions
+        collector = Collector(definitions, self._session, self._session.path)
+        collect_statement(collector, tree)
+        for cast in definitions.casts:
+            collector.touch("read", cast)
+        if definitions.event_triggers and kind_of(tree) not in IN_FUNCTIONS:
+            for function in definitions.event_triggers:
+                collector.touch("read", function)
+        found = self._closure.of(collector.accesses, collector.path)
+        for change in collector.changes:
+            change()
+        return found
+
+    def _commit(self) -> None:
+        """Temporary tables that are dropped at COMMIT."""
+        gone = [r.name for r in self._definitions.relations.values() if r.drops_on_commit]
+        for name in gone:
+            self._definitions.remove(name)
+
+
+def _rolls_back_to(tree: Message) -> bool:
+    return kind_of(tree) == "TransactionStmt" and bool(tree.kind == pb.TRANS_STMT_ROLLBACK_TO)
 
 
 def mentions_currval(text: str) -> bool:

@@ -3,7 +3,8 @@
 `pgfan.postgres` fills these values in a few queries; tests write them by hand. They hold all that
 is outside of pg_catalog and information_schema: a name that is neither here nor made by the script
 is PostgreSQL's own or does not exist. SQL text in them is as PostgreSQL prints it under an empty
-search_path, so that every name outside of pg_catalog has its schema.
+search_path, so that every name outside of pg_catalog has its schema. Temporary objects of the
+session, if there are any yet, have the schema `pg_temp`.
 """
 
 from __future__ import annotations
@@ -91,15 +92,13 @@ class KnownFunction:
     """A function, procedure or aggregate outside of pg_catalog."""
 
     name: Qualified
+    definition: str = ""
+    """pg_get_functiondef; "" for aggregates."""
     arguments: str = ""
-    """pg_get_function_identity_arguments."""
+    """oidvectortypes(proargtypes): overloads differ in it."""
     language: str = "sql"
-    """pg_language.lanname; "aggregate" and "window" for prokind a and w without a body to read."""
-    body: str = ""
-    """prosrc, or what pg_get_function_sqlbody prints."""
+    """pg_language.lanname; "aggregate" for prokind a."""
     volatility: Literal["i", "s", "v"] = "v"
-    search_path: str | None = None
-    """What its SET search_path says, as in proconfig."""
     calls: tuple[Qualified, ...] = ()
     """Of an aggregate: its support functions, those of pg_catalog left out."""
     extension: str = ""
@@ -119,7 +118,7 @@ class KnownType:
 
 @dataclass(frozen=True)
 class KnownObjects:
-    """All of them. `complete` False: nobody looked, and names that are not here mean nothing."""
+    """All of them, at one moment."""
 
     schemas: frozenset[str] = frozenset({"public"})
     relations: tuple[KnownRelation, ...] = ()

@@ -1,0 +1,191 @@
+"""From what a statement names to what that makes the server do.
+
+Reading a view reads its tables; writing a table calls its triggers' functions, looks into the tables
+of its foreign keys, and may change the rows that reference it; calling a function does what its body
+does; a partition is a part of its parent. Each effect is followed until nothing new turns up.
+
+Manual: "Overview of Trigger Behavior", "Constraints" (foreign keys), "The Rule System", "Row
+Security Policies", "Inheritance".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgfan.sql.bodies import Body, body_of
+from pgfan.sql.collector import Collector
+from pgfan.sql.definitions import Relation
+from pgfan.sql.effects import Accesses, Effect
+from pgfan.sql.names import with_user
+from pgfan.sql.queries import defaults, run
+from pgfan.sql.statements import collect_in_body
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgfan.sql.collector import Session
+    from pgfan.sql.definitions import Definitions, Function, Path
+    from pgfan.sql.effects import EffectKind, ObjectName
+
+_WRITES = frozenset({"append", "modify"})
+_EVALUATES = frozenset({"append", "modify", "index", "analyse", "alter"})
+"""Evaluate a table's expressions: its checks, or those of its indexes."""
+_NOT_OF_PARENTS = frozenset({"use", "describe"})
+HARMLESS_EXTENSIONS = frozenset(
+    {
+        *("btree_gin", "btree_gist", "citext", "cube", "earthdistance", "fuzzystrmatch", "hstore"),
+        *("intarray", "isn", "ltree", "pg_trgm", "pgcrypto", "seg", "unaccent", "uuid-ossp"),
+    }
+)
+"""Extensions whose functions in C look at their arguments alone, whatever their volatility says."""
+
+
+class Closure:
+    """Follows effects under one state of the definitions; what was worked out is kept until then."""
+
+    def __init__(self, definitions: Definitions, session: Session) -> None:
+        self._definitions = definitions
+        self._session = session
+        self._kept: dict[tuple[Effect, Path], Accesses] = {}
+        self._version = -1
+
+    def of(self, accesses: Accesses, path: Path) -> Accesses:
+        """All that comes with `accesses`; function bodies are looked up under `path`."""
+        if self._version != self._definitions.version:
+            self._kept.clear()
+            self._version = self._definitions.version
+        if len(accesses.effects) == 1:
+            (only,) = accesses.effects
+            return self._of_one(only, path) | accesses
+        found = accesses
+        for effect in accesses.effects:
+            more = self._of_one(effect, path)
+            if len(more.effects) > 1 or more.barrier or more.session:
+                found |= more
+        return found
+
+    def _of_one(self, effect: Effect, path: Path) -> Accesses:
+        kept = self._kept.get((effect, path))
+        if kept is None:
+            kept = self._kept[effect, path] = self._followed(effect, path)
+        return kept
+
+    def _followed(self, first: Effect, path: Path) -> Accesses:
+        """A function with a search_path of its own has the names in what it calls looked up there:
+        so each effect is followed under a path."""
+        total = Collector(self._definitions, self._session, path)
+        total.touch(first.kind, first.object, part=first.part)
+        todo: list[tuple[Effect, Path]] = [(first, path)]
+        done = set(todo)
+        while todo:
+            effect, under = todo.pop()
+            for found in self._follow(effect, under):
+                total.add(found.accesses)
+                new = {(more, found.path) for more in found.effects} - done
+                done |= new
+                todo += new
+        return total.accesses
+
+    def _follow(self, effect: Effect, path: Path) -> Iterator[Collector]:
+        definitions = self._definitions
+        matching = definitions.matching(effect.object)
+        found = Collector(definitions, self._session, path)
+        is_called = effect.object.kind == "function" and effect.kind == "read"
+        for name in matching:
+            if name.kind == "relation":
+                self._relation(effect, definitions.relations[name], found)
+            elif name.kind == "type":
+                run(found, definitions.types[name].code)
+            elif is_called:
+                for function in definitions.functions[name].values():
+                    yield self._call(function, path)
+        if effect.object.kind == "relation" and not matching:
+            # Foreign keys and partitions may name it all the same.
+            self._relation(effect, Relation(effect.object), found)
+        if is_called and not matching:
+            found.block("function-unknown", f"function {effect.object}() is not known")
+        yield found
+
+    def _relation(self, effect: Effect, relation: Relation, found: Collector) -> None:
+        kind = effect.kind
+        if kind not in _NOT_OF_PARENTS:
+            for parent in relation.parents:
+                found.touch(kind, parent, part=True)
+        if effect.part or kind in {"use", "describe", "define", "drop", "lock"}:
+            return
+        found.effects |= relation.uses
+        run(found, relation.on_access)
+        if relation.server and kind not in {"alter"}:
+            self._foreign(relation, found)
+        if relation.kind == "view":
+            self._view(kind, relation, found)
+        elif relation.kind == "materialized view" and kind == "modify":
+            run(found, relation.query)
+        if kind in _EVALUATES:
+            for one in (relation, *self._definitions.descendants(relation.name)):
+                run(found, one.on_write)
+                found.effects |= one.uses
+        if kind in _WRITES:
+            for one in (relation, *self._definitions.descendants(relation.name)):
+                self._written(kind, one, found)
+
+    def _foreign(self, relation: Relation, found: Collector) -> None:
+        found.named("read", "foreign server", relation.server)
+        if self._definitions.wrappers.get(relation.server) != "file_fdw":
+            message = f"{relation.name} is a foreign table: what it stands for is not known"
+            found.block("foreign-data", message, opaque=False)
+
+    def _view(self, kind: EffectKind, view: Relation, found: Collector) -> None:
+        """Reading a view, or writing through it: its tables get the rows."""
+        run(found, view.query)
+        if kind not in _WRITES:
+            return
+        inside = Collector(self._definitions, self._session, found.path)
+        run(inside, view.query)
+        for effect in inside.effects:
+            if effect.object.kind == "relation" and effect.kind == "read":
+                found.touch(kind, effect.object)
+                defaults(found, effect.object, frozenset())
+
+    def _written(self, kind: EffectKind, table: Relation, found: Collector) -> None:
+        """A partition has the triggers and foreign keys of the tables above it, too."""
+        for one in (table, *self._ancestors(table)):
+            for trigger in one.triggers:
+                if kind == "modify" or trigger.on_insert:
+                    found.touch("read", trigger.function)
+                    run(found, trigger.code)
+            for key in one.foreign_keys:
+                found.touch("read", key.references)
+            if kind == "modify":
+                self._referenced(one, found)
+
+    def _ancestors(self, table: Relation) -> Iterator[Relation]:
+        todo, seen = list(table.parents), set(table.parents)
+        while todo:
+            one = self._definitions.relations.get(todo.pop())
+            if one is not None:
+                yield one
+                todo += set(one.parents) - seen
+                seen |= set(one.parents)
+
+    def _referenced(self, table: Relation, found: Collector) -> None:
+        for name in self._definitions.referencing.get(table.name, ()):
+            for key in self._definitions.relations[name].foreign_keys:
+                if key.references == table.name:
+                    found.touch("modify" if key.changes_rows else "read", name)
+
+    def _call(self, function: Function, path: Path) -> Collector:
+        body = body_of(function.definition) if function.definition else Body()
+        if body.sets_path:
+            own = body.search_path
+            path = None if own is None else with_user(list(own), self._session.user)
+        found = Collector(self._definitions, self._session, path)
+        run(found, function.code)
+        if function.language in {"c", "internal"}:
+            if function.volatility != "i" and function.extension not in HARMLESS_EXTENSIONS:
+                what = f"{function.name}() is written in {function.language} and not immutable"
+                found.block("function-unknown", what)
+        elif body.barrier is not None:
+            found.add(Accesses(frozenset(), body.barrier))
+        collect_in_body(found, body.statements)
+        return found
