@@ -1,0 +1,205 @@
+"""Set mode: a folder of SQL is a set, and this finds the order in which its files are read.
+
+Whoever makes an object comes before all who touch it, whoever writes its rows before those who read
+them, whatever the files are called; what that leaves open goes by name. The files are then one
+sequence like any other (`pgfan.plan.graph`), so an order that is merely unlucky costs time, never
+the result.
+
+Files that only read an object come after those that read and write it, and those after files that
+only write it; who uses a definition (a view's tables) waits for who makes it, not for rows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pgfan.sql.effects import Accesses, EffectKind, ObjectName
+
+_LEVELS: tuple[tuple[str, frozenset[EffectKind]], ...] = (
+    ("makes", frozenset({"define"})),
+    ("writes", frozenset({"append", "modify", "alter"})),
+    ("reads and writes", frozenset()),
+    ("indexes", frozenset({"index", "analyse"})),
+    ("reads", frozenset({"read"})),
+    ("drops", frozenset({"drop"})),
+)
+"""What a file does to an object, by the first of these that fits, in the order in which they come.
+Within one of them files go by name."""
+_MAKES, _WRITES, _READS_AND_WRITES, _READS, _DROPS = 0, 1, 2, 4, 5
+
+_Object: TypeAlias = "tuple[str, str | None, str]"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the set: its name, and the accesses of its tasks when the definitions of all files
+    are known."""
+
+    name: str
+    accesses: Sequence[Accesses]
+
+
+class CycleError(Exception):
+    """Files that wait for each other. `path` has file, why, file, ..., and ends where it began."""
+
+    def __init__(self, path: Sequence[str]) -> None:
+        super().__init__(" -> ".join(path))
+        self.path = tuple(path)
+
+
+@dataclass
+class _Node:
+    """A file, or a level of an object: everyone above waits for everyone below through it."""
+
+    why: str = ""
+    waiting: int = 0
+    followers: list[int] = field(default_factory=list)
+
+
+def order_files(files: Sequence[File]) -> tuple[int, ...]:
+    """The order in which to read `files`, as indexes. Those with a barrier come as late as may be.
+
+    Raises CycleError.
+    """
+    nodes = [_Node() for _ in files]
+    for roles in _roles(files):
+        _link(nodes, roles)
+    late = [any(a.barrier is not None for a in file.accesses) for file in files]
+
+    def rank(number: int) -> tuple[bool, str, int]:
+        if number >= len(files):  # a level of an object costs nothing: at once
+            return (False, "", number)
+        return (late[number], files[number].name, number)
+
+    ready = [rank(number) for number, node in enumerate(nodes) if not node.waiting]
+    heapify(ready)
+    order: list[int] = []
+    done = 0
+    while ready:
+        number = heappop(ready)[-1]
+        done += 1
+        if number < len(files):
+            order.append(number)
+        for follower in nodes[number].followers:
+            nodes[follower].waiting -= 1
+            if not nodes[follower].waiting:
+                heappush(ready, rank(follower))
+    if done < len(nodes):
+        raise CycleError(_cycle(files, nodes))
+    return tuple(order)
+
+
+@dataclass
+class _Roles:
+    """The files that touch one object."""
+
+    name: str
+    levels: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    changers: list[int] = field(default_factory=list)
+    """Make or alter it: those who use its definition wait for them."""
+    users: list[int] = field(default_factory=list)
+
+
+def _roles(files: Sequence[File]) -> Iterator[_Roles]:
+    anywhere = {
+        (effect.object.kind, effect.object.name)
+        for file in files
+        for accesses in file.accesses
+        for effect in accesses.effects
+        if effect.object.schema is None
+    }
+    kinds: dict[_Object, dict[int, set[EffectKind]]] = defaultdict(lambda: defaultdict(set))
+    for number, file in enumerate(files):
+        for accesses in file.accesses:
+            for effect in accesses.effects:
+                kinds[_identity(effect.object, anywhere)][number].add(effect.kind)
+    for (_, schema, name), found in kinds.items():
+        if len(found) == 1:
+            continue
+        roles = _Roles(f"{schema}.{name}" if schema else name)
+        for number, effects in found.items():
+            level = _level(effects)
+            if level is None:
+                roles.users.append(number)
+            else:
+                roles.levels[level].append(number)
+                if effects & {"define", "alter"}:
+                    roles.changers.append(number)
+        yield roles
+
+
+def _identity(name: ObjectName, anywhere: set[tuple[str, str]]) -> _Object:
+    schema = None if (name.kind, name.name) in anywhere else name.schema
+    return (name.kind, schema, name.name)
+
+
+def _level(kinds: set[EffectKind]) -> int | None:
+    """None: it only uses the definition."""
+    for level, (_, first) in enumerate(_LEVELS):
+        if kinds & first:
+            return _READS_AND_WRITES if level == _WRITES and "read" in kinds else level
+    return None
+
+
+def _link(nodes: list[_Node], roles: _Roles) -> None:
+    """Each level waits for the one before it, who uses the definition for those who change it."""
+    gate: int | None = None
+    for level in sorted(roles.levels):
+        members = roles.levels[level]
+        for number in members if gate is not None else ():
+            _edge(nodes, gate, number)
+        if level == _DROPS:
+            _all_wait(nodes, roles.users, members, f"uses {roles.name}")
+        before = [*members] if gate is None else [gate, *members]
+        gate = len(nodes)
+        nodes.append(_Node(f"{_LEVELS[level][0]} {roles.name}"))
+        for number in before:
+            _edge(nodes, number, gate)
+    _all_wait(nodes, roles.changers, roles.users, f"makes or alters {roles.name}")
+
+
+def _all_wait(nodes: list[_Node], before: list[int], after: list[int], why: str) -> None:
+    if before and after:
+        gate = len(nodes)
+        nodes.append(_Node(why))
+        for number in before:
+            _edge(nodes, number, gate)
+        for number in after:
+            _edge(nodes, gate, number)
+
+
+def _edge(nodes: list[_Node], before: int, after: int) -> None:
+    nodes[before].followers.append(after)
+    nodes[after].waiting += 1
+
+
+def _cycle(files: Sequence[File], nodes: list[_Node]) -> list[str]:
+    """A shortest way around among what still waits."""
+    stuck = {number for number, node in enumerate(nodes) if node.waiting}
+    best: list[int] = []
+    for start in sorted(number for number in stuck if number < len(files))[:100]:
+        came: dict[int, int] = {}
+        todo = [start]
+        while todo and start not in came:
+            following: list[int] = []
+            for number in todo:
+                for follower in nodes[number].followers:
+                    if follower in stuck and follower not in came:
+                        came[follower] = number
+                        following.append(follower)
+            todo = following
+        if start in came:
+            path = [start]
+            while not (len(path) > 1 and path[-1] == start):
+                path.append(came[path[-1]])
+            if not best or len(path) < len(best):
+                best = path[::-1]
+    return [
+        files[number].name if number < len(files) else nodes[number].why for number in best
+    ]
