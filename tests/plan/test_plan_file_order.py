@@ -49,9 +49,7 @@ def test_definers_come_first_and_readers_last(files: list[tuple[str, ...]], expe
 
 
 def test_what_is_a_barrier_comes_as_late_as_the_others_allow() -> None:
-    found = ordered(
-        file("a", "define t", barrier=True), file("b"), file("c", "read t"), file("d")
-    )
+    found = ordered(file("a", "define t", barrier=True), file("b"), file("c", "read t"), file("d"))
     assert found == "b d a c"
 
 

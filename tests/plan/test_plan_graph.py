@@ -144,7 +144,11 @@ def test_a_name_in_any_schema_meets_all_of_its_name() -> None:
 
 def test_a_barrier_keeps_its_place_among_all() -> None:
     found = steps_of([task("read a"), task("read b"), BARRIER, task("read c"), task("read c")])
-    assert waits(found) == {(2, 0), (2, 1), *((late, early) for late in (3, 4) for early in range(3))}
+    assert waits(found) == {
+        (2, 0),
+        (2, 1),
+        *((late, early) for late in (3, 4) for early in range(3)),
+    }
 
 
 def test_pinned_tasks_keep_their_order_in_their_session_only() -> None:

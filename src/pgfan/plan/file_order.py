@@ -200,6 +200,4 @@ def _cycle(files: Sequence[File], nodes: list[_Node]) -> list[str]:
                 path.append(came[path[-1]])
             if not best or len(path) < len(best):
                 best = path[::-1]
-    return [
-        files[number].name if number < len(files) else nodes[number].why for number in best
-    ]
+    return [files[number].name if number < len(files) else nodes[number].why for number in best]

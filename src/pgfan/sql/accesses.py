@@ -20,13 +20,13 @@ from pgfan.sql.definitions import TEMPORARY, Definitions
 from pgfan.sql.effects import NOTHING, Accesses, Barrier
 from pgfan.sql.known_definitions import definitions_of
 from pgfan.sql.names import with_user
-from pgfan.sql.statements import IN_FUNCTIONS, collect_statement
+from pgfan.sql.statements import DEFINES_NOTHING, collect_statement
 from pgfan.sql.tree import Message, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfan.sql.effects import SessionUse
+    from pgfan.sql.effects import Effect, SessionUse
     from pgfan.sql.known import KnownObjects
 
 
@@ -41,7 +41,7 @@ class ScriptAccesses:
         """`calls_currval`: the script may call currval() or lastval() somewhere
         (`mentions_currval`), so that those who draw from sequences share a connection."""
         path = with_user(list(known.search_path), known.user)
-        self._session = Session(path, known.user, path, calls_currval)
+        self._session = Session(path, path, known.user, path, calls_currval)
         self._session.paths_seen.update(path)
         self._waits_for: Barrier | None = None
         self._definitions = Definitions()
@@ -57,9 +57,8 @@ class ScriptAccesses:
         """The next task is the first of another session: its settings are those of the start, and
         it sees no temporary objects. What was made otherwise stays."""
         before = self._session
-        self._session = Session(
-            before.first_path, before.user, before.first_path, before.calls_currval
-        )
+        path = before.first_path
+        self._session = Session(path, path, before.user, path, before.calls_currval)
         self._session.paths_seen = before.paths_seen
         self._session.builtins_used = before.builtins_used
         for name in tuple(self._definitions.relations):
@@ -72,16 +71,20 @@ class ScriptAccesses:
 
         `rolls_back`: the block ends in ROLLBACK, so that its definitions are gone after it.
         """
-        defines = any(kind_of(tree) not in IN_FUNCTIONS for tree in statements)
-        path = self._session.path
+        path = self._session.lasting_path
+        undone = rolls_back or any(map(_rolls_back_to, statements))
+        defines = undone and any(kind_of(tree) not in DEFINES_NOTHING for tree in statements)
         before = self._definitions.copy() if rolls_back and defines else None
-        found = NOTHING
-        for tree in statements:
+        found = self._statement(statements[0]) if statements else NOTHING
+        for tree in statements[1:]:
             found |= self._statement(tree)
-        if defines and any(map(_rolls_back_to, statements)):
+        if defines and not rolls_back:
             found |= Accesses(barrier=Barrier("catalogue", "definitions are undone by ROLLBACK TO"))
         if rolls_back:
-            self._session.path = path
+            self._session.lasting_path = path
+        elif undone and self._session.lasting_path != path:
+            self._session.lasting_path = None
+        self._session.path = self._session.lasting_path
         if before is not None:
             self._use(before)
         self._commit()
@@ -114,23 +117,32 @@ class ScriptAccesses:
 
     def _statement(self, tree: Message) -> Accesses:
         definitions = self._definitions
-        collector = Collector(definitions, self._session, self._session.path)
+        is_plain = kind_of(tree) == "SelectStmt" and not (
+            tree.from_clause or tree.HasField("where_clause")
+        )
+        collector = Collector(definitions, self._session, self._session.path, may_set=is_plain)
         collect_statement(collector, tree)
         for cast in definitions.casts:
             collector.touch("read", cast)
-        if definitions.event_triggers and kind_of(tree) not in IN_FUNCTIONS:
+        if definitions.event_triggers and kind_of(tree) not in DEFINES_NOTHING:
             for function in definitions.event_triggers:
                 collector.touch("read", function)
         found = self._closure.of(collector.accesses, collector.path)
+        if self._session.calls_currval and any(map(self._draws, found.effects)):
+            found |= Accesses(session=frozenset({"sequence-value"}))
         for change in collector.changes:
             change()
         return found
 
+    def _draws(self, effect: Effect) -> bool:
+        relation = self._definitions.relations.get(effect.object)
+        return effect.kind == "modify" and (relation is None or relation.kind == "sequence")
+
     def _commit(self) -> None:
         """Temporary tables that are dropped at COMMIT."""
-        gone = [r.name for r in self._definitions.relations.values() if r.drops_on_commit]
-        for name in gone:
+        for name in tuple(self._definitions.until_commit):
             self._definitions.remove(name)
+        self._definitions.until_commit.clear()
 
 
 def _rolls_back_to(tree: Message) -> bool:

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
     from pgfan.sql.collector import Session
     from pgfan.sql.definitions import Definitions, Function, Path
-    from pgfan.sql.effects import EffectKind, ObjectName
+    from pgfan.sql.effects import EffectKind
 
 _WRITES = frozenset({"append", "modify"})
 _EVALUATES = frozenset({"append", "modify", "index", "analyse", "alter"})
 """Evaluate a table's expressions: its checks, or those of its indexes."""
 _NOT_OF_PARENTS = frozenset({"use", "describe"})
+_STAYS_ALONE = frozenset({"use", "describe", "define", "drop", "lock"})
+"""Run nothing, whatever the relation is."""
 HARMLESS_EXTENSIONS = frozenset(
     {
         *("btree_gin", "btree_gist", "citext", "cube", "earthdistance", "fuzzystrmatch", "hstore"),
@@ -54,15 +56,31 @@ class Closure:
         if self._version != self._definitions.version:
             self._kept.clear()
             self._version = self._definitions.version
-        if len(accesses.effects) == 1:
-            (only,) = accesses.effects
-            return self._of_one(only, path) | accesses
         found = accesses
         for effect in accesses.effects:
-            more = self._of_one(effect, path)
-            if len(more.effects) > 1 or more.barrier or more.session:
-                found |= more
+            if not self._is_alone(effect):
+                found |= self._of_one(effect, path)
         return found
+
+    def _is_alone(self, effect: Effect) -> bool:
+        """Whether nothing comes with an effect: quickly, for most effects of most scripts."""
+        name = effect.object
+        if name.kind == "function":
+            return effect.kind != "read"
+        if name.kind != "relation":
+            return name.kind != "type"
+        if name.schema is None:
+            return False
+        relation = self._definitions.relations.get(name)
+        if relation is None:
+            return effect.kind in _STAYS_ALONE
+        if effect.kind in _STAYS_ALONE:
+            return not relation.parents
+        return (
+            relation.is_plain
+            and name not in self._definitions.parents
+            and not self._definitions.referencing.get(name)
+        )
 
     def _of_one(self, effect: Effect, path: Path) -> Accesses:
         kept = self._kept.get((effect, path))
@@ -94,7 +112,7 @@ class Closure:
         for name in matching:
             if name.kind == "relation":
                 self._relation(effect, definitions.relations[name], found)
-            elif name.kind == "type":
+            elif name.kind == "type" and effect.kind in {"read", "alter"}:
                 run(found, definitions.types[name].code)
             elif is_called:
                 for function in definitions.functions[name].values():
@@ -111,20 +129,20 @@ class Closure:
         if kind not in _NOT_OF_PARENTS:
             for parent in relation.parents:
                 found.touch(kind, parent, part=True)
-        if effect.part or kind in {"use", "describe", "define", "drop", "lock"}:
+        if effect.part or kind in _STAYS_ALONE:
             return
         found.effects |= relation.uses
         run(found, relation.on_access)
-        if relation.server and kind not in {"alter"}:
+        if relation.server and kind != "alter":
             self._foreign(relation, found)
-        if relation.kind == "view":
+        if relation.kind == "view" and kind in {"read", *_WRITES}:
             self._view(kind, relation, found)
         elif relation.kind == "materialized view" and kind == "modify":
             run(found, relation.query)
         if kind in _EVALUATES:
             for one in (relation, *self._definitions.descendants(relation.name)):
                 run(found, one.on_write)
-                found.effects |= one.uses
+                found.effects |= {Effect("read", use.object) for use in one.uses}
         if kind in _WRITES:
             for one in (relation, *self._definitions.descendants(relation.name)):
                 self._written(kind, one, found)

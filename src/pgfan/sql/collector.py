@@ -28,6 +28,8 @@ class Session:
     """What a script's session has set so far."""
 
     path: Path
+    lasting_path: Path
+    """What `path` is again after a transaction: SET LOCAL ends with it."""
     user: str = ""
     first_path: Path = ()
     calls_currval: bool = False
@@ -43,7 +45,11 @@ class Session:
 class Collector:
     """Gathers the effects of one statement, or of one piece of code that a statement runs."""
 
-    def __init__(self, definitions: Definitions, session: Session, path: Path) -> None:
+    def __init__(
+        self, definitions: Definitions, session: Session, path: Path, *, may_set: bool = False
+    ) -> None:
+        """`may_set`: set_config() in it is called just once, and not by a function."""
+        self._may_set = may_set
         self.definitions = definitions
         self.session = session
         self.path = path
@@ -105,7 +111,7 @@ class Collector:
         return found.names
 
     def type(self, name: Name) -> None:
-        """Use a type as it is named: a user's, or the row type of a relation."""
+        """Make values of a type as it is named: a user's, or the row type of a relation."""
         if len(name) > 1 and name[-2] in SYSTEM_SCHEMAS:
             return
         found = resolve(self.definitions, self.path, "type", name)
@@ -116,7 +122,7 @@ class Collector:
         if not found.names:
             self.session.builtins_used.add(name[-1])
         for one in found.names:
-            self.touch("use", one)
+            self.touch("read" if one.kind == "type" else "use", one)
         for other in found.hidden_by:
             self.touch("use", other)
 
@@ -163,8 +169,6 @@ class Collector:
             self.block("name-hidden", "a sequence is named by an expression", opaque=False)
             return False
         self.relation("modify", name)
-        if self.session.calls_currval:
-            self.session_uses.add("sequence-value")
         return True
 
     def _serial_sequence(self, node: Message) -> Name | None:
@@ -188,16 +192,23 @@ class Collector:
         """A call of set_config()."""
         texts = [constant_text(arg) for arg in node.args[:2]]
         setting, value = (texts + [None, None])[:2]
-        if setting is None or value is None:
-            self.session.path = self.path = None
+        is_local = len(node.args) > 2 and inner(node.args[2]).boolval.boolval
+        if not self._may_set:
+            self.path = None
+            self.session_uses.add("setting")
+            self.block("setting", "set_config() is called where it need not be called once")
+        elif setting is None or value is None:
+            self.set_path(None, is_local=False)
             self.session_uses.add("setting")
             self.block("setting", "set_config() with a value that is worked out")
         elif setting.lower() == "search_path":
-            self.set_path(path_of(value, self.session.user))
+            self.set_path(path_of(value, self.session.user), is_local=is_local)
 
-    def set_path(self, path: Path) -> None:
+    def set_path(self, path: Path, *, is_local: bool) -> None:
         """SET search_path, for this statement and those after it."""
         self.session.path = self.path = path
+        if not is_local:
+            self.session.lasting_path = path
         self.session.paths_seen.update(path or ())
 
     def notify(self, node: Message) -> None:

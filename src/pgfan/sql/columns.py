@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import relation_name
-from pgfan.sql.collector import Collector
 from pgfan.sql.definitions import Column, ForeignKey, Relation
 from pgfan.sql.effects import NOTHING, Accesses, Effect, ObjectName
 from pgfan.sql.queries import code_of, collect
@@ -22,6 +21,7 @@ from pgfan.sql.tree import Message, inner, kind_of, names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pgfan.sql.collector import Collector
     from pgfan.sql.definitions import Code
 
 SERIAL = frozenset(
@@ -129,10 +129,8 @@ def _collation(collector: Collector, name: Sequence[str]) -> None:
 
 def type_uses(collector: Collector, node: Message) -> frozenset[Effect]:
     """The user's types in a TypeName: touched, and kept with what is made of them."""
-    inside = Collector(collector.definitions, collector.session, collector.path)
-    collect(inside, node)
-    collector.add(inside.accesses)
-    return frozenset(effect for effect in inside.effects if effect.object.kind == "type")
+    found = code_of(collector, node)
+    return frozenset(Effect("use", e.object) for e in found.effects if e.object.kind == "type")
 
 
 def add_sequence(

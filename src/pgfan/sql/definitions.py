@@ -10,14 +10,15 @@ Manual: "System Information Functions" (what is visible), "The Schema Search Pat
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from pgfan.sql.effects import Accesses, Barrier, Effect, ObjectName
+from pgfan.sql.effects import Accesses, Effect, ObjectName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pgfan.sql.effects import ObjectKind
     from pgfan.sql.known import RelationKind
@@ -83,6 +84,20 @@ class Relation:
     server: str = ""
     drops_on_commit: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether reading and writing it runs nothing else, but for what others say of it."""
+        return not (
+            self.query
+            or self.on_write
+            or self.on_access
+            or self.uses
+            or self.triggers
+            or self.foreign_keys
+            or self.parents
+            or self.server
+        )
+
 
 @dataclass(frozen=True)
 class Function:
@@ -130,6 +145,10 @@ class Definitions:
     """Partitions, children, indexes and owned sequences of a table."""
     referencing: dict[ObjectName, set[ObjectName]] = field(default_factory=lambda: defaultdict(set))
     """The tables with a foreign key to a table."""
+    parents: set[ObjectName] = field(default_factory=set)
+    """All that ever had a partition or child."""
+    until_commit: set[ObjectName] = field(default_factory=set)
+    """Temporary tables that are dropped at COMMIT."""
 
     def copy(self) -> Definitions:
         """An independent copy; the records themselves never change."""
@@ -144,6 +163,8 @@ class Definitions:
             names=_copied(self.names),
             below=_copied(self.below),
             referencing=_copied(self.referencing),
+            parents=set(self.parents),
+            until_commit=set(self.until_commit),
         )
 
     def put(self, relation: Relation) -> None:
@@ -155,6 +176,9 @@ class Definitions:
             self.below[parent].add(relation.name)
         for key in relation.foreign_keys:
             self.referencing[key.references].add(relation.name)
+        self.parents.update(relation.parents)
+        if relation.drops_on_commit:
+            self.until_commit.add(relation.name)
         self.version += 1
 
     def remove(self, name: ObjectName) -> None:
@@ -229,9 +253,10 @@ class Definitions:
 
     def dependents(self, name: ObjectName) -> Iterator[Relation]:
         """The relations whose definition names `name`: what CASCADE takes with it, or changes."""
+        text = _in_text(name)
         for relation in tuple(self.relations.values()):
             if (
-                any(_names(code, name) for code in _code(relation))
+                any(_names(code, name, text) for code in _code(relation))
                 or any(effect.object == name for effect in relation.uses)
                 or any(key.references == name for key in relation.foreign_keys)
                 or any(trigger.function == name for trigger in relation.triggers)
@@ -239,17 +264,24 @@ class Definitions:
             ):
                 yield relation
 
-    def rename(self, old: ObjectName, new: ObjectName) -> None:
-        """Give an object another name: what was made with it goes on meaning the same object."""
+    def rename(self, old: ObjectName, new: ObjectName, resolved: Callable[[str], Accesses]) -> None:
+        """Give an object another name: what was made with it goes on meaning the same object.
+
+        `resolved` reads text that names it, for the last time under its old name.
+        """
+
+        def renamed(relation: Relation) -> Relation:
+            return _renamed(relation, old, new, resolved)
+
         for relation in self.dependents(old):
-            self.put(_renamed(relation, old, new))
+            self.put(renamed(relation))
         if old in self.relations:
             relation, below = self.relations[old], tuple(self.below.get(old, ()))
             self.below.pop(old, None)
             self.remove(old)
             self.put(replace(relation, name=new))
             for name in below:
-                self.put(_renamed(self.relations[name], old, new))
+                self.put(renamed(self.relations[name]))
         for function in tuple(self.functions.get(old, {}).values()):
             self.remove_function(old, function.arguments)
             self.put_function(replace(function, name=new))
@@ -268,19 +300,35 @@ def _code(relation: Relation) -> Iterator[Code]:
         yield from trigger.code
 
 
-def _names(code: Code, name: ObjectName) -> bool:
-    """Whether code names an object; of text: whether it may."""
+def _in_text(name: ObjectName) -> re.Pattern[str]:
+    """Finds an object in text in which every name has its schema."""
+    parts = [re.escape(part.replace('"', '""')) for part in (name.schema or "", name.name)]
+    return re.compile(r'(?<![\w"])"?{}"?\."?{}"?(?!\w)'.format(*parts))
+
+
+def _names(code: Code, name: ObjectName, text: re.Pattern[str]) -> bool:
     if isinstance(code, str):
-        return name.name in code or name.name.replace('"', '""') in code
+        return text.search(code) is not None
     return any(effect.object == name for effect in code.effects)
 
 
-def _renamed(relation: Relation, old: ObjectName, new: ObjectName) -> Relation:
+def _renamed(
+    relation: Relation, old: ObjectName, new: ObjectName, resolved: Callable[[str], Accesses]
+) -> Relation:
+    text = _in_text(old)
+
     def of(name: ObjectName) -> ObjectName:
         return new if name == old else name
 
     def every(codes: tuple[Code, ...]) -> tuple[Code, ...]:
-        return tuple(_renamed_code(code, old, new) for code in codes)
+        return tuple(map(one, codes))
+
+    def one(code: Code) -> Code:
+        if not _names(code, old, text):
+            return code
+        found = resolved(code) if isinstance(code, str) else code
+        effects = frozenset(e._replace(object=of(e.object)) for e in found.effects)
+        return replace(found, effects=effects)
 
     columns = relation.columns
     return replace(
@@ -299,16 +347,6 @@ def _renamed(relation: Relation, old: ObjectName, new: ObjectName) -> Relation:
         parents=tuple(map(of, relation.parents)),
         table=relation.table and of(relation.table),
     )
-
-
-def _renamed_code(code: Code, old: ObjectName, new: ObjectName) -> Code:
-    if isinstance(code, Accesses):
-        renamed = (e._replace(object=new) if e.object == old else e for e in code.effects)
-        return replace(code, effects=frozenset(renamed))
-    if not _names(code, old):
-        return code
-    # Text goes on naming what has another name now: both, then, and whatever stands beside.
-    return Accesses(frozenset(), Barrier("name-hidden", f"{old} was renamed to {new}"))
 
 
 def _copied(index: dict[_Key, set[ObjectName]]) -> dict[_Key, set[ObjectName]]:

@@ -17,7 +17,7 @@ from postgast import pg_query_pb2 as pb
 from pgfan.sql import builtin_functions
 from pgfan.sql.access import OPERATOR_KINDS, attribute_names, operator_names, relation_name
 from pgfan.sql.collector import Collector, constant_text
-from pgfan.sql.names import name_in_text, resolve
+from pgfan.sql.names import name_in_text
 from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.tree import Message, inner, kind_of, names, parse_expression, walk
 
@@ -45,14 +45,10 @@ _REG_TYPES = frozenset(
 
 def collect(collector: Collector, node: Message, scope: Scope = NO_SCOPE) -> None:
     """Everything in a node and below it. Iterative: nesting may be deep."""
-    stack: Stack = [(node, scope)]
+    stack: Stack = []
+    _push(node, scope, stack)
     while stack:
         current, scope = stack.pop()
-        if current.__class__ is pb.Node:
-            which = current.WhichOneof("node")
-            if which is None or which in _LEAVES:
-                continue
-            current = getattr(current, which)
         rule = _RULES.get(current.__class__)
         if rule is not None:
             rule(collector, current, scope, stack)
@@ -105,18 +101,24 @@ def trees_of(code: str) -> tuple[Message, ...] | None:
 
 
 def write(
-    collector: Collector, kind: EffectKind, target: Message, columns: Iterable[str] | None
+    collector: Collector,
+    kind: EffectKind,
+    target: Message,
+    given: Callable[[tuple[ObjectName, ...]], Iterable[str]] | None,
 ) -> None:
     """Touch the target of a statement that writes rows.
 
-    `columns` get values from it; the defaults of all others are evaluated. None: no default is.
+    `given` says which columns get values from it: the defaults of all others are evaluated. None: no
+    default is.
     """
     found = collector.relation(kind, relation_name(target))
-    if columns is None:
+    if given is None:
         return
-    given = frozenset(columns)
+    relations = collector.definitions.relations
     for name in found:
-        defaults(collector, name, given)
+        for one in collector.definitions.matching(name):
+            if any(column.default for column in relations[one].columns or ()):
+                defaults(collector, one, frozenset(given((one,))))
 
 
 def defaults(collector: Collector, name: ObjectName, given: frozenset[str]) -> None:
@@ -127,6 +129,16 @@ def defaults(collector: Collector, name: ObjectName, given: frozenset[str]) -> N
                 run(collector, column.default)
 
 
+def _push(node: Message, scope: Scope, stack: Stack) -> None:
+    """Visit what is in a node; there is nothing to visit in a constant."""
+    if node.__class__ is pb.Node:
+        which = node.WhichOneof("node")
+        if which is None or which in _LEAVES:
+            return
+        node = getattr(node, which)
+    stack.append((node, scope))
+
+
 def _below(message: Message, scope: Scope, stack: Stack) -> None:
     for descriptor, value in message.ListFields():
         how = _hows.get(descriptor)
@@ -135,9 +147,10 @@ def _below(message: Message, scope: Scope, stack: Stack) -> None:
             one = hasattr(value, "DESCRIPTOR")
             how = _hows[descriptor] = "" if skipped else "one" if one else "many"
         if how == "many":
-            stack += [(part, scope) for part in value]
+            for part in value:
+                _push(part, scope, stack)
         elif how == "one":
-            stack.append((value, scope))
+            _push(value, scope, stack)
 
 
 def _with(message: Message, scope: Scope, stack: Stack) -> Scope:
@@ -167,12 +180,15 @@ def _insert(collector: Collector, node: Message, scope: Scope, stack: Stack) -> 
     if node.HasField("with_clause"):
         scope = _with(node, scope, stack)
     kind: EffectKind = "modify" if node.HasField("on_conflict_clause") else "append"
-    write(collector, kind, node.relation, _given(collector, node))
-    parts = (node.select_stmt, node.on_conflict_clause, node.returning_clause)
-    stack += [(part, scope) for part in parts]
+    write(collector, kind, node.relation, lambda target: _given(collector, node, target))
+    _push(node.select_stmt, scope, stack)
+    if kind == "modify":
+        stack.append((node.on_conflict_clause, scope))
+    if node.HasField("returning_clause"):
+        stack.append((node.returning_clause, scope))
 
 
-def _given(collector: Collector, node: Message) -> Iterable[str]:
+def _given(collector: Collector, node: Message, target: tuple[ObjectName, ...]) -> Iterable[str]:
     """The columns of an INSERT that get no default."""
     select = node.select_stmt.select_stmt
     rows = [inner(row).items for row in select.values_lists]
@@ -183,13 +199,11 @@ def _given(collector: Collector, node: Message) -> Iterable[str]:
     if node.cols:
         return [inner(column).name for column in node.cols]
     count = len(rows[0]) if rows else _width(select)
-    target = resolve(
-        collector.definitions, collector.path, "relation", relation_name(node.relation)
-    )
-    for name in target.names:
-        for one in collector.definitions.matching(name):
-            columns = collector.definitions.relations[one].columns
-            return [column.name for column in (columns or ())[:count]]
+    columns = collector.definitions.relations[target[0]].columns
+    return [column.name for column in (columns or ())[:count]]
+
+
+def _nothing(_target: object) -> tuple[str, ...]:
     return ()
 
 
@@ -214,25 +228,26 @@ def _update(collector: Collector, node: Message, scope: Scope, stack: Stack) -> 
         and part.res_target.val.WhichOneof("node") == "set_to_default"
         for part in node.target_list
     )
-    write(collector, "modify", node.relation, () if sets_default else None)
-    parts = (*node.target_list, *node.from_clause, node.where_clause, node.returning_clause)
-    stack += [(part, scope) for part in parts]
+    write(collector, "modify", node.relation, _nothing if sets_default else None)
+    for part in (*node.target_list, *node.from_clause, node.where_clause, node.returning_clause):
+        _push(part, scope, stack)
 
 
 def _delete(collector: Collector, node: Message, scope: Scope, stack: Stack) -> None:
     if node.HasField("with_clause"):
         scope = _with(node, scope, stack)
     write(collector, "modify", node.relation, None)
-    parts = (*node.using_clause, node.where_clause, node.returning_clause)
-    stack += [(part, scope) for part in parts]
+    for part in (*node.using_clause, node.where_clause, node.returning_clause):
+        _push(part, scope, stack)
 
 
 def _merge(collector: Collector, node: Message, scope: Scope, stack: Stack) -> None:
     if node.HasField("with_clause"):
         scope = _with(node, scope, stack)
-    write(collector, "modify", node.relation, ())
+    write(collector, "modify", node.relation, _nothing)
     parts = (node.source_relation, node.join_condition, *node.merge_when_clauses)
-    stack += [(part, scope) for part in (*parts, node.returning_clause)]
+    for part in (*parts, node.returning_clause):
+        _push(part, scope, stack)
 
 
 def _relation(collector: Collector, node: Message, scope: Scope, _: Stack) -> None:
@@ -250,7 +265,9 @@ def _call(collector: Collector, node: Message, scope: Scope, stack: Stack) -> No
     collector.session.builtins_used.add(last)
     if last in builtin_functions.SEQUENCE and node.args:
         if collector.draw(node.args[0]):
-            stack[before:] = [part for part in stack[before:] if part[0] != node.args[0]]
+            del stack[before:]
+            for argument in node.args[1:]:
+                _push(argument, scope, stack)
     elif last == "set_config":
         collector.set_config(node)
     elif last == "pg_notify":
@@ -265,7 +282,8 @@ def _type(collector: Collector, node: Message, scope: Scope, stack: Stack) -> No
         collector.relation("use", name[:-1])
     elif name and name[0] != "pg_catalog":
         collector.type(name)
-    stack += [(part, scope) for part in node.typmods]
+    for part in node.typmods:
+        _push(part, scope, stack)
 
 
 def _cast(collector: Collector, node: Message, scope: Scope, stack: Stack) -> None:
@@ -295,8 +313,17 @@ def _is_oid(node: Message) -> bool:
     return kind_of(node) == "A_Const" and node.WhichOneof("val") == "ival"
 
 
+def _locking(collector: Collector, node: Message, _scope: Scope, _stack: Stack) -> None:
+    """FOR UPDATE only waits; with SKIP LOCKED and NOWAIT others at work change the result."""
+    if node.wait_policy != pb.LockWaitBlock:
+        what = "SKIP LOCKED and NOWAIT depend on who is at work"
+        collector.block("every-table", what, opaque=False)
+
+
 def _attribute(collector: Collector, node: Message, scope: Scope, stack: Stack) -> None:
     """`a.name` calls name(a) where a has no such column."""
+    if kind_of(node) == "ColumnRef" and len(node.fields) == 1:
+        return
     for name in attribute_names(node):
         if collector.definitions.names.get(("function", name)):
             collector.function("read", (name,))
@@ -323,6 +350,7 @@ _RULES: dict[type, Callable[[Collector, Message, Scope, Stack], None]] = {
     pb.FuncCall: _call,
     pb.TypeName: _type,
     pb.TypeCast: _cast,
+    pb.LockingClause: _locking,
     pb.ColumnRef: _attribute,
     pb.A_Indirection: _attribute,
     **{getattr(pb, kind): _operator for kind in OPERATOR_KINDS},

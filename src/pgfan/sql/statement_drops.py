@@ -14,13 +14,14 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.collector import Collector
 from pgfan.sql.effects import ObjectName
 from pgfan.sql.names import resolve
+from pgfan.sql.queries import run
 from pgfan.sql.signatures import signature
 from pgfan.sql.tree import Message, inner, kind_of, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pgfan.sql.effects import EffectKind, ObjectKind
+    from pgfan.sql.effects import Accesses, EffectKind, ObjectKind
     from pgfan.sql.facts import Name
 
 RELATIONS = frozenset(
@@ -91,7 +92,7 @@ def touch_object(collector: Collector, kind: EffectKind, object_type: int, node:
         collector.named(kind, WITHOUT_SCHEMA[object_type], name[-1])
     else:
         kind_name = pb.ObjectType.Name(object_type)
-        collector.block("catalogue", f"{kind_name} is not followed", opaque=kind != "describe")
+        collector.block("catalogue", f"{kind_name} is not followed", opaque=kind == "drop")
 
 
 def touch_in_schema(
@@ -276,6 +277,12 @@ def _move(
 ) -> None:
     """Another name or schema; what was made with the object goes on meaning it."""
     definitions = collector.definitions
+
+    def resolved(text: str) -> Accesses:
+        inside = Collector(definitions, collector.session, ())
+        run(inside, (text,))
+        return inside.accesses
+
     if kind in RELATIONS:
         found: Iterable[ObjectName] = collector.relation("alter", name)
     elif kind in TYPES:
@@ -294,8 +301,8 @@ def _move(
             if other(old).schema != old.schema:  # indexes and sequences move with their table
                 collector.touch("alter", below)
                 collector.touch("define", other(below))
-                collector.then(partial(definitions.rename, below, other(below)))
-        collector.then(partial(definitions.rename, old, new))
+                collector.then(partial(definitions.rename, below, other(below), resolved))
+        collector.then(partial(definitions.rename, old, new, resolved))
 
 
 DROP_RULES: dict[str, Callable[[Collector, Message], None]] = {

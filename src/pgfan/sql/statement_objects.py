@@ -10,10 +10,11 @@ from postgast import pg_query_pb2 as pb
 from pgfan.sql.access import relation_name
 from pgfan.sql.bodies import body_of
 from pgfan.sql.collector import Collector
+from pgfan.sql.columns import type_uses
 from pgfan.sql.definitions import Function, TypeDefinition
 from pgfan.sql.effects import NOTHING, Accesses, Effect, ObjectName
 from pgfan.sql.names import home
-from pgfan.sql.queries import code_of, collect, collect_all
+from pgfan.sql.queries import code_of
 from pgfan.sql.signatures import signature
 from pgfan.sql.statement_drops import touch_in_schema, touch_object, touch_type
 from pgfan.sql.tree import Message, deparse_statement, inner, kind_of, names, wrap
@@ -40,8 +41,8 @@ def _made(collector: Collector, kind: ObjectKind, name: Name) -> ObjectName:
 def _function(collector: Collector, tree: Message) -> None:
     name = _made(collector, "function", names(tree.funcname))
     for parameter in map(inner, tree.parameters):
-        collect(collector, parameter.arg_type)
-    collect(collector, tree.return_type)
+        type_uses(collector, parameter.arg_type)
+    type_uses(collector, tree.return_type)
     definition = deparse_statement(wrap("create_function_stmt", tree))
     options = {inner(option).defname: inner(inner(option).arg) for option in tree.options}
     language = options["language"].sval.lower() if "language" in options else "sql"
@@ -77,7 +78,7 @@ def _aggregate(collector: Collector, tree: Message) -> None:
                 inside.function("read", names(node.names))
                 called |= inside.effects
             else:
-                collect(collector, node)
+                type_uses(collector, node)
     for effect in called:
         collector.touch("use", effect.object)
     made = Function(name, language="aggregate", code=(Accesses(frozenset(called)),))
@@ -120,7 +121,7 @@ def _domain(collector: Collector, tree: Message) -> None:
 
 def _range(collector: Collector, tree: Message) -> None:
     """A range comes with a multirange, and each has a function of its name."""
-    collect_all(collector, tree.params)
+    code_of(collector, *tree.params)
     made = _new_type(collector, names(tree.type_name), [])
     given = [inner(p).arg for p in tree.params if inner(p).defname == "multirange_type_name"]
     if given:

@@ -12,11 +12,12 @@ from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.collector import Collector, constant_text
 from pgfan.sql.names import with_user
-from pgfan.sql.queries import collect, collect_all
-from pgfan.sql.tree import Message
+from pgfan.sql.queries import code_of, collect, collect_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pgfan.sql.tree import Message
 
 _TWO_PHASE = frozenset(
     {pb.TRANS_STMT_PREPARE, pb.TRANS_STMT_COMMIT_PREPARED, pb.TRANS_STMT_ROLLBACK_PREPARED}
@@ -28,7 +29,7 @@ def _set(collector: Collector, tree: Message) -> None:
     name = tree.name.lower()
     session = collector.session
     if tree.kind == pb.VAR_RESET_ALL:
-        collector.set_path(session.first_path)
+        collector.set_path(session.first_path, is_local=False)
     elif name == "seed":
         session.is_seeded = True
         collector.session_uses.add("seed")
@@ -37,7 +38,7 @@ def _set(collector: Collector, tree: Message) -> None:
         known = [entry for entry in entries if entry is not None]
         is_value = tree.kind == pb.VAR_SET_VALUE
         path = with_user(known, session.user) if is_value else session.first_path
-        collector.set_path(path if len(known) == len(entries) else None)
+        collector.set_path(path if len(known) == len(entries) else None, is_local=tree.is_local)
     elif name == "session_replication_role":
         collector.block("setting", "session_replication_role decides which triggers run")
 
@@ -50,11 +51,12 @@ def _transaction(collector: Collector, tree: Message) -> None:
     if tree.kind in _TWO_PHASE:
         collector.block("outside", "a prepared transaction outlives its session")
     elif tree.kind == pb.TRANS_STMT_ROLLBACK_TO:
-        collector.session.path = collector.path = None  # a SET may have been undone
+        collector.set_path(None, is_local=True)  # a SET may have been undone
 
 
 def _prepare(collector: Collector, tree: Message) -> None:
     collector.session_uses.add("prepared")
+    code_of(collector, tree.query)
     collector.session.prepared[tree.name] = tree.query
 
 
@@ -99,7 +101,7 @@ def _discard(collector: Collector, tree: Message) -> None:
         collector.block("setting", "DISCARD drops what the session has made")
     if tree.target == pb.DISCARD_ALL:
         collector.session.prepared.clear()
-        collector.set_path(collector.session.first_path)
+        collector.set_path(collector.session.first_path, is_local=False)
 
 
 def _call(collector: Collector, tree: Message) -> None:

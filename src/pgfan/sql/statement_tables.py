@@ -151,7 +151,9 @@ def _quietly(collector: Collector, query: Message) -> Accesses:
 def select_into(collector: Collector, tree: Message) -> None:
     """SELECT ... INTO table."""
     into = tree.into_clause
-    collect(collector, tree)
+    query = copy_of(tree)
+    query.ClearField("into_clause")
+    collect(collector, query)
     name = made_name(collector, into.rel)
     relation = Relation(name, drops_on_commit=into.on_commit == pb.ONCOMMIT_DROP)
     collector.then(partial(collector.definitions.put, relation))

@@ -190,6 +190,8 @@ def _alter_statistics(collector: Collector, tree: Message) -> None:
 
 
 def _lock(collector: Collector, tree: Message) -> None:
+    if tree.nowait:
+        collector.block("every-table", "NOWAIT depends on who is at work", opaque=False)
     kind = "use" if tree.mode <= _READERS_PASS else "lock"
     for node in map(inner, tree.relations):
         collector.relation(kind, relation_name(node))
@@ -205,21 +207,19 @@ def _copy(collector: Collector, tree: Message) -> None:
     if tree.HasField("query"):
         collect(collector, tree.query)
     elif tree.is_from:
-        columns = names(tree.attlist) or _all_columns(collector, tree.relation)
-        write(collector, "append", tree.relation, columns)
+        write(
+            collector,
+            "append",
+            tree.relation,
+            lambda target: names(tree.attlist) or _columns(collector, target[0]),
+        )
         collect(collector, tree.where_clause)
     else:
         collector.relation("read", relation_name(tree.relation))
 
 
-def _all_columns(collector: Collector, node: Message) -> list[str]:
-    found = resolve(collector.definitions, collector.path, "relation", relation_name(node))
-    relations = collector.definitions.relations
-    return [
-        column.name
-        for name in found.names
-        for column in (relations[name].columns or () if name in relations else ())
-    ]
+def _columns(collector: Collector, name: ObjectName) -> list[str]:
+    return [column.name for column in collector.definitions.relations[name].columns or ()]
 
 
 def _comment(collector: Collector, tree: Message) -> None:

@@ -77,6 +77,12 @@ IN_FUNCTIONS = QUERIES | {
 }
 """What a function may run and still leave all definitions and settings as they were."""
 
+DEFINES_NOTHING = IN_FUNCTIONS | {
+    *("VariableSetStmt", "PrepareStmt", "ExecuteStmt", "DeallocateStmt", "DoStmt", "ListenStmt"),
+    "UnlistenStmt",
+}
+"""Leave the definitions as the analysis knows them (what DO may define, it cannot know)."""
+
 
 def collect_statement(collector: Collector, tree: Message) -> None:
     """What one statement touches."""
@@ -137,7 +143,7 @@ def _explain(collector: Collector, tree: Message) -> None:
             collector.then(change)
         return
     for effect in inside.effects:
-        if effect.object.kind == "relation":
+        if effect.object.kind in {"relation", "function"}:
             collector.touch("read", effect.object)
     collector.session_uses |= inside.session_uses
     if inside.barrier is not None:
@@ -158,6 +164,9 @@ def _schema(collector: Collector, tree: Message) -> None:
     collector.path = None if path is None else (name, *path)
     for element in map(inner, tree.schema_elts):
         collect_statement(collector, element)
+        for change in collector.changes:  # the next element may name what this one makes
+            change()
+        collector.changes.clear()
     collector.path = path
 
 
