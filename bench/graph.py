@@ -1,7 +1,7 @@
 """How long a DAG of 20,000 tasks takes, with reading and parsing, and how much memory.
 
-python bench/graph.py [TASKS]: scripts of one-row INSERTs into 50 tables, and of a build with tables,
-views, indexes and reads.
+python bench/graph.py [TASKS]: scripts of one-row INSERTs into 50 tables, and of a build with
+tables, views, indexes and reads.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def inserts(tasks: int) -> str:
+    """One-row INSERTs into 50 tables."""
     made = [f"CREATE TABLE t{n} (a int, b text, c timestamptz);" for n in range(50)]
     made += [
         f"INSERT INTO t{n % 50} (a, b, c) VALUES ({n}, 'x{n}', now());" for n in range(tasks - 50)
@@ -29,6 +30,7 @@ def inserts(tasks: int) -> str:
 
 
 def build(tasks: int) -> str:
+    """Tables that are made, filled, indexed, and read through views."""
     made: list[str] = []
     for n in range(tasks // 5):
         made += [
@@ -42,6 +44,7 @@ def build(tasks: int) -> str:
 
 
 def measure(name: str, text: str) -> None:
+    """Print how long each part takes."""
     start = time.perf_counter()
     items = read_script(text, name)
     parsed = time.perf_counter()
@@ -61,6 +64,7 @@ def measure(name: str, text: str) -> None:
 
 
 def main() -> None:
+    """Both scripts."""
     tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     kinds: dict[str, Callable[[int], str]] = {"inserts": inserts, "build": build}
     for name, make in kinds.items():

@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--longest-s", type=float, default=None, help="kill before; else measured")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
-    moments = random.Random(seed)  # the seed is what makes it repeatable
+    moments = random.Random(seed)  # noqa: S311  # the seed is what makes it repeatable
     print(f"seed {seed}, {options.rows:,} rows, {options.rounds} rounds")
     with EmbeddedServer(options.embedded) as server:
         session = PostgresSession(server.dsn)

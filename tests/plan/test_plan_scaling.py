@@ -15,7 +15,7 @@ HOSTS = [
     ("127.5.5.5", True),
     ("::1", True),
     ("10.0.0.1", False),
-    ("0.0.0.0", False),
+    ("0.0.0.0", False),  # noqa: S104 - a host to connect to, not to listen on
     ("db.example.org", False),
     ("localhost.example.org", False),
     ("2001:db8::1", False),

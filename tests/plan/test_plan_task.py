@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 INT8 = (-(2**63), 2**63 - 1)
-EPOCH = datetime(2000, 1, 1)
+EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - PostgreSQL's epoch, without a zone
 
 
 def generate_series(start: Decimal, stop: Decimal, step: Decimal) -> Iterator[Decimal]:
@@ -217,7 +217,7 @@ def test_ranges_of_times_tile_the_series(
 
 
 def test_a_time_is_counted_from_the_year_2000() -> None:
-    moment = datetime(2024, 2, 29, 12, 30, 15, 250)
+    moment = datetime(2024, 2, 29, 12, 30, 15, 250)  # noqa: DTZ001 - as above
     since = (moment - EPOCH) // timedelta(microseconds=1)
     assert interval_text(since) == "8825 days +12:30:15.000250"
     assert EPOCH + timedelta(microseconds=microseconds(interval_text(since))) == moment
@@ -239,7 +239,7 @@ def months(start: datetime, count: int, run: int) -> tuple[CalendarSeries, list[
 @pytest.mark.parametrize("run", [1, 2, 5, 100])
 @pytest.mark.parametrize("lengths", [[], [1] * 30, [2, 3]])
 def test_ranges_of_a_calendar_tile_the_series(count: int, run: int, lengths: list[int]) -> None:
-    series, elements = months(datetime(2024, 1, 31), count, run)
+    series, elements = months(datetime(2024, 1, 31), count, run)  # noqa: DTZ001 - as above
     found: list[int] = []
     for piece in cuts(len(series.firsts_us), lengths):
         low, high = microseconds(series.low(piece.lo)), microseconds(series.high(piece.hi))

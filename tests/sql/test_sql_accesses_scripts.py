@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
 from accesses_known import KNOWN
 from accesses_text import statement, written
@@ -10,6 +13,9 @@ from pgfan.sql.accesses import ScriptAccesses, mentions_currval
 from pgfan.sql.effects import ObjectName, annotated
 from pgfan.sql.known import KnownObjects, KnownRelation
 from pgfan.sql.script import read_script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EMPTY = KnownObjects(user="joe")
 
@@ -28,204 +34,18 @@ def last(script: str, known: KnownObjects = EMPTY) -> str:
     return read(script, known)[-1]
 
 
-TRIGGER = """
-CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN INSERT INTO log VALUES (NEW.a); RETURN NEW; END $$;
-CREATE TRIGGER tr AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION note();
-"""
+def scripts() -> Iterator[tuple[str, str]]:
+    """The scripts of accesses_scripts.txt, and the indented line below each."""
+    lines: list[str] = []
+    for line in (Path(__file__).parent / "accesses_scripts.txt").read_text().splitlines():
+        if line.startswith("    "):
+            yield "\n".join(lines), line.strip()
+            lines = []
+        elif line and not line.startswith("#"):
+            lines.append(line)
 
-# A script, and what its last statement touches.
-SCRIPTS = [
-    # Views.
-    ("CREATE VIEW v AS SELECT * FROM t; SELECT * FROM v", "read t v"),
-    ("CREATE VIEW v AS SELECT * FROM t; CREATE VIEW x AS TABLE v; SELECT * FROM x", "read t v x"),
-    ("CREATE VIEW v AS TABLE t; CREATE OR REPLACE VIEW v AS TABLE u; TABLE v", "read u v"),
-    ("CREATE VIEW v AS TABLE t; DROP VIEW v; TABLE v", "read v"),
-    ("CREATE VIEW v AS TABLE t; DROP TABLE t CASCADE", "drop t v"),
-    ("CREATE VIEW v AS SELECT a FROM t; DELETE FROM v", "modify t v; read t"),
-    ("CREATE MATERIALIZED VIEW m AS TABLE t; TABLE m", "read m"),
-    ("CREATE MATERIALIZED VIEW m AS TABLE t; REFRESH MATERIALIZED VIEW m", "modify m; read t"),
-    # Names that follow their object.
-    ("CREATE TABLE t (); CREATE VIEW v AS TABLE t; ALTER TABLE t RENAME TO t2; TABLE v", "read t2 v"),
-    (
-        "CREATE TABLE t (); CREATE VIEW v AS TABLE t; ALTER TABLE t RENAME TO t2;"
-        "CREATE TABLE t (); INSERT INTO t DEFAULT VALUES",
-        "append t",
-    ),
-    (
-        "CREATE SCHEMA s; CREATE TABLE t (id serial); ALTER TABLE t SET SCHEMA s;"
-        "INSERT INTO s.t DEFAULT VALUES",
-        "append s.t; modify s.t_id_seq",
-    ),
-    (
-        "CREATE SEQUENCE q; CREATE TABLE t (a int DEFAULT nextval('q'));"
-        "ALTER SEQUENCE q RENAME TO r; INSERT INTO t DEFAULT VALUES",
-        "append t; modify r",
-    ),
-    # Triggers and functions.
-    (f"CREATE TABLE t (a int); {TRIGGER} INSERT INTO t VALUES (1)", "append log t; read function:note"),
-    (f"CREATE TABLE t (a int); {TRIGGER} COPY t FROM '/x'",
-     "append log t; read file:/x function:note"),
-    (
-        f"CREATE TABLE t (a int); {TRIGGER} ALTER TABLE t RENAME TO u; INSERT INTO u VALUES (1)",
-        "append log u; read function:note",
-    ),
-    (
-        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM t';"
-        "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM u'; SELECT f()",
-        "read function:f u",
-    ),
-    (
-        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM t';"
-        "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1 FROM u'; SELECT f()",
-        "read function:f t u",
-    ),
-    (
-        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM t'; DROP FUNCTION f();"
-        "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1 FROM u'; SELECT f(1)",
-        "read function:f u",
-    ),
-    (
-        "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN g(); END';"
-        "CREATE FUNCTION g() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN f() FROM t; END';"
-        "SELECT f()",
-        "read function:f function:g t",
-    ),
-    (
-        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 FROM t; END;"
-        "SET search_path = s; SELECT public.f()",
-        "read function:f t",
-    ),
-    (
-        "CREATE SCHEMA s; CREATE TABLE s.t (); CREATE TABLE t ();"
-        "CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM t';"
-        "SET search_path = s, public; SELECT f()",
-        "read function:f s.t; use function:s.f",
-    ),
-    (
-        "CREATE TABLE t (a int, b int GENERATED ALWAYS AS (f(a)) STORED); "
-        "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT a FROM u'; SELECT f(1)",
-        "read function:f u",
-    ),
-    # Constraints.
-    (
-        "CREATE TABLE p (a int PRIMARY KEY); CREATE TABLE c (a int REFERENCES p); DELETE FROM p",
-        "modify p; read c",
-    ),
-    (
-        "CREATE TABLE p (a int PRIMARY KEY);"
-        "CREATE TABLE c (a int REFERENCES p ON DELETE SET NULL); DELETE FROM p",
-        "modify c p; read p",
-    ),
-    ("CREATE TABLE t (a int, up int REFERENCES t); INSERT INTO t VALUES (1, 1)", "append t; read t"),
-    (
-        "CREATE TABLE t (a int); ALTER TABLE t ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES p;"
-        "ALTER TABLE t DROP CONSTRAINT k; INSERT INTO t VALUES (1)",
-        "append t",
-    ),
-    # Sequences.
-    ("CREATE TABLE t (id serial); DROP TABLE t", "drop t t_id_seq"),
-    (
-        "CREATE TABLE t_id_seq (); CREATE TABLE t (id serial); INSERT INTO t DEFAULT VALUES",
-        "append t; modify t_id_seq1",
-    ),
-    ("CREATE TABLE t (id serial, a int); INSERT INTO t VALUES (1, 2)", "append t"),
-    (
-        "CREATE TABLE t (id serial, a int); ALTER TABLE t ALTER id DROP DEFAULT;"
-        "INSERT INTO t (a) VALUES (2)",
-        "append t",
-    ),
-    (
-        "CREATE TABLE t (id serial, a int); CREATE TABLE n (LIKE t INCLUDING DEFAULTS);"
-        "INSERT INTO n (a) VALUES (2)",
-        "append n; modify t_id_seq",
-    ),
-    # Partitions and children.
-    (
-        "CREATE TABLE p (a int) PARTITION BY LIST (a);"
-        "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p1 VALUES (1)",
-        "append p1 part:p",
-    ),
-    (
-        "CREATE TABLE p (id serial, a int) PARTITION BY LIST (a);"
-        "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p1 (a) VALUES (1)",
-        "append p1 part:p; modify p_id_seq",
-    ),
-    (
-        "CREATE TABLE p (a int) PARTITION BY LIST (a); CREATE TABLE p1 (a int);"
-        "ALTER TABLE p ATTACH PARTITION p1 FOR VALUES IN (1); DELETE FROM p1",
-        "modify p1 part:p",
-    ),
-    (
-        "CREATE TABLE p (a int) PARTITION BY LIST (a);"
-        "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"
-        "ALTER TABLE p DETACH PARTITION p1; DELETE FROM p1",
-        "modify p1",
-    ),
-    ("CREATE TABLE a (i int); CREATE TABLE b () INHERITS (a); DROP TABLE b", "alter part:a; drop b part:a"),
-    # search_path and what hides what.
-    ("SET search_path = s; SELECT * FROM t", "read ?.t"),
-    ("CREATE SCHEMA s; SET search_path = s; SELECT * FROM t", "read s.t"),
-    ("CREATE SCHEMA s; SET search_path = s, public; SELECT * FROM t", "read s.t t"),
-    (
-        "CREATE SCHEMA s; CREATE TABLE t (); SET search_path = s, public; SELECT * FROM t",
-        "read t; use s.t",
-    ),
-    ("CREATE SCHEMA s; SET search_path = s, public; CREATE TABLE t ()", "define s.t; use schema:s"),
-    ("CREATE SCHEMA s; SET search_path = s; RESET search_path; TABLE t", "read t"),
-    ("CREATE SCHEMA s; SET search_path = s; RESET ALL; TABLE t", "read t"),
-    ("CREATE SCHEMA s; SET search_path = s; SET search_path TO DEFAULT; TABLE t", "read t"),
-    ("CREATE SCHEMA s; SELECT set_config('search_path', '\"s\"', false); TABLE t", "read s.t"),
-    ("CREATE SCHEMA s; BEGIN; SET LOCAL search_path = s; COMMIT; TABLE t", "read t"),
-    ("CREATE SCHEMA s; BEGIN; SET LOCAL search_path = s; TABLE t; COMMIT", "read s.t"),
-    ("CREATE SCHEMA s; BEGIN; SET search_path = s; ROLLBACK; TABLE t", "read t"),
-    (
-        "CREATE SCHEMA s; BEGIN; SAVEPOINT a; SET search_path = s; ROLLBACK TO a; COMMIT; TABLE t",
-        "read ?.t",
-    ),
-    ("SELECT set_config('search_path', x, false) FROM u; TABLE t",
-     "read t | barrier not-refreshed | session temporary"),
-    # Temporary objects hide others, and need their connection.
-    ("CREATE TEMP TABLE t (); INSERT INTO t DEFAULT VALUES", "append pg_temp.t | session temporary"),
-    ("CREATE TEMP TABLE t (); SELECT * FROM public.t", "read t"),
-    ("CREATE TEMP TABLE t (); DROP TABLE t; SELECT * FROM t", "read t"),
-    ("BEGIN; CREATE TEMP TABLE t () ON COMMIT DROP; COMMIT; SELECT * FROM t", "read t"),
-    ("CREATE TEMP TABLE t (); CREATE VIEW v AS TABLE t",
-     "define pg_temp.v; use pg_temp.t | session temporary"),
-    # Blocks are the union of their statements; what is rolled back was never made.
-    ("BEGIN; INSERT INTO t VALUES (1); TABLE u; COMMIT", "append t; read u"),
-    ("BEGIN; CREATE VIEW v AS TABLE t; ROLLBACK; TABLE v", "read v"),
-    (
-        "CREATE VIEW v AS TABLE t; BEGIN; CREATE OR REPLACE VIEW v AS TABLE u; ROLLBACK; TABLE v",
-        "read t v",
-    ),
-    ("BEGIN; CREATE TABLE a (); SAVEPOINT x; ROLLBACK TO x; COMMIT",
-     "define a; use schema:public | barrier catalogue, opaque"),
-    # Prepared statements.
-    ("PREPARE q AS INSERT INTO t VALUES (1); EXECUTE q", "append t | session prepared"),
-    ("PREPARE q AS TABLE t; CREATE TABLE n AS EXECUTE q",
-     "define n; read t; use schema:public | session prepared"),
-    ("PREPARE q AS TABLE t; DEALLOCATE q; EXECUTE q",
-     "barrier statement-unknown, opaque | session prepared"),
-    # Types.
-    ("CREATE TYPE e AS ENUM ('a'); CREATE TABLE t (a e); INSERT INTO t VALUES ('a')",
-     "append t; read type:e; use type:e"),
-    (
-        "CREATE FUNCTION f(int) RETURNS bool LANGUAGE sql AS 'SELECT true FROM u';"
-        "CREATE DOMAIN d AS int CHECK (f(VALUE)); CREATE TABLE t (a d); INSERT INTO t VALUES (1)",
-        "append t; read function:f type:d u; use type:d",
-    ),
-    # What PostgreSQL's own name meant so far.
-    ("SELECT lower('A'); CREATE FUNCTION lower(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
-     "define function:lower; use schema:public | barrier name-hidden"),
-    ("CREATE TABLE t (a date); CREATE TYPE date AS ENUM ()",
-     "define type:date; use schema:public | barrier name-hidden"),
-    ("CREATE SCHEMA s; SET search_path = s; DROP SCHEMA s",
-     "drop schema:s | barrier name-hidden"),
-    # random() goes on where it was seeded.
-    ("SELECT setseed(0.5); INSERT INTO t SELECT random()", "append t | session seed"),
-    ("INSERT INTO t SELECT random()", "append t"),
-]  # fmt: skip
+
+SCRIPTS = list(scripts())
 
 
 @pytest.mark.parametrize(("script", "expected"), SCRIPTS, ids=[script for script, _ in SCRIPTS])

@@ -38,8 +38,10 @@ _Object: TypeAlias = "tuple[str, str | None, str]"
 
 @dataclass(frozen=True)
 class File:
-    """A file of the set: its name, and the accesses of its tasks when the definitions of all files
-    are known."""
+    """A file of the set.
+
+    `accesses` are those of its tasks when the definitions of all files are known.
+    """
 
     name: str
     accesses: Sequence[Accesses]
@@ -107,7 +109,7 @@ class _Roles:
 
 
 def _roles(files: Sequence[File]) -> Iterator[_Roles]:
-    anywhere = {
+    anywhere: set[tuple[str, str]] = {
         (effect.object.kind, effect.object.name)
         for file in files
         for accesses in file.accesses
@@ -152,8 +154,9 @@ def _link(nodes: list[_Node], roles: _Roles) -> None:
     gate: int | None = None
     for level in sorted(roles.levels):
         members = roles.levels[level]
-        for number in members if gate is not None else ():
-            _edge(nodes, gate, number)
+        if gate is not None:
+            for number in members:
+                _edge(nodes, gate, number)
         if level == _DROPS:
             _all_wait(nodes, roles.users, members, f"uses {roles.name}")
         before = [*members] if gate is None else [gate, *members]

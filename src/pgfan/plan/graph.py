@@ -66,7 +66,7 @@ _REPLACED_BY = {
     )
     for later in _CLASSES
 }
-"""Whoever would wait for `earlier` waits for `later` too, which waited for it: nobody need keep it."""
+"""Whoever would wait for `earlier` waits for `later`, too, which waited for it: it is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,10 @@ class Step(Generic[T]):
     after: tuple[int, ...]
     task: T | None = None
     pinned_to: str | None = None
-    """The session whose one connection must run it; None: any connection."""
+    """The session whose one connection must run it; None: any other connection.
+
+    Nothing else runs on that one: its temporary tables would hide others of their names.
+    """
 
 
 @dataclass(slots=True)
@@ -188,9 +191,9 @@ def conflict(earlier: Accesses, later: Accesses) -> tuple[Effect | None, Effect 
         for after in sorted(later.effects, key=str):
             one, two = before.object, after.object
             same = one.kind == two.kind and one.name == two.name
-            if same and (one.schema == two.schema or None in {one.schema, two.schema}):
-                if _meets((after.kind, after.part), (before.kind, before.part)):
-                    return (before, after)
+            same = same and (one.schema == two.schema or None in {one.schema, two.schema})
+            if same and _meets((after.kind, after.part), (before.kind, before.part)):
+                return (before, after)
     return None
 
 

@@ -38,8 +38,11 @@ class ScriptAccesses:
     """
 
     def __init__(self, known: KnownObjects, *, calls_currval: bool = False) -> None:
-        """`calls_currval`: the script may call currval() or lastval() somewhere
-        (`mentions_currval`), so that those who draw from sequences share a connection."""
+        """Start from what exists.
+
+        `calls_currval`: the script may call currval() or lastval() somewhere (`mentions_currval`),
+        so that those who draw from sequences share a connection.
+        """
         path = with_user(list(known.search_path), known.user)
         self._session = Session(path, path, known.user, path, calls_currval)
         self._session.paths_seen.update(path)
@@ -54,8 +57,10 @@ class ScriptAccesses:
         )
 
     def new_session(self) -> None:
-        """The next task is the first of another session: its settings are those of the start, and
-        it sees no temporary objects. What was made otherwise stays."""
+        """The next task is the first of another session.
+
+        Its settings are those of the start, and it sees no temporary objects. All else stays.
+        """
         before = self._session
         path = before.first_path
         self._session = Session(path, path, before.user, path, before.calls_currval)

@@ -92,7 +92,7 @@ def _read(tree: Message, options: list[Message], definition: str) -> Body:
 
 
 def _is_search_path(option: Message) -> bool:
-    return option.defname == "set" and inner(option.arg).name.lower() == "search_path"
+    return option.defname == "set" and bool(inner(option.arg).name.lower() == "search_path")
 
 
 def _options(tree: Message) -> Iterator[Message]:
@@ -130,7 +130,7 @@ def _plpgsql(definition: str) -> Body:
     return Body(tuple(reversed(statements)), barrier)
 
 
-def _piece(key: str, value: Any, found: list[Message]) -> Barrier | None:  # JSON
+def _piece(key: str, value: Any, found: list[Message]) -> Barrier | None:  # noqa: ANN401  # JSON
     """Add the SQL that stands at one key of the parsed body."""
     if key == "PLpgSQL_expr":
         found += _expression(value["query"], value.get("parseMode", 0))
@@ -145,7 +145,7 @@ def _piece(key: str, value: Any, found: list[Message]) -> Barrier | None:  # JSO
     return None
 
 
-def _dynamic(query: Any, found: list[Message]) -> Barrier | None:  # JSON
+def _dynamic(query: Any, found: list[Message]) -> Barrier | None:  # noqa: ANN401  # JSON
     """EXECUTE: read where its text is constant."""
     text = constant_text(parse_expression(query["PLpgSQL_expr"]["query"]))
     if text is None:

@@ -1,8 +1,9 @@
 """From what a statement names to what that makes the server do.
 
-Reading a view reads its tables; writing a table calls its triggers' functions, looks into the tables
-of its foreign keys, and may change the rows that reference it; calling a function does what its body
-does; a partition is a part of its parent. Each effect is followed until nothing new turns up.
+Reading a view reads its tables; writing a table calls its triggers' functions, looks into the
+tables of its foreign keys, and may change the rows that reference it; calling a function does what
+its body does; a partition is a part of its parent. Each effect is followed until nothing new turns
+up.
 
 Manual: "Overview of Trigger Behavior", "Constraints" (foreign keys), "The Rule System", "Row
 Security Policies", "Inheritance".
@@ -43,7 +44,7 @@ HARMLESS_EXTENSIONS = frozenset(
 
 
 class Closure:
-    """Follows effects under one state of the definitions; what was worked out is kept until then."""
+    """Follows effects; what was worked out is kept until a definition changes."""
 
     def __init__(self, definitions: Definitions, session: Session) -> None:
         self._definitions = definitions
@@ -89,8 +90,11 @@ class Closure:
         return kept
 
     def _followed(self, first: Effect, path: Path) -> Accesses:
-        """A function with a search_path of its own has the names in what it calls looked up there:
-        so each effect is followed under a path."""
+        """Follow an effect to its end.
+
+        A function with a search_path of its own has the names in what it calls looked up there: so
+        each effect is followed under a path.
+        """
         total = Collector(self._definitions, self._session, path)
         total.touch(first.kind, first.object, part=first.part)
         todo: list[tuple[Effect, Path]] = [(first, path)]

@@ -1,4 +1,4 @@
-"""Gathers what one statement touches by itself: its names, resolved under the session's search_path.
+"""Gathers what one statement touches by itself: its names, resolved under its search_path.
 
 Who finds the names is `pgfan.sql.queries` and the `statement_*` modules; what the objects stand for
 (a view's tables, a trigger's function) is followed afterwards, by `pgfan.sql.closure`.
@@ -139,6 +139,8 @@ class Collector:
         if found.names:
             for other in found.hidden_by:
                 self.touch("use", other)
+        else:
+            self.session.builtins_used.add(name[-1])
         return True
 
     def builtin(self, name: str) -> None:
@@ -189,9 +191,9 @@ class Collector:
         return None
 
     def set_config(self, node: Message) -> None:
-        """A call of set_config()."""
+        """What such a call leaves in the session."""
         texts = [constant_text(arg) for arg in node.args[:2]]
-        setting, value = (texts + [None, None])[:2]
+        setting, value = [*texts, None, None][:2]
         is_local = len(node.args) > 2 and inner(node.args[2]).boolval.boolval
         if not self._may_set:
             self.path = None
@@ -212,7 +214,7 @@ class Collector:
         self.session.paths_seen.update(path or ())
 
     def notify(self, node: Message) -> None:
-        """A call of pg_notify()."""
+        """The channel that a call of pg_notify() writes to."""
         channel = constant_text(node.args[0]) if node.args else None
         if channel is None:
             self.block("name-hidden", "a channel is named by an expression", opaque=False)

@@ -65,7 +65,7 @@ class Parts:
 
 
 def object_name(first: str, second: str, label: str) -> str:
-    """makeObjectName of commands/indexcmds.c: the longer of the two is cut until all fits."""
+    """The server's makeObjectName (commands/indexcmds.c) cuts the longer one until all fits."""
     room = NAME_BYTES_MAX - len(label.encode()) - (2 if second else 1)
     one, two = first.encode(), second.encode()
     while len(one) + len(two) > room:
@@ -139,8 +139,9 @@ def add_sequence(
     """The sequence of a serial or identity column; what drawing from it touches."""
     given = [inner(option.arg) for option in options if option.defname == "sequence_name"]
     if given:
-        schema, name = ([parts.table.schema, *names(given[0].items)])[-2:]
-        sequence = ObjectName("relation", schema, name)
+        name = names(given[0].items)
+        schema = name[-2] if len(name) > 1 else parts.table.schema
+        sequence = ObjectName("relation", schema, name[-1])
         collector.touch("define", sequence)
     else:
         taken = {relation.name.name for relation in parts.made}

@@ -1,9 +1,9 @@
 """The catalogue as a script has made it up to one of its statements.
 
 It starts from `KnownObjects`, and every CREATE, ALTER and DROP of the script changes it, in program
-order. Records are values that are replaced, so a copy for a block that is rolled back is cheap. What
-an object runs when it is used is kept as `Code`: effects whose names are resolved already, or SQL
-text in which every name has its schema.
+order. Records are values that are replaced, so a copy for a block that is rolled back is cheap.
+What an object runs when it is used is kept as `Code`: effects whose names are resolved already, or
+SQL text in which every name has its schema.
 
 Manual: "System Information Functions" (what is visible), "The Schema Search Path".
 """

@@ -17,14 +17,14 @@ EffectKind: TypeAlias = Literal[
     "use", "read", "append", "modify", "index", "analyse", "lock", "describe",
     "define", "alter", "drop",
 ]  # fmt: skip
-"""`use`: needs the definition, not the rows (a view's tables, a column's type, a trigger's function).
-`read`: reads rows; of a function: calls it. `append`: adds rows whose values do not depend on the
-order. `modify`: any other change of rows, or of a sequence. `index`: builds an index. `analyse`:
-statistics. `lock`: keeps writers out. `describe`: COMMENT. `define`, `alter`, `drop`: the object
-itself."""
+"""`use`: needs the definition, not the rows (a view's tables, a trigger's function). `read`: reads
+rows; of a function: calls it; of a type: makes a value of it. `append`: adds rows whose values do
+not depend on the order. `modify`: any other change of rows, or of a sequence. `index`: builds an
+index. `analyse`: statistics. `lock`: keeps writers out. `describe`: COMMENT. `define`, `alter`,
+`drop`: the object itself."""
 
 ObjectKind: TypeAlias = Literal[
-    "relation",  # tables, views, sequences, indexes, composite types: pg_class has one name for each
+    "relation",  # all of pg_class: tables, views, sequences, indexes, composite types
     "function",  # procedures and aggregates too; all overloads are one object
     "type",
     "schema",
@@ -139,8 +139,8 @@ def annotated(
 ) -> Accesses:
     """`accesses` with what a directive says of them in place of their barrier.
 
-    The directive is trusted: it names all that the analysis could not see. What the analysis did see
-    stays; definitions are taken not to change.
+    The directive is trusted: it names all that the analysis could not see. What the analysis did
+    see stays; definitions are taken not to change.
     """
     said = {Effect("read", name) for name in reads} | {Effect("modify", name) for name in writes}
     return Accesses(accesses.effects | said, None, accesses.session)

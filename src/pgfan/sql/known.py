@@ -46,8 +46,11 @@ class KnownTrigger:
 
 @dataclass(frozen=True)
 class KnownForeignKey:
-    """A foreign key of the relation that has it. `changes_rows`: its rows change or go with those
-    that they reference (CASCADE, SET NULL, SET DEFAULT)."""
+    """A foreign key of the relation that has it.
+
+    `changes_rows`: its rows change or go with those that they reference (CASCADE, SET NULL, SET
+    DEFAULT).
+    """
 
     references: Qualified
     changes_rows: bool = False

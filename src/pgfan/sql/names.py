@@ -1,7 +1,7 @@
 """What a name as written may mean, under a search_path and the definitions so far.
 
-An answer that is not certain has several names: more is waited for than need be, never less. Manual:
-"The Schema Search Path"; temporary relations and types hide all others of their name.
+An answer that is not certain has several names: more is waited for than need be, never less.
+Manual: "The Schema Search Path"; temporary relations and types hide all others of their name.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def _with_large_stack(work: Callable[[], Tree]) -> Tree:
     def run() -> None:
         try:
             answer.set_result(work())
-        except BaseException as error:  # raised again in the caller's thread
+        except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
             answer.set_exception(error)
 
     before = threading.stack_size(STACK_BYTES)

@@ -108,8 +108,8 @@ def write(
 ) -> None:
     """Touch the target of a statement that writes rows.
 
-    `given` says which columns get values from it: the defaults of all others are evaluated. None: no
-    default is.
+    `given` says which columns get values from it: the defaults of all others are evaluated. None:
+    no default is.
     """
     found = collector.relation(kind, relation_name(target))
     if given is None:
@@ -262,7 +262,6 @@ def _call(collector: Collector, node: Message, scope: Scope, stack: Stack) -> No
     if not collector.function("read", name):
         return
     last = name[-1]
-    collector.session.builtins_used.add(last)
     if last in builtin_functions.SEQUENCE and node.args:
         if collector.draw(node.args[0]):
             del stack[before:]

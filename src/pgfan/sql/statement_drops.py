@@ -74,7 +74,7 @@ def name_of(node: Message) -> Name:
 
 
 def touch_object(collector: Collector, kind: EffectKind, object_type: int, node: Message) -> None:
-    """An effect on the object that a statement names by its ObjectType; a barrier if not followed."""
+    """An effect on an object named by its ObjectType; a barrier where that is not followed."""
     name = name_of(node)
     if object_type in RELATIONS:
         collector.relation(kind, name)
@@ -101,8 +101,9 @@ def touch_in_schema(
     """Touch an object that need not exist: every schema that it may be in."""
     found = resolve(collector.definitions, collector.path, object_kind, name).names
     if not found:
-        schemas = [s for s in collector.path or () if s in collector.definitions.schemas]
-        found = tuple(ObjectName(object_kind, schema, name[-1]) for schema in schemas or [None])
+        on_path = [s for s in collector.path or () if s in collector.definitions.schemas]
+        schemas: list[str | None] = [*on_path] or [None]
+        found = tuple(ObjectName(object_kind, schema, name[-1]) for schema in schemas)
     for one in found:
         collector.touch(kind, one)
     return found

@@ -22,12 +22,12 @@ from pgfan.sql.tree import Message, deparse_statement, inner, kind_of, names, wr
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgfan.sql.effects import ObjectKind
+    from pgfan.sql.effects import EffectKind, ObjectKind
     from pgfan.sql.facts import Name
 
 
 def _made(collector: Collector, kind: ObjectKind, name: Name) -> ObjectName:
-    """The object that a statement makes. Calls that meant PostgreSQL's own may mean it afterwards."""
+    """The object that a statement makes. What was PostgreSQL's own may mean it afterwards."""
     made = home(collector.definitions, collector.path, kind, name)
     collector.touch("define", made)
     if made.schema is not None:
@@ -193,7 +193,7 @@ def _grant_role(collector: Collector, tree: Message) -> None:
 
 
 def _tablespace(collector: Collector, tree: Message) -> None:
-    kind = "define" if kind_of(tree) == "CreateTableSpaceStmt" else "alter"
+    kind: EffectKind = "define" if kind_of(tree) == "CreateTableSpaceStmt" else "alter"
     if kind_of(tree) == "DropTableSpaceStmt":
         kind = "drop"
     collector.named(kind, "tablespace", tree.tablespacename)

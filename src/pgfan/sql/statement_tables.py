@@ -246,6 +246,9 @@ def _alter(collector: Collector, command: Message, state: Relation, parts: Parts
         case pb.AT_ColumnDefault:
             default = (code_of(collector, node),) if kind_of(node) != "Node" else ()
             return _set_default(state, command.name, default)
+        case pb.AT_AlterColumnType:
+            parts.uses |= type_uses(collector, node.type_name)
+            collect(collector, node)
         case pb.AT_AddIdentity:
             options = [inner(option) for option in node.options]
             drawn = add_sequence(collector, parts, command.name, options)
@@ -253,12 +256,16 @@ def _alter(collector: Collector, command: Message, state: Relation, parts: Parts
         case pb.AT_DropConstraint:
             kept = tuple(key for key in state.foreign_keys if key.name != command.name)
             return replace(state, foreign_keys=kept)
+        case _:
+            return _alter_more(collector, command, node, state)
+    return state
+
+
+def _alter_more(collector: Collector, command: Message, node: Message, state: Relation) -> Relation:
+    match command.subtype:
         case pb.AT_ValidateConstraint:
             for key in state.foreign_keys:
                 collector.touch("read", key.references)
-        case pb.AT_AlterColumnType:
-            parts.uses |= type_uses(collector, node.type_name)
-            collect(collector, node)
         case pb.AT_ClusterOn | pb.AT_ReplicaIdentity:
             index = command.name or node.name
             if index:

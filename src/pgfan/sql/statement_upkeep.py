@@ -1,6 +1,7 @@
 """What is done to relations that exist: indexes, triggers, rules, policies, rights, COPY, VACUUM.
 
-Manual: "Building Indexes Concurrently", "The Rule System", "Row Security Policies", "Routine Vacuuming".
+Manual: "Building Indexes Concurrently", "The Rule System", "Row Security Policies", "Routine
+Vacuuming".
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pgfan.sql.tree import Message, inner, kind_of, names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgfan.sql.effects import Accesses
+    from pgfan.sql.effects import Accesses, EffectKind
 
 _ON_INSERT = 1 << 2  # TRIGGER_TYPE_INSERT of catalog/pg_trigger.h
 _READERS_PASS = 2  # up to ROW SHARE of storage/lockdefs.h
@@ -111,7 +112,7 @@ def _vacuum(collector: Collector, tree: Message) -> None:
         what = "VACUUM" if tree.is_vacuumcmd else "ANALYZE"
         collector.block("every-table", f"{what} of every table", opaque=False)
     for node in map(inner, tree.rels):
-        kind = "modify" if "full" in options else "analyse"
+        kind: EffectKind = "modify" if "full" in options else "analyse"
         collector.relation(kind, relation_name(node.relation))
 
 
@@ -192,7 +193,7 @@ def _alter_statistics(collector: Collector, tree: Message) -> None:
 def _lock(collector: Collector, tree: Message) -> None:
     if tree.nowait:
         collector.block("every-table", "NOWAIT depends on who is at work", opaque=False)
-    kind = "use" if tree.mode <= _READERS_PASS else "lock"
+    kind: EffectKind = "use" if tree.mode <= _READERS_PASS else "lock"
     for node in map(inner, tree.relations):
         collector.relation(kind, relation_name(node))
 
@@ -202,7 +203,7 @@ def _copy(collector: Collector, tree: Message) -> None:
     if tree.is_program:
         collector.block("outside", "COPY ... PROGRAM runs a program on the server")
     elif tree.filename:
-        kind = "read" if tree.is_from else "modify"
+        kind: EffectKind = "read" if tree.is_from else "modify"
         collector.named(kind, "file", tree.filename)
     if tree.HasField("query"):
         collect(collector, tree.query)

@@ -95,7 +95,7 @@ _counts: dict[Any, Literal["none", "one", "many"]] = {}
 for every statement."""
 
 
-def _count(descriptor: Any, value: Any) -> Literal["none", "one", "many"]:  # protobuf has no types
+def _count(descriptor: Any, value: Any) -> Literal["none", "one", "many"]:  # noqa: ANN401  # protobuf has no types
     if descriptor.type != descriptor.TYPE_MESSAGE:
         return "none"
     return "one" if hasattr(value, "DESCRIPTOR") else "many"
