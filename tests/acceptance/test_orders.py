@@ -28,7 +28,8 @@ SCRIPTS = {
         CREATE TABLE u AS SELECT max(a) FROM t;
     """,
     "a view over what changes": """
-        CREATE TABLE t (a int); CREATE VIEW v AS SELECT sum(a) AS s FROM t; INSERT INTO t VALUES (1);
+        CREATE TABLE t (a int); CREATE VIEW v AS SELECT sum(a) AS s FROM t;
+        INSERT INTO t VALUES (1);
         CREATE TABLE x AS SELECT * FROM v; INSERT INTO t VALUES (2); CREATE TABLE y AS TABLE v;
         CREATE OR REPLACE VIEW v AS SELECT min(a)::bigint AS s FROM t; CREATE TABLE z AS TABLE v;
     """,
@@ -44,12 +45,15 @@ SCRIPTS = {
         CREATE TABLE p (a int PRIMARY KEY); INSERT INTO p VALUES (1), (2), (3);
         CREATE TABLE c (a int REFERENCES p ON DELETE CASCADE); INSERT INTO c VALUES (1), (2);
         CREATE TABLE counts AS SELECT count(*) FROM c; DELETE FROM p WHERE a = 1;
-        INSERT INTO p VALUES (1); INSERT INTO c VALUES (1); INSERT INTO counts SELECT count(*) FROM c;
-        CREATE TABLE far (a int REFERENCES p); INSERT INTO far SELECT 3; SELECT count(*) FROM counts;
+        INSERT INTO p VALUES (1); INSERT INTO c VALUES (1);
+        INSERT INTO counts SELECT count(*) FROM c;
+        CREATE TABLE far (a int REFERENCES p); INSERT INTO far SELECT 3;
+        SELECT count(*) FROM counts;
     """,
     "serial columns": """
         CREATE TABLE t (id serial, b text); CREATE TABLE u (id serial, b text);
-        INSERT INTO t (b) VALUES ('x'); INSERT INTO u (b) VALUES ('x'); INSERT INTO t (b) VALUES ('y');
+        INSERT INTO t (b) VALUES ('x'); INSERT INTO u (b) VALUES ('x');
+        INSERT INTO t (b) VALUES ('y');
         INSERT INTO t (id, b) VALUES (50, 'own'); SELECT setval('u_id_seq', 7);
         INSERT INTO u (b) VALUES ('y'); INSERT INTO t (b) SELECT b FROM u WHERE id = 8;
     """,
@@ -58,13 +62,15 @@ SCRIPTS = {
         CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p1 VALUES (1, 1);
         CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2); INSERT INTO p2 VALUES (2, 2);
         UPDATE p1 SET b = b + 10; INSERT INTO p VALUES (1, 5), (2, 6);
-        CREATE TABLE s AS SELECT sum(b) FROM p; UPDATE p2 SET b = 0; ALTER TABLE p DETACH PARTITION p1;
+        CREATE TABLE s AS SELECT sum(b) FROM p; UPDATE p2 SET b = 0;
+        ALTER TABLE p DETACH PARTITION p1;
         INSERT INTO s SELECT sum(b) FROM p;
     """,
     "names that change": """
         CREATE TABLE t (a int); INSERT INTO t VALUES (1); CREATE VIEW v AS SELECT * FROM t;
         ALTER TABLE t RENAME TO old; CREATE TABLE t (a int); INSERT INTO t VALUES (2);
-        CREATE TABLE x AS SELECT * FROM v; INSERT INTO x SELECT * FROM t; INSERT INTO old VALUES (3);
+        CREATE TABLE x AS SELECT * FROM v; INSERT INTO x SELECT * FROM t;
+        INSERT INTO old VALUES (3);
         INSERT INTO x SELECT 10 * a FROM v;
     """,
     "search_path": """
@@ -80,7 +86,8 @@ SCRIPTS = {
         CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t VALUES (g());
         RETURN (SELECT count(*) FROM t); END $$;
         INSERT INTO x SELECT f(); INSERT INTO t VALUES (9); INSERT INTO x SELECT f();
-        CREATE OR REPLACE FUNCTION g() RETURNS int LANGUAGE sql AS 'SELECT 2'; INSERT INTO x SELECT f();
+        CREATE OR REPLACE FUNCTION g() RETURNS int LANGUAGE sql AS 'SELECT 2';
+        INSERT INTO x SELECT f();
         SELECT f();
     """,
     "conflicts and updates": """
@@ -95,13 +102,15 @@ SCRIPTS = {
     "blocks": """
         CREATE TABLE t (a int); BEGIN; INSERT INTO t VALUES (1); CREATE TABLE n AS TABLE t; COMMIT;
         BEGIN; DELETE FROM t; DROP TABLE n; ROLLBACK; INSERT INTO n SELECT * FROM t;
-        BEGIN; CREATE TEMP TABLE w ON COMMIT DROP AS TABLE n; INSERT INTO t SELECT 5 * a FROM w; COMMIT;
+        BEGIN; CREATE TEMP TABLE w ON COMMIT DROP AS TABLE n; INSERT INTO t SELECT 5 * a FROM w;
+        COMMIT;
         INSERT INTO n SELECT sum(a) FROM t; CREATE VIEW v AS TABLE t; CREATE VIEW v2 AS TABLE n;
     """,
     "temporary tables, currval and random": """
         CREATE TABLE t (id serial, r float); SELECT setseed(0.5); INSERT INTO t (r) SELECT random();
         CREATE TEMP TABLE w AS SELECT * FROM t; INSERT INTO t (r) SELECT random();
-        INSERT INTO t SELECT currval('t_id_seq') * 100, r FROM w; DROP TABLE w; CREATE TABLE w (a int);
+        INSERT INTO t SELECT currval('t_id_seq') * 100, r FROM w; DROP TABLE w;
+        CREATE TABLE w (a int);
         INSERT INTO w VALUES (1);
     """,
     "types and domains": """
