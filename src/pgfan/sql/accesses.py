@@ -52,9 +52,11 @@ class ScriptAccesses:
 
     def _take(self, known: KnownObjects) -> None:
         self._use(definitions_of(known))
-        self._session.calls_currval |= any(
-            mentions_currval(function.definition) for function in known.functions
-        )
+        texts = [function.definition for function in known.functions]
+        for relation in known.relations:
+            texts += [relation.definition, *relation.expressions]
+            texts += [column.default for column in relation.columns]
+        self._session.calls_currval |= any(map(mentions_currval, texts))
 
     def new_session(self) -> None:
         """The next task is the first of another session.

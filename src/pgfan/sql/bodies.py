@@ -42,7 +42,10 @@ _BROKEN = re.compile(r'("(?:[^"\\]|\\.)*")|(?<=[\[,])\{\}\}')
 
 @dataclass(frozen=True)
 class Body:
-    """`statements` are trees, expressions among them; `barrier` says what could not be read."""
+    """`statements` are trees, with expressions and a function's types among them.
+
+    `barrier` says what could not be read.
+    """
 
     statements: tuple[Message, ...] = ()
     barrier: Barrier | None = None
@@ -64,6 +67,9 @@ def body_of(definition: str) -> Body:
         options = [inner(option) for option in _options(tree)]
         setting = next(filter(_is_search_path, options), None)
         body = _read(tree, options, definition)
+        if kind_of(tree) == "CreateFunctionStmt":
+            types = [inner(parameter).arg_type for parameter in tree.parameters]
+            body = replace(body, statements=(*body.statements, *types, tree.return_type))
         if setting is None:
             return body
         entries = [constant_text(entry) for entry in inner(setting.arg).args]

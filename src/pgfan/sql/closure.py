@@ -76,7 +76,7 @@ class Closure:
         if relation is None:
             return effect.kind in _STAYS_ALONE
         if effect.kind in _STAYS_ALONE:
-            return not relation.parents
+            return not relation.parents and relation.kind != "index"
         return (
             relation.is_plain
             and name not in self._definitions.parents
@@ -133,12 +133,19 @@ class Closure:
         if kind not in _NOT_OF_PARENTS:
             for parent in relation.parents:
                 found.touch(kind, parent, part=True)
+        if relation.kind == "index" and relation.table and kind in {"alter", "drop"}:
+            found.touch("alter", relation.table)  # ON CONFLICT and plans know its indexes
         if effect.part or kind in _STAYS_ALONE:
             return
+        self._run(kind, relation, found)
+
+    def _run(self, kind: EffectKind, relation: Relation, found: Collector) -> None:
+        """What an effect on a relation's rows evaluates, reads and writes."""
         found.effects |= relation.uses
         run(found, relation.on_access)
-        if relation.server and kind != "alter":
-            self._foreign(relation, found)
+        for one in (relation, *self._definitions.descendants(relation.name)):
+            if one.server and kind != "alter":
+                self._foreign(one, found)
         if relation.kind == "view" and kind in {"read", *_WRITES}:
             self._view(kind, relation, found)
         elif relation.kind == "materialized view" and kind == "modify":

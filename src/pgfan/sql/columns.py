@@ -19,7 +19,7 @@ from pgfan.sql.queries import code_of, collect
 from pgfan.sql.tree import Message, inner, kind_of, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pgfan.sql.collector import Collector
     from pgfan.sql.definitions import Code
@@ -114,17 +114,11 @@ def _column(collector: Collector, node: Message, parts: Parts) -> None:
     if node.HasField("raw_default"):
         default.append(code_of(collector, node.raw_default))
     if node.HasField("coll_clause"):
-        _collation(collector, names(node.coll_clause.collname))
+        collect(collector, node.coll_clause)
     column = Column(node.colname, tuple(default))
     for constraint in map(inner, node.constraints):
         column = add_constraint(collector, constraint, parts, node.colname, column) or column
     parts.columns.append(column)
-
-
-def _collation(collector: Collector, name: Sequence[str]) -> None:
-    if name and name[0] != "pg_catalog":
-        schema = name[-2] if len(name) > 1 else None
-        collector.touch("use", ObjectName("collation", schema, name[-1]))
 
 
 def type_uses(collector: Collector, node: Message) -> frozenset[Effect]:
@@ -218,6 +212,7 @@ def _like(collector: Collector, node: Message, parts: Parts) -> None:
             parts.uses |= relation.uses
             if node.options:
                 parts.on_write += relation.on_write
+                collector.definitions.has_unknown_indexes = True
                 _like_indexes(collector, relation, parts)
 
 

@@ -96,6 +96,7 @@ class Relation:
             or self.foreign_keys
             or self.parents
             or self.server
+            or self.kind == "index"
         )
 
 
@@ -147,6 +148,8 @@ class Definitions:
     """The tables with a foreign key to a table."""
     parents: set[ObjectName] = field(default_factory=set)
     """All that ever had a partition or child."""
+    has_unknown_indexes: bool = False
+    """The server has made indexes whose names are not followed: those of new partitions."""
     until_commit: set[ObjectName] = field(default_factory=set)
     """Temporary tables that are dropped at COMMIT."""
 

@@ -17,6 +17,7 @@ from postgast import pg_query_pb2 as pb
 from pgfan.sql import builtin_functions
 from pgfan.sql.access import OPERATOR_KINDS, attribute_names, operator_names, relation_name
 from pgfan.sql.collector import Collector, constant_text
+from pgfan.sql.effects import ObjectName
 from pgfan.sql.names import name_in_text
 from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.tree import Message, inner, kind_of, names, parse_expression, walk
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pgfan.sql.definitions import Code
-    from pgfan.sql.effects import Accesses, EffectKind, ObjectName
+    from pgfan.sql.effects import Accesses, EffectKind
 
 Scope: TypeAlias = frozenset[str]
 """The names of the WITH queries that are visible."""
@@ -319,6 +320,14 @@ def _locking(collector: Collector, node: Message, _scope: Scope, _stack: Stack) 
         collector.block("every-table", what, opaque=False)
 
 
+def _collate(collector: Collector, node: Message, scope: Scope, stack: Stack) -> None:
+    name = names(node.collname)
+    if name and name[0] != "pg_catalog":
+        schema = name[-2] if len(name) > 1 else None
+        collector.touch("use", ObjectName("collation", schema, name[-1]))
+    _push(node.arg, scope, stack)
+
+
 def _attribute(collector: Collector, node: Message, scope: Scope, stack: Stack) -> None:
     """`a.name` calls name(a) where a has no such column."""
     if kind_of(node) == "ColumnRef" and len(node.fields) == 1:
@@ -350,6 +359,7 @@ _RULES: dict[type, Callable[[Collector, Message, Scope, Stack], None]] = {
     pb.TypeName: _type,
     pb.TypeCast: _cast,
     pb.LockingClause: _locking,
+    pb.CollateClause: _collate,
     pb.ColumnRef: _attribute,
     pb.A_Indirection: _attribute,
     **{getattr(pb, kind): _operator for kind in OPERATOR_KINDS},

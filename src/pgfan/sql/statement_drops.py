@@ -77,7 +77,9 @@ def touch_object(collector: Collector, kind: EffectKind, object_type: int, node:
     """An effect on an object named by its ObjectType; a barrier where that is not followed."""
     name = name_of(node)
     if object_type in RELATIONS:
-        collector.relation(kind, name)
+        found = collector.relation(kind, name)
+        if object_type == pb.OBJECT_INDEX:
+            touch_unknown_index(collector, found)
     elif object_type in OF_RELATIONS and (len(name) > 1 or kind_of(node) == "RangeVar"):
         collector.relation(kind, name if kind_of(node) == "RangeVar" else name[:-1])
     elif object_type == pb.OBJECT_DOMCONSTRAINT:
@@ -93,6 +95,14 @@ def touch_object(collector: Collector, kind: EffectKind, object_type: int, node:
     else:
         kind_name = pb.ObjectType.Name(object_type)
         collector.block("catalogue", f"{kind_name} is not followed", opaque=kind == "drop")
+
+
+def touch_unknown_index(collector: Collector, found: Iterable[ObjectName]) -> None:
+    """A barrier where an index may be one that the server has named: a new partition's."""
+    definitions = collector.definitions
+    if definitions.has_unknown_indexes and not any(map(definitions.exists, found)):
+        message = "an index may be one that the server has named"
+        collector.block("name-hidden", message, opaque=False)
 
 
 def touch_in_schema(
@@ -123,7 +133,10 @@ def _drop(collector: Collector, tree: Message) -> None:
         kind = tree.remove_type
         name = name_of(node)
         if kind in RELATIONS:
-            for one in collector.relation("drop", name):
+            found = collector.relation("drop", name)
+            if kind == pb.OBJECT_INDEX:
+                touch_unknown_index(collector, found)
+            for one in found:
                 drop_relation(collector, one, cascades=cascades)
         elif kind in TYPES:
             for one in touch_type(collector, "drop", name):
@@ -286,6 +299,8 @@ def _move(
 
     if kind in RELATIONS:
         found: Iterable[ObjectName] = collector.relation("alter", name)
+        if kind == pb.OBJECT_INDEX:
+            touch_unknown_index(collector, found)
     elif kind in TYPES:
         found = touch_type(collector, "alter", name)
     else:

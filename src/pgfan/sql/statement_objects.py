@@ -40,9 +40,8 @@ def _made(collector: Collector, kind: ObjectKind, name: Name) -> ObjectName:
 
 def _function(collector: Collector, tree: Message) -> None:
     name = _made(collector, "function", names(tree.funcname))
-    for parameter in map(inner, tree.parameters):
-        type_uses(collector, parameter.arg_type)
-    type_uses(collector, tree.return_type)
+    types = [inner(parameter).arg_type for parameter in tree.parameters]
+    runs = code_of(collector, *types, tree.return_type)
     definition = deparse_statement(wrap("create_function_stmt", tree))
     options = {inner(option).defname: inner(inner(option).arg) for option in tree.options}
     language = options["language"].sval.lower() if "language" in options else "sql"
@@ -52,6 +51,7 @@ def _function(collector: Collector, tree: Message) -> None:
     if tree.HasField("sql_body"):
         body = body_of(definition).statements
         code.append(code_of(collector, *body))
+        code.append(runs)
         definition = ""
     elif language == "sql":  # its body is looked at when it is made
         code_of(collector, *body_of(definition).statements)

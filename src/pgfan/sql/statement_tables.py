@@ -19,6 +19,7 @@ from pgfan.sql.definitions import TEMPORARY, Column, Relation
 from pgfan.sql.effects import Accesses, ObjectName
 from pgfan.sql.names import home, resolve
 from pgfan.sql.queries import code_of, collect, collect_all
+from pgfan.sql.statement_drops import touch_unknown_index
 from pgfan.sql.tree import Message, copy_of, inner, kind_of, names
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def create_table(collector: Collector, tree: Message, server: str = "") -> None:
         add_element(collector, element, parts)
     for element in map(inner, tree.constraints):
         add_element(collector, element, parts)
-    for node in (tree.partspec, tree.partbound):
+    bounds = [getattr(tree, name) for name in ("partspec", "partbound") if tree.HasField(name)]
+    for node in bounds:
         parts.run_on_write(code_of(collector, node))
     if tree.tablespacename:
         collector.named("use", "tablespace", tree.tablespacename)
@@ -95,6 +97,7 @@ def _new_parent(
             parts.on_write += relation.on_write
         if is_partition:
             _look_into_default(collector, name)
+            collector.definitions.has_unknown_indexes = True
     for other in found.hidden_by:
         collector.touch("use", other)
     return list(found.names)
@@ -212,6 +215,8 @@ def _alter_table(collector: Collector, tree: Message) -> None:
     found = collector.relation(
         "alter", relation_name(tree.relation), part=moves and tree.objtype == pb.OBJECT_TABLE
     )
+    if tree.objtype == pb.OBJECT_INDEX:
+        touch_unknown_index(collector, found)
     target = found[0] if len(found) == 1 else None
     relation = collector.definitions.relations.get(target) if target else None
     state = relation or Relation(target or ObjectName("relation", None, ""))
@@ -286,6 +291,7 @@ def _alter_parents(
             _look_into_default(collector, state.name)
             for key in state.foreign_keys:  # the new partition's rows are checked
                 collector.touch("read", key.references)
+            collector.definitions.has_unknown_indexes = True
             _adopt(collector, node, state.name, is_default=node.bound.is_default)
         case pb.AT_DetachPartition | pb.AT_DetachPartitionFinalize:
             for name in collector.relation("alter", relation_name(node.name)):

@@ -19,7 +19,7 @@ from pgfan.sql.definitions import Relation, Trigger
 from pgfan.sql.effects import NOTHING, ObjectName
 from pgfan.sql.names import resolve
 from pgfan.sql.queries import code_of, collect, collect_all, write
-from pgfan.sql.statement_drops import touch_in_schema, touch_object
+from pgfan.sql.statement_drops import touch_in_schema, touch_object, touch_unknown_index
 from pgfan.sql.tree import Message, inner, kind_of, names
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _index(collector: Collector, tree: Message) -> None:
         index = choose_name(collector, table, columns, "idx", set())
     relation = Relation(index, "index", table=table)
     collector.then(partial(collector.definitions.put, relation))
-    runs = _code(collector, *code)
+    runs = _code(collector, *code) if code else NOTHING
     if runs != NOTHING:
         collector.then(partial(_runs_on_write, collector, table, runs))
 
@@ -100,7 +100,10 @@ def _reindex(collector: Collector, tree: Message) -> None:
     if not tree.HasField("relation"):
         collector.block("every-table", "REINDEX of many tables", opaque=False)
         return
-    for name in collector.relation("modify", relation_name(tree.relation)):
+    found = collector.relation("modify", relation_name(tree.relation))
+    if tree.kind == pb.REINDEX_OBJECT_INDEX:
+        touch_unknown_index(collector, found)
+    for name in found:
         relation = collector.definitions.relations.get(name)
         if relation is not None and relation.table is not None:
             collector.touch("modify", relation.table)
