@@ -132,6 +132,12 @@ def test_parts_of_one_table_do_not_wait_for_each_other() -> None:
     assert waits(steps_of([first, second, whole])) == {(2, 0), (2, 1)}
 
 
+def test_which_parts_there_are_is_one_thing() -> None:
+    first, second = (Accesses(frozenset({on("alter", "t", part=True)})) for _ in range(2))
+    rows = Accesses(frozenset({on("append", "t", part=True)}))
+    assert waits(steps_of([first, rows, second, rows])) == {(2, 0)}
+
+
 def test_a_name_in_any_schema_meets_all_of_its_name() -> None:
     tasks = [
         Accesses(frozenset({on("append", "t", "a")})),

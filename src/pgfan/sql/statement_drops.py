@@ -152,6 +152,9 @@ def _drop(collector: Collector, tree: Message) -> None:
             collector.block("catalogue", "what belongs to an extension is not known")
         else:
             touch_object(collector, "drop", kind, node)
+            if kind in {pb.OBJECT_COLLATION, pb.OBJECT_PUBLICATION, pb.OBJECT_FOREIGN_SERVER}:
+                message = "who needed what is dropped is not followed"
+                collector.block("every-table", message, opaque=False)
 
 
 def drop_relation(collector: Collector, name: ObjectName, *, cascades: bool) -> None:
@@ -308,6 +311,8 @@ def _move(
     for old in found:
         new = other(old)
         collector.touch("define", new)
+        if old.schema is not None:
+            collector.named("use", "schema", old.schema)
         for relation in definitions.dependents(old):
             collector.touch("use", relation.name)
         if new.name in collector.session.builtins_used and kind not in RELATIONS:
