@@ -109,7 +109,10 @@ def touch_in_schema(
     collector: Collector, kind: EffectKind, object_kind: ObjectKind, name: Name
 ) -> tuple[ObjectName, ...]:
     """Touch an object that need not exist: every schema that it may be in."""
-    found = resolve(collector.definitions, collector.path, object_kind, name).names
+    resolved = resolve(collector.definitions, collector.path, object_kind, name)
+    found = resolved.names
+    for other in resolved.hidden_by if found else ():
+        collector.touch("use", other)
     if not found:
         on_path = [s for s in collector.path or () if s in collector.definitions.schemas]
         schemas: list[str | None] = [*on_path] or [None]
