@@ -210,7 +210,7 @@ TASKS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(TASKS, st.sampled_from(["one", "two"])), max_size=14))
 def test_conflicting_tasks_are_ordered_and_only_they(found: list[tuple[Accesses, str]]) -> None:
     tasks = [accesses for accesses, _ in found]
