@@ -77,7 +77,7 @@ class Closure:
         if relation is None:
             return effect.kind in _STAYS_ALONE
         if effect.kind in _STAYS_ALONE:
-            is_named = relation.parents or relation.former or relation.kind == "index"
+            is_named = relation.parents or relation.former or relation.table
             return not is_named and not (effect.kind in _CHANGES and relation.names_others)
         return (
             relation.is_plain
@@ -148,8 +148,9 @@ class Closure:
             for parent in relation.parents:
                 found.touch(kind, parent, part=True)
         if kind in {"alter", "drop"}:
-            # New constraints under a former name get other names; ON CONFLICT needs its index.
-            table = (relation.table,) if relation.kind == "index" and relation.table else ()
+            # New constraints under a former name get other names; ON CONFLICT needs its index,
+            # and a sequence goes with the table that owns it.
+            table = (relation.table,) if relation.table else ()
             for name in (*relation.former, *table):
                 found.touch("alter", name)
         if effect.part:

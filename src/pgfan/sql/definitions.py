@@ -113,7 +113,7 @@ class Relation:
             or self.foreign_keys
             or self.parents
             or self.server
-            or self.kind == "index"
+            or self.table
             or self.former
         )
 
@@ -304,7 +304,7 @@ class Definitions:
             for name in below:
                 self.put(renamed(self.relations[name]))
         for function in tuple(self.functions.get(old, {}).values()):
-            self.remove_function(old, function.arguments)
+            # Other overloads keep the old name, so all of them are kept under both.
             self.put_function(replace(function, name=new))
         if old in self.types:
             definition = self.types[old]
