@@ -202,9 +202,12 @@ def _drop_type(collector: Collector, name: ObjectName, *, cascades: bool) -> Non
 
 def _drop_function(collector: Collector, node: Message, name: Name, *, cascades: bool) -> None:
     arguments = None if node.args_unspecified else signature(collector, node)
-    for one in touch_in_schema(collector, "drop", "function", name):
+    found = touch_in_schema(collector, "drop", "function", name)
+    for one in found:
         if cascades:
             _drop_dependents(collector, one)
+        if len(found) > 1:  # which of them is dropped depends on their arguments: all are kept
+            continue
         collector.then(partial(collector.definitions.remove_function, one, arguments))
 
 
