@@ -157,7 +157,6 @@ def steps_of(script: str) -> tuple[list[ScriptItem], list[Step[int]]]:
     steps: list[Step[int]] = []
     for number, item in enumerate(items):
         found = accesses.read([s.tree for s in item.statements], rolls_back=item.rolls_back)
-        assert found.barrier is None, (item.first.text, found.barrier)
         steps += sequencer.add(number, found)
     return items, steps
 
@@ -193,7 +192,8 @@ def result(
         for number in order:
             for statement in items[number].statements:
                 (own if number in pinned else connection).execute(statement.text)
-        found = connection.execute(CONTENT).fetchall()
+        connection.execute("DISCARD TEMP")
+        found = connection.execute(CONTENT, prepare=False).fetchall()
         for (query,) in connection.execute(ROWS).fetchall():
             found += connection.execute(query).fetchall()
         return found

@@ -132,6 +132,12 @@ def test_parts_of_one_table_do_not_wait_for_each_other() -> None:
     assert waits(steps_of([first, second, whole])) == {(2, 0), (2, 1)}
 
 
+def test_which_parts_there_are_is_one_thing() -> None:
+    first, second = (Accesses(frozenset({on("alter", "t", part=True)})) for _ in range(2))
+    rows = Accesses(frozenset({on("append", "t", part=True)}))
+    assert waits(steps_of([first, rows, second, rows])) == {(2, 0)}
+
+
 def test_a_name_in_any_schema_meets_all_of_its_name() -> None:
     tasks = [
         Accesses(frozenset({on("append", "t", "a")})),
@@ -204,7 +210,7 @@ TASKS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(TASKS, st.sampled_from(["one", "two"])), max_size=14))
 def test_conflicting_tasks_are_ordered_and_only_they(found: list[tuple[Accesses, str]]) -> None:
     tasks = [accesses for accesses, _ in found]

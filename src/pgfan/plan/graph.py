@@ -50,8 +50,12 @@ _Class: TypeAlias = "tuple[EffectKind, bool]"
 
 
 def _meets(later: _Class, earlier: _Class) -> bool:
-    """Whether an effect waits for an earlier one on the same object. Parts meet in the part."""
-    return earlier[0] in WAITS_FOR[later[0]] and not (later[1] and earlier[1])
+    """Whether an effect waits for an earlier one on the same object.
+
+    Rows of two parts meet in the part or not at all; which parts there are is one thing.
+    """
+    parts = later[1] and earlier[1] and not (later[0] in _CHANGES and earlier[0] in _CHANGES)
+    return earlier[0] in WAITS_FOR[later[0]] and not parts
 
 
 _CLASSES: tuple[_Class, ...] = tuple((kind, part) for kind in WAITS_FOR for part in (False, True))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pgfan.sql.bodies import Body, body_of
 from pgfan.sql.collector import Collector
-from pgfan.sql.definitions import Relation
+from pgfan.sql.definitions import TEMPORARY, Relation
 from pgfan.sql.effects import Accesses, Effect
 from pgfan.sql.names import with_user
 from pgfan.sql.queries import defaults, run
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pgfan.sql.collector import Session
-    from pgfan.sql.definitions import Definitions, Function, Path
+    from pgfan.sql.definitions import Code, Definitions, Function, Path
     from pgfan.sql.effects import EffectKind
 
 _WRITES = frozenset({"append", "modify"})
 _EVALUATES = frozenset({"append", "modify", "index", "analyse", "alter"})
 """Evaluate a table's expressions: its checks, or those of its indexes."""
 _NOT_OF_PARENTS = frozenset({"use", "describe"})
+_CHANGES: frozenset[EffectKind] = frozenset({"define", "alter", "drop"})
 _STAYS_ALONE = frozenset({"use", "describe", "define", "drop", "lock"})
 """Run nothing, whatever the relation is."""
 HARMLESS_EXTENSIONS = frozenset(
@@ -67,7 +68,7 @@ class Closure:
         """Whether nothing comes with an effect: quickly, for most effects of most scripts."""
         name = effect.object
         if name.kind == "function":
-            return effect.kind != "read"
+            return effect.kind not in {"read", *_CHANGES}
         if name.kind != "relation":
             return name.kind != "type"
         if name.schema is None:
@@ -76,9 +77,11 @@ class Closure:
         if relation is None:
             return effect.kind in _STAYS_ALONE
         if effect.kind in _STAYS_ALONE:
-            return not relation.parents and relation.kind != "index"
+            is_named = relation.parents or relation.former or relation.table
+            return not is_named and not (effect.kind in _CHANGES and relation.names_others)
         return (
             relation.is_plain
+            and not (effect.kind == "alter" and relation.names_others)
             and name not in self._definitions.parents
             and not self._definitions.referencing.get(name)
         )
@@ -116,11 +119,16 @@ class Closure:
         for name in matching:
             if name.kind == "relation":
                 self._relation(effect, definitions.relations[name], found)
-            elif name.kind == "type" and effect.kind in {"read", "alter"}:
-                run(found, definitions.types[name].code)
-            elif is_called:
+            elif name.kind == "type":
+                self._type(effect.kind, definitions.types[name].code, found)
+            elif name.kind == "function":
                 for function in definitions.functions[name].values():
-                    yield self._call(function, path)
+                    if is_called:
+                        yield self._call(function, path)
+                    elif effect.kind in _CHANGES:
+                        self._lets_go(function.code, found)
+        if effect.kind == "drop" and effect.object.schema not in {None, TEMPORARY}:
+            found.named("use", "schema", effect.object.schema or "")  # it may be dropped once empty
         if effect.object.kind == "relation" and not matching:
             # Foreign keys and partitions may name it all the same.
             self._relation(effect, Relation(effect.object), found)
@@ -128,16 +136,47 @@ class Closure:
             found.block("function-unknown", f"function {effect.object}() is not known")
         yield found
 
+    def _type(self, kind: EffectKind, code: tuple[Code, ...], found: Collector) -> None:
+        if kind in {"read", "alter"}:
+            run(found, code)
+        elif kind in _CHANGES:
+            self._lets_go(code, found)
+
     def _relation(self, effect: Effect, relation: Relation, found: Collector) -> None:
         kind = effect.kind
         if kind not in _NOT_OF_PARENTS:
             for parent in relation.parents:
                 found.touch(kind, parent, part=True)
-        if relation.kind == "index" and relation.table and kind in {"alter", "drop"}:
-            found.touch("alter", relation.table)  # ON CONFLICT and plans know its indexes
-        if effect.part or kind in _STAYS_ALONE:
+        if kind in {"alter", "drop"}:
+            # New constraints under a former name get other names; ON CONFLICT needs its index,
+            # and a sequence goes with the table that owns it.
+            table = (relation.table,) if relation.table else ()
+            for name in (*relation.former, *table):
+                found.touch("alter", name)
+        if effect.part:
+            return
+        if kind in _CHANGES:
+            self._lets_go_relation(relation, found)
+        if kind in _STAYS_ALONE:
             return
         self._run(kind, relation, found)
+
+    def _lets_go(self, code: tuple[Code, ...], found: Collector) -> None:
+        """What is dropped or made anew no longer needs what it named, which may be dropped then."""
+        inside = Collector(self._definitions, self._session, found.path)
+        run(inside, code)
+        for effect in inside.effects:
+            found.touch("use", effect.object)
+
+    def _lets_go_relation(self, relation: Relation, found: Collector) -> None:
+        self._lets_go(relation.code, found)
+        named = [use.object for use in relation.uses]
+        named += [key.references for key in relation.foreign_keys]
+        named += [trigger.function for trigger in relation.triggers]
+        for name in named:
+            found.touch("use", name)
+        if relation.server:
+            found.named("use", "foreign server", relation.server)
 
     def _run(self, kind: EffectKind, relation: Relation, found: Collector) -> None:
         """What an effect on a relation's rows evaluates, reads and writes."""

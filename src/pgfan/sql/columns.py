@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pgfan.sql.collector import Collector
     from pgfan.sql.definitions import Code
+    from pgfan.sql.effects import EffectKind
 
 SERIAL = frozenset(
     {"serial", "serial4", "bigserial", "serial8", "smallserial", "serial2"}
@@ -202,8 +203,9 @@ def _foreign_key(collector: Collector, node: Message, parts: Parts) -> None:
 
 
 def _like(collector: Collector, node: Message, parts: Parts) -> None:
-    """LIKE: with options, defaults and checks may be copied; identity makes a new sequence."""
-    for name in collector.relation("use", relation_name(node.relation)):
+    """LIKE: with options, defaults, checks, indexes and comments of the table may be copied."""
+    kind: EffectKind = "alter" if node.options else "use"
+    for name in collector.relation(kind, relation_name(node.relation)):
         for one in collector.definitions.matching(name):
             relation = collector.definitions.relations[one]
             for column in relation.columns or ():

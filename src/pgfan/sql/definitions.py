@@ -83,6 +83,23 @@ class Relation:
     """Of an owned sequence."""
     server: str = ""
     drops_on_commit: bool = False
+    former: tuple[ObjectName, ...] = ()
+    """The names that it had before: its constraints may still be called after them."""
+
+    @property
+    def code(self) -> tuple[Code, ...]:
+        """All that it may run."""
+        codes = [*self.query, *self.on_write, *self.on_access]
+        for column in self.columns or ():
+            codes += column.default
+        for trigger in self.triggers:
+            codes += trigger.code
+        return tuple(codes)
+
+    @property
+    def names_others(self) -> bool:
+        """Whether its definition names other objects."""
+        return bool(self.code or self.uses or self.triggers or self.foreign_keys or self.server)
 
     @property
     def is_plain(self) -> bool:
@@ -96,7 +113,8 @@ class Relation:
             or self.foreign_keys
             or self.parents
             or self.server
-            or self.kind == "index"
+            or self.table
+            or self.former
         )
 
 
@@ -259,7 +277,7 @@ class Definitions:
         text = _in_text(name)
         for relation in tuple(self.relations.values()):
             if (
-                any(_names(code, name, text) for code in _code(relation))
+                any(_names(code, name, text) for code in relation.code)
                 or any(effect.object == name for effect in relation.uses)
                 or any(key.references == name for key in relation.foreign_keys)
                 or any(trigger.function == name for trigger in relation.triggers)
@@ -282,25 +300,17 @@ class Definitions:
             relation, below = self.relations[old], tuple(self.below.get(old, ()))
             self.below.pop(old, None)
             self.remove(old)
-            self.put(replace(relation, name=new))
+            self.put(replace(relation, name=new, former=(*relation.former, old)))
             for name in below:
                 self.put(renamed(self.relations[name]))
         for function in tuple(self.functions.get(old, {}).values()):
-            self.remove_function(old, function.arguments)
+            # Other overloads keep the old name, so all of them are kept under both.
             self.put_function(replace(function, name=new))
         if old in self.types:
             definition = self.types[old]
             self.remove_type(old)
             self.put_type(replace(definition, name=new))
         self.version += 1
-
-
-def _code(relation: Relation) -> Iterator[Code]:
-    yield from (*relation.query, *relation.on_write, *relation.on_access)
-    for column in relation.columns or ():
-        yield from column.default
-    for trigger in relation.triggers:
-        yield from trigger.code
 
 
 def _in_text(name: ObjectName) -> re.Pattern[str]:

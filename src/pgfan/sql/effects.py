@@ -73,8 +73,8 @@ class ObjectName(NamedTuple):
 class Effect(NamedTuple):
     """One way of touching one object.
 
-    `part`: only a part of it, which another effect names: a partition of a table. Two effects on
-    parts meet in the part or not at all.
+    `part`: only a part of it, which another effect names: a partition of a table. What is done to
+    the rows of two parts meets in the part or not at all.
     """
 
     kind: EffectKind

@@ -109,7 +109,10 @@ def touch_in_schema(
     collector: Collector, kind: EffectKind, object_kind: ObjectKind, name: Name
 ) -> tuple[ObjectName, ...]:
     """Touch an object that need not exist: every schema that it may be in."""
-    found = resolve(collector.definitions, collector.path, object_kind, name).names
+    resolved = resolve(collector.definitions, collector.path, object_kind, name)
+    found = resolved.names
+    for other in resolved.hidden_by if found else ():
+        collector.touch("use", other)
     if not found:
         on_path = [s for s in collector.path or () if s in collector.definitions.schemas]
         schemas: list[str | None] = [*on_path] or [None]
@@ -152,6 +155,9 @@ def _drop(collector: Collector, tree: Message) -> None:
             collector.block("catalogue", "what belongs to an extension is not known")
         else:
             touch_object(collector, "drop", kind, node)
+            if kind in {pb.OBJECT_COLLATION, pb.OBJECT_PUBLICATION, pb.OBJECT_FOREIGN_SERVER}:
+                message = "who needed what is dropped is not followed"
+                collector.block("every-table", message, opaque=False)
 
 
 def drop_relation(collector: Collector, name: ObjectName, *, cascades: bool) -> None:
@@ -196,9 +202,12 @@ def _drop_type(collector: Collector, name: ObjectName, *, cascades: bool) -> Non
 
 def _drop_function(collector: Collector, node: Message, name: Name, *, cascades: bool) -> None:
     arguments = None if node.args_unspecified else signature(collector, node)
-    for one in touch_in_schema(collector, "drop", "function", name):
+    found = touch_in_schema(collector, "drop", "function", name)
+    for one in found:
         if cascades:
             _drop_dependents(collector, one)
+        if len(found) > 1:  # which of them is dropped depends on their arguments: all are kept
+            continue
         collector.then(partial(collector.definitions.remove_function, one, arguments))
 
 
@@ -308,6 +317,8 @@ def _move(
     for old in found:
         new = other(old)
         collector.touch("define", new)
+        if old.schema is not None:
+            collector.named("use", "schema", old.schema)
         for relation in definitions.dependents(old):
             collector.touch("use", relation.name)
         if new.name in collector.session.builtins_used and kind not in RELATIONS:

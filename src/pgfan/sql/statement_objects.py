@@ -183,6 +183,7 @@ def _alter_role(collector: Collector, tree: Message) -> None:
 def _drop_role(collector: Collector, tree: Message) -> None:
     for role in map(inner, tree.roles):
         collector.named("drop", "role", role.rolename)
+    collector.block("every-table", "what a role still owns is not followed", opaque=False)
 
 
 def _grant_role(collector: Collector, tree: Message) -> None:
@@ -196,6 +197,7 @@ def _tablespace(collector: Collector, tree: Message) -> None:
     kind: EffectKind = "define" if kind_of(tree) == "CreateTableSpaceStmt" else "alter"
     if kind_of(tree) == "DropTableSpaceStmt":
         kind = "drop"
+        collector.block("every-table", "what is in a tablespace is not followed", opaque=False)
     collector.named(kind, "tablespace", tree.tablespacename)
 
 

@@ -168,8 +168,11 @@ def _view(collector: Collector, tree: Message) -> None:
     if "temporary" in found.session:  # a view of temporary relations is temporary
         view.relpersistence = "t"
     name = made_name(collector, view)
-    relation = Relation(name, "view", query=(found,))
-    collector.then(partial(collector.definitions.put, relation))
+    before = collector.definitions.relations.get(name)
+    keeps = before is not None and before.kind == "view" and tree.replace
+    # CREATE OR REPLACE leaves its triggers, rules and defaults as they are.
+    view_before = before if keeps and before is not None else Relation(name, "view")
+    collector.then(partial(collector.definitions.put, replace(view_before, query=(found,))))
 
 
 def _sequence(collector: Collector, tree: Message) -> None:

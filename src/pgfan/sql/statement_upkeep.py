@@ -46,6 +46,10 @@ def _index(collector: Collector, tree: Message) -> None:
     if len(found) != 1:
         return
     table = found[0]
+    if table in collector.definitions.parents:
+        # The partitions get indexes that the server names, unless they have such ones already.
+        collector.touch("alter", table)
+        collector.definitions.has_unknown_indexes = True
     if tree.idxname:
         index = ObjectName("relation", table.schema, tree.idxname)
         collector.touch("define", index)
