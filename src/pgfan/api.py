@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgfan.errors import UsageError
-from pgfan.execution import Execution, silent, split_options
+from pgfan.execute.silence import Silence
+from pgfan.execution import Execution, split_options
 from pgfan.loader import LoadOptions, load, resume_load
 from pgfan.options import ExecOptions
 from pgfan.plan.scaling import JOBS_MAX
@@ -150,7 +151,7 @@ def resume(
     loading = LoadOptions(
         jobs=options.jobs, chunk_s=options.chunk_s, journal_schema=options.journal_schema
     )
-    loaded = resume_load(dsn, run, loading, progress=progress or silent(), on_start=on_start)
+    loaded = resume_load(dsn, run, loading, progress=progress or Silence(), on_start=on_start)
     return loaded or Execution(dsn, options, progress, on_result, on_start).run(None, run)
 
 

@@ -14,6 +14,7 @@ from pgfan.execute.clock import MonotonicClock
 from pgfan.execute.context import RunContext
 from pgfan.execute.in_order import InOrder
 from pgfan.execute.runner import Runner
+from pgfan.execute.silence import Silence
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.activity import ActivitySampler
@@ -73,7 +74,7 @@ class Execution:
     ) -> None:
         self._dsn = complete_dsn(dsn)
         self._options = options
-        self._progress = progress or silent()
+        self._progress = progress or Silence()
         self._on_result = on_result
         self._on_start = on_start
         self._on_echo = on_echo
@@ -257,15 +258,3 @@ def _new_script(program: Program, run: str) -> NewScript:
 def _label(number: int, item: ScriptItem) -> TaskLabel:
     text = "; ".join(statement.text for statement in item.statements)
     return TaskLabel(str(number + 1), item.source, item.kind, excerpt(text))
-
-
-def silent() -> Progress:
-    """A display for callers that give none."""
-    return _Nobody()
-
-
-class _Nobody:
-    """A display that shows nothing."""
-
-    def emit(self, event: object) -> None:
-        """Take it and forget it."""

@@ -18,6 +18,7 @@ from pgfan.execute.account import TaskLabel
 from pgfan.execute.clock import MonotonicClock
 from pgfan.execute.context import RunContext
 from pgfan.execute.runner import Runner
+from pgfan.execute.silence import Silence
 from pgfan.load.copy_options import CopyOptions
 from pgfan.load.delimited import PIECE_BYTES
 from pgfan.load.remote import forget, is_remote
@@ -152,7 +153,7 @@ def load(
     table: str,
     options: LoadOptions | None = None,
     *,
-    progress: Progress,
+    progress: Progress | None = None,
     on_start: Callable[[Runner], None] | None = None,
 ) -> RunResult:
     """Load files, globs and folders into `table` over many connections, exactly once.
@@ -163,7 +164,7 @@ def load(
     """
     options = options or LoadOptions()
     request = options.request([os.fspath(file) for file in files], table)
-    return _Load(dsn, options, progress, on_start).run(request, None)
+    return _Load(dsn, options, progress or Silence(), on_start).run(request, None)
 
 
 def resume_load(

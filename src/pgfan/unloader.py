@@ -16,6 +16,7 @@ from pgfan.execute.account import TaskLabel
 from pgfan.execute.clock import MonotonicClock
 from pgfan.execute.context import RunContext
 from pgfan.execute.runner import Runner
+from pgfan.execute.silence import Silence
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
@@ -74,7 +75,7 @@ def unload(
     out: str | Path,
     options: UnloadOptions | None = None,
     *,
-    progress: Progress,
+    progress: Progress | None = None,
     on_start: Callable[[Runner], None] | None = None,
 ) -> RunResult:
     """Write the rows of a query, or of a table, to files in a folder, over many connections.
@@ -105,7 +106,7 @@ def unload(
             sessions=sessions,
             journal=None,
             coordinator=UnloadCoordinator(analyst, snapshots, query, folder, format_.copy_options),
-            progress=progress,
+            progress=progress or Silence(),
             clock=MonotonicClock(),
             on_result=lambda _, __: None,
             on_error=lambda _, error, __: _without_place(error),

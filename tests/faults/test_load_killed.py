@@ -18,6 +18,8 @@ from pgfan_client import (
     watching,
 )
 
+from pgfan import api
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
@@ -69,6 +71,23 @@ def test_killed_again_and_again_each_row_is_loaded_once(
     assert_holds(dsn18, "t", EXPECTED)
     assert query(dsn18, "SELECT state FROM pgfan.run") == [("done",)]
     assert value(dsn18, "SELECT count(*) FROM pg_indexes WHERE tablename = 't'") == 2
+
+
+@pytest.mark.parametrize("way", ["forget", "restart"])
+def test_who_gives_a_load_up_builds_its_indexes(dsn18: str, folder: Path, way: str) -> None:
+    execute(dsn18, TABLE.format(""), "CREATE INDEX by_t ON t (t)")
+    options = ("--truncate", "--defer-indexes")
+    with watching(dsn18) as watcher, loading(dsn18, folder, *options) as killed:
+        watcher.wait_for_chunks(3)
+        killed.kill()
+    indexes = "SELECT count(*) FROM pg_indexes WHERE tablename = 't'"
+    assert value(dsn18, indexes) == 1
+    if way == "forget":
+        assert len(api.forget(dsn18, every=True)) == 1
+    else:
+        finish(dsn18, folder, *options, "--restart")
+        assert_holds(dsn18, "t", EXPECTED)
+    assert value(dsn18, indexes) == 2
 
 
 def test_an_upsert_that_is_killed_is_all_there_or_not_at_all(dsn18: str, folder: Path) -> None:

@@ -30,11 +30,6 @@ EXPECTED = [
 ]
 
 
-class Silent:
-    def emit(self, event: object) -> None:
-        pass
-
-
 @pytest.fixture
 def geojson(tmp_path: Path) -> Path:
     features = [
@@ -77,7 +72,7 @@ def convert(geojson: Path, name: str, driver: str) -> Path:
 
 def load(dsn: str, path: Path, **options: object) -> list[tuple[object, ...]]:
     made = api.LoadOptions(jobs=2, **options)  # type: ignore[arg-type]
-    result = api.load(dsn, [path], "t", made, progress=Silent())
+    result = api.load(dsn, [path], "t", made)
     assert result.ok, result.error
     with psycopg.connect(dsn) as connection:
         names = [c.name for c in connection.execute("SELECT * FROM t").description or ()]

@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 KEY = "made-up"
 
 
-class Silent:
-    def emit(self, event: object) -> None:
-        pass
-
-
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -84,7 +79,7 @@ def test_a_load_from_s3_takes_a_file_a_pattern_and_a_folder(
             ("s3://bucket/a/*.csv", 1001, 499499),
         ):
             connection.execute("TRUNCATE t")
-            result = api.load(dsn18, [name], "t", api.LoadOptions(jobs=2), progress=Silent())
+            result = api.load(dsn18, [name], "t", api.LoadOptions(jobs=2))
             assert result.ok, result.error
             found = connection.execute("SELECT count(*), sum(n) FROM t").fetchone()
             assert found == (count, total)

@@ -34,11 +34,6 @@ FROM generate_series(1, 3000) AS i;
 ANALYZE t"""
 
 
-class Silent:
-    def emit(self, event: object) -> None:
-        pass
-
-
 @pytest.fixture
 def connection(dsn: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -53,7 +48,7 @@ def unload(
     **own: Any,  # noqa: ANN401  # options
 ) -> tuple[RunResult, dict[str, Any], list[Path]]:
     made = api.UnloadOptions(split="always", chunk_rows=500, jobs=2, **own)
-    result = api.unload(dsn, what, out, made, progress=Silent())
+    result = api.unload(dsn, what, out, made)
     manifest = out / "manifest.json"
     told = json.loads(manifest.read_text()) if manifest.exists() else {}
     return result, told, sorted(out.glob("part-*"))
@@ -69,14 +64,14 @@ def test_what_is_unloaded_loads_as_the_same_rows(
     assert len(files) > 2
     connection.execute("CREATE TABLE back (LIKE t)")
     options = api.LoadOptions(jobs=2)
-    assert api.load(dsn, [str(tmp_path / "out" / "part-*")], "back", options, progress=Silent()).ok
+    assert api.load(dsn, [str(tmp_path / "out" / "part-*")], "back", options).ok
     missing = "SELECT count(*) FROM (TABLE t EXCEPT ALL TABLE back) AS x"
     assert connection.execute(f"SELECT ({missing}), (SELECT count(*) FROM back)").fetchone() == (
         0,
         3000,
     )
     made = api.LoadOptions(jobs=2, create=True)
-    assert api.load(dsn, [str(tmp_path / "out" / "part-*")], "made", made, progress=Silent()).ok
+    assert api.load(dsn, [str(tmp_path / "out" / "part-*")], "made", made).ok
     same = """SELECT count(*) FROM (SELECT i, d, at, day, raw::text, flag, "t 'x" FROM t
         EXCEPT ALL SELECT i, d, at, day, raw::text, flag, "t 'x" FROM made) AS x"""
     assert connection.execute(same).fetchone() == (0,)

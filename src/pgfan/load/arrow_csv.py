@@ -7,20 +7,21 @@ none of the NULLs, which are empty and not quoted: COPY's own default for CSV.
 from __future__ import annotations
 
 import binascii
-from typing import TYPE_CHECKING, Literal, TypeAlias
+import json
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from pgfan.load.arrow_values import is_uuid, naming, plain, storage
+from pgfan.load.arrow_values import is_list, is_uuid, json_text, naming, plain, storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BytesAs: TypeAlias = Literal["bytea", "hex"]
-"""How bytes are written: \\x and digits, or digits alone, as for uuid and geometry."""
+Spelling: TypeAlias = Literal["plain", "hex", "array"]
+"""hex: bytes without \\x before the digits, as for uuid and geometry; array: lists as arrays."""
 _OPTIONS = csv.WriteOptions(include_header=False)
 _FIRST_DAY = -719_162
 """0001-01-01, in days since 1970; what is before it needs another spelling."""
@@ -28,12 +29,12 @@ _US_PER_DAY = 86_400_000_000
 
 
 def csv_rows(
-    batch: pa.RecordBatch, bytes_as: Sequence[BytesAs], srids: Sequence[int | None]
+    batch: pa.RecordBatch, spellings: Sequence[Spelling], srids: Sequence[int | None]
 ) -> memoryview:
     """The rows of a batch. Raises LossError for a value that cannot be written."""
     arrays = []
     for name, array, how, srid in zip(
-        batch.schema.names, batch.columns, bytes_as, srids, strict=True
+        batch.schema.names, batch.columns, spellings, srids, strict=True
     ):
         with naming(name):
             arrays.append(written(array, how, srid))
@@ -42,9 +43,11 @@ def csv_rows(
     return memoryview(sink.getvalue())
 
 
-def written(array: pa.Array, bytes_as: BytesAs = "bytea", srid: int | None = None) -> pa.Array:
+def written(array: pa.Array, spelling: Spelling = "plain", srid: int | None = None) -> pa.Array:
     """An array that Arrow's CSV writer writes as PostgreSQL reads it."""
-    how = "hex" if is_uuid(storage(array.type)) else bytes_as
+    how = "hex" if is_uuid(storage(array.type)) else spelling
+    if how == "array" and is_list(storage(array.type)):
+        return _as_arrays(array)
     array = plain(array, srid)
     type_ = array.type
     if pa.types.is_large_binary(type_):
@@ -59,7 +62,7 @@ def written(array: pa.Array, bytes_as: BytesAs = "bytea", srid: int | None = Non
     return array
 
 
-def _hexadecimal(array: pa.Array, bytes_as: BytesAs) -> pa.Array:
+def _hexadecimal(array: pa.Array, spelling: Spelling) -> pa.Array:
     """All bytes at once: twice as many digits, at twice the offsets."""
     validity, places, data = array.buffers()
     end = array.offset + len(array) + 1
@@ -70,12 +73,33 @@ def _hexadecimal(array: pa.Array, bytes_as: BytesAs) -> pa.Array:
     digits = binascii.hexlify(memoryview(data)[first:last]) if last > first else b""
     buffers = [None, pa.py_buffer(2 * (offsets - first)), pa.py_buffer(digits)]
     texts = pa.Array.from_buffers(pa.large_string(), len(array), buffers)
-    if bytes_as == "bytea":
+    if spelling == "plain":
         prefix, empty = (pa.scalar(text, pa.large_string()) for text in ("\\x", ""))
         texts = pc.binary_join_element_wise(prefix, texts, empty)
     if validity is None:
         return texts
     return pc.if_else(array.is_valid(), texts, pa.scalar(None, pa.large_string()))
+
+
+def _as_arrays(array: pa.Array) -> pa.Array:
+    texts = (None if one is None else _array_text(one, array.type) for one in array.to_pylist())
+    return pa.array(texts, pa.large_string())
+
+
+def _array_text(values: list[Any], type_: pa.DataType) -> str:
+    """A list as an array of PostgreSQL, each of its values in quotes; those of lists are arrays."""
+    inner = storage(type_).value_type
+    elements = []
+    for value in values:
+        if value is None:
+            elements.append("NULL")
+        elif is_list(storage(inner)):
+            elements.append(_array_text(value, inner))
+        else:
+            text = json_text(value, inner)
+            text = json.loads(text) if text.startswith('"') else text
+            elements.append('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')
+    return "{" + ",".join(elements) + "}"
 
 
 def _with_eras(array: pa.Array, first: int, integers: pa.DataType) -> pa.Array:

@@ -84,6 +84,13 @@ def is_nested(type_: pa.DataType) -> bool:
     return bool(pa.types.is_nested(type_))
 
 
+def is_list(type_: pa.DataType) -> bool:
+    """Whether values are lists; a map is none."""
+    return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_)) or (
+        pa.types.is_fixed_size_list(type_)
+    )
+
+
 def plain(array: pa.Array, srid: int | None = None) -> pa.Array:
     """The same values in a type that can be written. Raises LossError.
 

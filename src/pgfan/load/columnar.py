@@ -30,7 +30,7 @@ from pgfan.load.sources import BLOCK_BYTES, IO_ERROR, FileError, Identity
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgfan.load.arrow_csv import BytesAs
+    from pgfan.load.arrow_csv import Spelling
 from pgfan.load.binary_rows import Encoder
 
 BATCH_BYTES = 1 << 22
@@ -140,7 +140,7 @@ class ColumnarSource:
     def _written(self, batch: pa.RecordBatch) -> memoryview:
         srids = [self._srids.get(name) for name in self.columns]
         if self._encoders is None:
-            return csv_rows(batch, self._bytes_as, srids)
+            return csv_rows(batch, self._spellings, srids)
         return binary_rows(batch, self._encoders, srids)
 
     @cached_property
@@ -158,9 +158,12 @@ class ColumnarSource:
         return srids_of(self.batches.schema)
 
     @cached_property
-    def _bytes_as(self) -> list[BytesAs]:
+    def _spellings(self) -> list[Spelling]:
         types = self.types or ["geometry" if name in self._srids else "" for name in self.columns]
-        return ["hex" if type_ in _HEXADECIMAL else "bytea" for type_ in types]
+        return [
+            "hex" if type_ in _HEXADECIMAL else "array" if type_.startswith("_") else "plain"
+            for type_ in types
+        ]
 
     def _row_of(self, lo: int, line: int) -> int:
         """The record in which the `line`-th line of CSV is, from 1."""

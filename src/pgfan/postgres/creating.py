@@ -10,7 +10,7 @@ from pgfan.load.delimited import DelimitedFile
 from pgfan.load.discovery import find_files, open_source
 from pgfan.load.infer import create_table
 from pgfan.load.sample import columns_of, header_by_looks
-from pgfan.load.sources import Identity
+from pgfan.load.sources import FileError, Identity
 from pgfan.postgres.load_plan import reading_of
 from pgfan.quoting import literal
 
@@ -24,7 +24,7 @@ UNDEFINED_OBJECT = "42704"
 def create_if_missing(
     session: PostgresSession, request: LoadRequest, server_version: int
 ) -> str | None:
-    """The DDL of the table that was made; None when it was there. Raises UsageError, FileError."""
+    """The DDL of the table that was made; None when it was there. Raises UsageError."""
     name = literal(request.table)
     rows = session.execute(f"SELECT pg_catalog.to_regclass({name})")[0].rows
     if rows[0][0] is not None:
@@ -34,12 +34,15 @@ def create_if_missing(
     )[0].rows
     told = request.options.header
     reading = reading_of(request, server_version, lambda fields: header_by_looks(told, fields))
-    sources = [
-        source
-        for path in find_files(request.files)
-        for source in open_source(Identity.of(path), reading, given_format=request.given_format)
-    ]
-    columns = columns_of(sources)
+    try:
+        sources = [
+            source
+            for path in find_files(request.files)
+            for source in open_source(Identity.of(path), reading, given_format=request.given_format)
+        ]
+        columns = columns_of(sources)
+    except FileError as error:
+        raise UsageError(error.message, hint=error.hint) from error
     if not columns:
         raise UsageError(
             "the files do not tell which columns they have",

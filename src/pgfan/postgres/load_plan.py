@@ -18,7 +18,7 @@ from pgfan.load.feed import Feed
 from pgfan.load.formats import TypedSource
 from pgfan.load.infer import column_names
 from pgfan.load.sample import header_by_looks
-from pgfan.load.sources import Identity
+from pgfan.load.sources import FileError, Identity
 from pgfan.plan.task import NewTable, Part, SplitPlan, TaskPlan, Whole
 from pgfan.postgres.load_target import LoadTarget, column_list, read_load_target
 from pgfan.quoting import qualified
@@ -91,10 +91,14 @@ class Loaded:
 
 
 def survey(session: PostgresSession, request: LoadRequest, server_version: int) -> Loaded:
-    """What there is to load now. Raises UsageError and FileError; nothing is written."""
+    """What there is to load now. Raises UsageError; nothing is written."""
     target = read_load_target(session, request.table)
-    paths = find_files(request.files)
-    return open_files(request, target, [Identity.of(path) for path in paths], server_version)
+    try:
+        paths = find_files(request.files)
+        identities = [Identity.of(path) for path in paths]
+        return open_files(request, target, identities, server_version)
+    except FileError as error:
+        raise UsageError(error.message, hint=error.hint) from error
 
 
 def reading_of(
