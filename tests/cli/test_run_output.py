@@ -126,3 +126,25 @@ def test_a_failure_names_its_place_and_ends_the_run(dsn18: str, tmp_path: Path) 
 def test_a_file_that_is_not_there(dsn18: str, tmp_path: Path) -> None:
     ended = pgfan("run", "none.sql", "-d", dsn18, folder=tmp_path)
     assert (ended.code, "cannot read none.sql" in ended.err) == (2, True)
+
+
+def test_files_of_the_client_and_lines_of_the_script(dsn18: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text('1,"a\nb"\n2,c\n', "utf-8")
+    text = (
+        "CREATE TABLE t (i int, s text);\n"
+        "\\copy t from 'rows.csv' with (format csv)\n"
+        "BEGIN;\nCOPY t FROM stdin;\n3\td\n\\.\nCOPY t (i) FROM stdin;\n4\n5\n\\.\nCOMMIT;\n"
+        "SELECT string_agg(concat(i, s), ' ' ORDER BY i) FROM t;\n"
+    )
+    (tmp_path / "a.sql").write_text(text, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)
+    assert ended.code == 0, ended.err
+    lines = [line.strip() for line in ended.out.splitlines()]
+    assert lines[:4] == ["CREATE TABLE", "COPY 2", "COPY 1", "COPY 2"]
+    assert "b 2c 3d 4 5" in lines
+
+
+def test_a_file_that_cannot_be_copied(dsn18: str, tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("CREATE TABLE t (i int);\n\\copy t from 'none.csv'\n", "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)
+    assert (ended.code, "a.sql:2" in ended.err, "none.csv" in ended.err) == (1, True, True)
