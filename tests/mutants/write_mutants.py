@@ -195,7 +195,7 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "rows of one group at one place",
-            "_objections_to_key",
+            "key_objections",
             'candidate.key == "column" and candidate.column is not None',
             "candidate.column is not None",
         ),
