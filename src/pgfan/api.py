@@ -7,12 +7,12 @@ gives, query results to its callback.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pgfan.errors import UsageError
 from pgfan.execute.silence import Silence
 from pgfan.execution import Execution, split_options
-from pgfan.loader import LoadOptions, load, resume_load
 from pgfan.options import ExecOptions
 from pgfan.plan.scaling import JOBS_MAX
 from pgfan.postgres.analysis import Analyst
@@ -25,7 +25,6 @@ from pgfan.postgres.server import probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.snapshot import SnapshotHolder
 from pgfan.sql.program import Program, Source
-from pgfan.unloader import UnloadOptions, unload
 
 __all__ = [
     "ExecOptions",
@@ -49,8 +48,25 @@ if TYPE_CHECKING:
 
     from pgfan.execute.outcome import RunResult
     from pgfan.execute.runner import Runner
+    from pgfan.loader import LoadOptions, load
     from pgfan.plan.preview import StatementPlan
     from pgfan.ports import Progress, Result
+    from pgfan.unloader import UnloadOptions, unload
+
+
+_FILES = {
+    "LoadOptions": "pgfan.loader",
+    "UnloadOptions": "pgfan.unloader",
+    "load": "pgfan.loader",
+    "unload": "pgfan.unloader",
+}
+"""What is imported when it is asked for: most runs have nothing to do with files."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever has the name
+    if name in _FILES:
+        return getattr(import_module(_FILES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def exec(  # noqa: A001  # the command's name
@@ -148,6 +164,8 @@ def resume(
     """
     options = options or ExecOptions()
     options.check()
+    from pgfan.loader import LoadOptions, resume_load
+
     loading = LoadOptions(
         jobs=options.jobs, chunk_s=options.chunk_s, journal_schema=options.journal_schema
     )

@@ -23,12 +23,10 @@ from pgfan.postgres.choosing import SplitOptions
 from pgfan.postgres.control import RunControl, hear, listen
 from pgfan.postgres.coordinator import PostgresCoordinator, ResumeOptions
 from pgfan.postgres.desks import Desk
-from pgfan.postgres.durations import Measured, measured
-from pgfan.postgres.feed import OneByOne, ScriptFeed
 from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import PostgresJournal
-from pgfan.postgres.known import read_known
+from pgfan.postgres.one_by_one import OneByOne
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.runs import (
     NewScript,
@@ -53,6 +51,7 @@ if TYPE_CHECKING:
     from pgfan.plan.dag import TaskSpec
     from pgfan.plan.scaling import Scaling
     from pgfan.ports import Progress, Result
+    from pgfan.postgres.feed import ScriptFeed
     from pgfan.sql.script import ScriptItem
 
 
@@ -147,7 +146,7 @@ class Execution:
         if script.files is not None:  # no worker's session is idle while others run tasks
             looking, self._script = (PostgresSession(self._dsn, guard) for _ in range(2))
             self._aside += [looking, self._script]
-            feed = ScriptFeed(items, lambda: read_known(looking), self._durations(server, script))
+            feed = self._script_feed(server, script, looking)
 
         def open_desk() -> Desk:
             snapshots = SnapshotHolder(self._dsn)
@@ -194,13 +193,19 @@ class Execution:
                 self._say(text)
             coordinator.end()
 
-    def _durations(self, server: ServerFacts, script: Program) -> dict[tuple[str, str], Measured]:
-        """How long the tasks took in earlier runs."""
+    def _script_feed(
+        self, server: ServerFacts, script: Program, session: PostgresSession
+    ) -> ScriptFeed:
+        # Only scripts need what works out the order: other runs start without it.
+        from pgfan.postgres.durations import measured
+        from pgfan.postgres.feed import ScriptFeed
+        from pgfan.postgres.known import read_known
+
         schema = self._options.journal_schema
-        if schema is None:
-            return {}
         texts = tuple(statement.text for statement in script.statements)
-        return measured(self._owner, fingerprint_of(texts, server), schema)
+        fingerprint = fingerprint_of(texts, server)
+        durations = measured(self._owner, fingerprint, schema) if schema is not None else {}
+        return ScriptFeed(script.items, lambda: read_known(session), durations)
 
     def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
         options = self._options

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from pgfan.plan.task import NewTable, SplitPlan
     from pgfan.postgres.desks import Desk
-    from pgfan.postgres.feed import OneByOne, ScriptFeed
+    from pgfan.postgres.feed import ScriptFeed
     from pgfan.postgres.journal import PostgresJournal
+    from pgfan.postgres.one_by_one import OneByOne
     from pgfan.postgres.records import TaskRecord
     from pgfan.postgres.runs import OpenRun
     from pgfan.postgres.session import PostgresSession

@@ -90,23 +90,3 @@ class ScriptFeed:
         if known is None:
             return TaskSpec(number, waits_for)
         return TaskSpec(number, waits_for, known.work_s, known.divisible)
-
-
-class OneByOne:
-    """Every task waits for the one before it, and all need the first worker's session."""
-
-    def __init__(self, count: int) -> None:
-        self._left = count
-
-    def is_pinned(self, number: int) -> bool:
-        """See `ScriptFeed.is_pinned`."""
-        return number >= 0
-
-    def objection(self, number: int) -> Reason | None:
-        """See `ScriptFeed.objection`: whoever looks at a task sees all that its session has."""
-        return None if number >= 0 else Reason("session", "a gate is no statement")
-
-    def segment(self) -> tuple[TaskSpec, ...]:
-        """See `ScriptFeed.segment`."""
-        count, self._left = self._left, 0
-        return tuple(TaskSpec(n, frozenset({n - 1} if n else ())) for n in range(count))

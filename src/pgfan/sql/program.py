@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pgfan.errors import DatabaseError, PgfanError, Position
 from pgfan.sql.places import excerpt, locate
-from pgfan.sql.psql_script import read_psql
 from pgfan.sql.script import ScriptItem, Statement, read_script
 from pgfan.sql.variables import interpolate
 
@@ -49,6 +48,8 @@ class Program:
 
         Raises UsageError for the first thing that is wrong, before anything has run.
         """
+        from pgfan.sql.psql_script import read_psql  # nothing else needs its patterns compiled
+
         pairs = [(source.name, source.text) for source in sources]
         found = read_psql(pairs, variables, fetch)
         return cls(tuple(sources), dict(variables), found.items, found.files, found.ends_with)

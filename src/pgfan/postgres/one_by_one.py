@@ -1,0 +1,26 @@
+"""Tasks in program order, one after the other, on one session: what `pgfan exec` does."""
+
+from __future__ import annotations
+
+from pgfan.plan.dag import TaskSpec
+from pgfan.sql.reasons import Reason
+
+
+class OneByOne:
+    """Every task waits for the one before it, and all need the first worker's session."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def is_pinned(self, number: int) -> bool:
+        """See `pgfan.postgres.feed.ScriptFeed.is_pinned`."""
+        return number >= 0
+
+    def objection(self, number: int) -> Reason | None:
+        """As of `ScriptFeed`: nothing, since whoever looks at a task sees all its session has."""
+        return None if number >= 0 else Reason("session", "a gate is no statement")
+
+    def segment(self) -> tuple[TaskSpec, ...]:
+        """See `pgfan.postgres.feed.ScriptFeed.segment`."""
+        count, self._left = self._left, 0
+        return tuple(TaskSpec(n, frozenset({n - 1} if n else ())) for n in range(count))
