@@ -159,9 +159,9 @@ class Execution:
             self._owner, self._journal, opened, items, open_desk, again, feed
         )
 
-        def next_scheduler() -> Scheduler | None:
+        def next_scheduler(workers: int) -> Scheduler | None:
             specs = feed.segment()
-            return self._scheduler(specs, scaling.most) if specs else None
+            return self._scheduler(specs, workers) if specs else None
 
         context = RunContext(
             run_id=opened.id,
@@ -245,8 +245,7 @@ class Execution:
     def _end(self, opened: OpenRun, result: RunResult) -> None:
         journal = self._journal
         if journal is not None:
-            state = "done" if result.ok else "interrupted" if result.interrupted else "failed"
-            again_when_lost(lambda: journal.end_run(self._owner, opened.id, state))
+            again_when_lost(lambda: journal.end_run(self._owner, opened.id, result.state))
 
 
 def split_options(options: ExecOptions, jobs: int) -> SplitOptions:

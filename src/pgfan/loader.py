@@ -22,8 +22,8 @@ from pgfan.execute.silence import Silence
 from pgfan.load.copy_options import CopyOptions
 from pgfan.load.delimited import PIECE_BYTES
 from pgfan.load.remote import forget, is_remote
+from pgfan.options import check_sizes, fixed_workers
 from pgfan.plan.dag import TaskSpec
-from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.creating import create_if_missing
@@ -89,12 +89,7 @@ class LoadOptions:
 
     def request(self, files: Sequence[str], table: str) -> LoadRequest:
         """What is to be loaded. Raises UsageError for what makes no sense."""
-        if self.jobs is not None and not 1 <= self.jobs <= JOBS_MAX:
-            raise UsageError(f"--jobs {self.jobs}: a run needs from 1 to {JOBS_MAX} workers")
-        if not 0 < self.chunk_s < float("inf"):
-            raise UsageError(f"--chunk-seconds {self.chunk_s}: give a positive number of seconds")
-        if self.chunk_rows is not None and self.chunk_rows < 1:
-            raise UsageError(f"--chunk-rows {self.chunk_rows}: give a positive number of rows")
+        check_sizes(self.jobs, self.chunk_s, self.chunk_rows)
         if self.max_rejects is not None and (self.reject is None or self.max_rejects < 0):
             raise UsageError("--max-rejects is a number of rows, and goes with --reject FILE")
         if self.reject is not None and self.journal_schema is None:
@@ -266,8 +261,7 @@ class _Load:
             self._rejects = PostgresRejects(options.journal_schema, options.max_rejects)
             self._rejects.create(self._owner)
         host = self._owner.connection.info.host or ""
-        wanted = jobs_wanted(options.jobs, host, len(os.sched_getaffinity(0)))
-        jobs = jobs_allowed(wanted, server.connections_free, sampled=False)
+        jobs = fixed_workers(options.jobs, host, server.connections_free)
         guard = worker_guard(self._journal, opened.id, opened.owner)
         self._sessions = [PostgresSession(self._dsn, guard) for _ in range(jobs)]
         coordinator = LoadCoordinator(
@@ -337,8 +331,7 @@ class _Load:
     def _end(self, opened: OpenRun, result: RunResult) -> None:
         journal = self._journal
         if journal is not None:
-            state = "done" if result.ok else "interrupted" if result.interrupted else "failed"
-            again_when_lost(lambda: journal.end_run(self._owner, opened.id, state))
+            again_when_lost(lambda: journal.end_run(self._owner, opened.id, result.state))
 
 
 def _title(request: LoadRequest) -> str:

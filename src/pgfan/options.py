@@ -56,16 +56,8 @@ class ExecOptions:
 
     def check(self) -> None:
         """Raise UsageError for values that make no sense."""
-        if self.jobs is not None and not 1 <= self.jobs <= JOBS_MAX:
-            raise UsageError(
-                f"--jobs {self.jobs}: a run needs from 1 to {JOBS_MAX} workers",
-                hint="leave it out, or say auto, to have pgfan find the number",
-            )
+        check_sizes(self.jobs, self.chunk_s, self.chunk_rows)
         self._check_others()
-        if not 0 < self.chunk_s < float("inf"):
-            raise UsageError(f"--chunk-seconds {self.chunk_s}: give a positive number of seconds")
-        if self.chunk_rows is not None and self.chunk_rows < 1:
-            raise UsageError(f"--chunk-rows {self.chunk_rows}: give a positive number of rows")
         if self.by is not None:
             read_request(self.by)
 
@@ -105,3 +97,21 @@ class ExecOptions:
                 f"--max-per-table {self.max_per_table}: a table needs at least 1 worker",
                 hint="leave it out for no such bound",
             )
+
+
+def check_sizes(jobs: int | None, chunk_s: float, chunk_rows: int | None) -> None:
+    """Raise UsageError for numbers of workers, seconds or rows that make no sense."""
+    if jobs is not None and not 1 <= jobs <= JOBS_MAX:
+        raise UsageError(
+            f"--jobs {jobs}: a run needs from 1 to {JOBS_MAX} workers",
+            hint="leave it out, or say auto, to have pgfan find the number",
+        )
+    if not 0 < chunk_s < float("inf"):
+        raise UsageError(f"--chunk-seconds {chunk_s}: give a positive number of seconds")
+    if chunk_rows is not None and chunk_rows < 1:
+        raise UsageError(f"--chunk-rows {chunk_rows}: give a positive number of rows")
+
+
+def fixed_workers(jobs: int | None, host: str, connections_free: int) -> int:
+    """Workers of a run whose number stays what it is; arguments as for `ExecOptions.scaling`."""
+    return jobs_allowed(jobs_wanted(jobs, host, len(os.sched_getaffinity(0))), connections_free)

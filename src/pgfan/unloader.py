@@ -5,20 +5,19 @@ As `pgfan.api`, of which this is a part: no global state and no prints.
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pgfan.errors import DatabaseError, UsageError
+from pgfan.errors import DatabaseError
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.clock import MonotonicClock
 from pgfan.execute.context import RunContext
 from pgfan.execute.runner import Runner
 from pgfan.execute.silence import Silence
+from pgfan.options import check_sizes, fixed_workers
 from pgfan.plan.dag import TaskSpec
-from pgfan.plan.scaling import JOBS_MAX, jobs_allowed, jobs_wanted
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.analysis import Analyst
@@ -61,12 +60,7 @@ class UnloadOptions:
 
     def check(self) -> None:
         """Raise UsageError for values that make no sense."""
-        if self.jobs is not None and not 1 <= self.jobs <= JOBS_MAX:
-            raise UsageError(f"--jobs {self.jobs}: a run needs from 1 to {JOBS_MAX} workers")
-        if not 0 < self.chunk_s < float("inf"):
-            raise UsageError(f"--chunk-seconds {self.chunk_s}: give a positive number of seconds")
-        if self.chunk_rows is not None and self.chunk_rows < 1:
-            raise UsageError(f"--chunk-rows {self.chunk_rows}: give a positive number of rows")
+        check_sizes(self.jobs, self.chunk_s, self.chunk_rows)
 
 
 def unload(
@@ -95,8 +89,7 @@ def unload(
         folder = Folder(Path(out), format_)
         folder.clear(overwrite=options.overwrite)
         host = owner.connection.info.host or ""
-        wanted = jobs_wanted(options.jobs, host, len(os.sched_getaffinity(0)))
-        jobs = jobs_allowed(wanted, server.connections_free, sampled=False)
+        jobs = fixed_workers(options.jobs, host, server.connections_free)
         sessions += [PostgresSession(dsn) for _ in range(jobs)]
         by = read_request(options.by) if options.by is not None else None
         chosen = SplitOptions(options.split, by, jobs=jobs)

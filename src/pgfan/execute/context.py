@@ -41,5 +41,5 @@ class RunContext:
     tables hide others); None: the first worker's."""
     on_end: Callable[[int], None] = lambda _: None
     """A task will say nothing more."""
-    next_scheduler: Callable[[], Scheduler | None] = lambda: None
-    """Whoever decides on the tasks that are known once all others have ended well."""
+    next_scheduler: Callable[[int], Scheduler | None] = lambda _: None
+    """Whoever decides, for so many workers, on the tasks known once all others are done."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pgfan.errors import PgfanError
@@ -67,6 +67,13 @@ class RunResult:
     jobs: int
     tasks: tuple[TaskOutcome, ...]
     interrupted: bool = False
+
+    @property
+    def state(self) -> Literal["done", "interrupted", "failed"]:
+        """As the journal has it."""
+        if self.ok:
+            return "done"
+        return "interrupted" if self.interrupted else "failed"
 
     @property
     def error(self) -> PgfanError | None:

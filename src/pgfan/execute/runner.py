@@ -79,7 +79,6 @@ class Runner:
         self._answers.put(None)
         if self._asked > 1:  # the loop itself may be waiting for the server
             self._context.coordinator.cancel()
-            self._cancel_sessions([0])
 
     def ask_more_workers(self, count: int) -> None:
         """The user wants so many more workers, or fewer; from a signal handler."""
@@ -99,7 +98,7 @@ class Runner:
                     self._wait()
                 if self._asked or not self._account.is_well:
                     break
-                following = self._context.next_scheduler()
+                following = self._context.next_scheduler(max(1, self._allowed))
                 if following is None:
                     break
                 self._scheduler = following

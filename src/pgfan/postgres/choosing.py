@@ -180,14 +180,6 @@ class Chooser:
         cost = self._weigher.weigh(cut)
         return cost if isinstance(cost, Reason) else Choice(cut, cost)
 
-    def _is_ideal(self, weighed: list[Choice], serial: float) -> bool:
-        """Whether what is known already ends about as soon as the workers can make it."""
-        jobs = self._options.jobs
-        return any(
-            one.cost is not None and one.cost.longest(jobs) <= NEARLY * serial / jobs
-            for one in weighed
-        )
-
     def _best(
         self,
         weighed: list[Choice],

@@ -25,7 +25,7 @@ from pgfan.postgres.desks import Desks
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals
 from pgfan.postgres.snapshot import refuse_if_changed
-from pgfan.postgres.task_rows import TaskRows
+from pgfan.postgres.task_rows import TaskRows, mark_done
 from pgfan.quoting import literal, qualified
 
 if TYPE_CHECKING:
@@ -150,13 +150,7 @@ class PostgresCoordinator:
         if prepared.rolls_back:
             journal.finish_task(self._session, prepared.key, *figures)
             return None
-        unlogged = prepared.plan.unlogged
-        if journal.finish_complete(
-            self._session, prepared.key, prepared.plan.total, figures, unlogged=unlogged
-        ):
-            return None
-        totals = journal.chunks(self._session, prepared.key, unlogged=unlogged)
-        return ChunksLost(totals.done, totals.rows)
+        return mark_done(self._session, journal, prepared, figures)
 
     def fail(self, number: int, error: PgfanError | None) -> str | None:
         """See `pgfan.ports.Coordinator.fail`."""

@@ -47,8 +47,9 @@ class Desks:
             self._free.append(desk)
 
     def cancel(self) -> None:
-        """Cancel what runs for any of them, such as a wait for a lock."""
+        """Cancel what runs for any of them, such as EXPLAIN's wait for a lock."""
         for desk in [*self._taken.values(), *self._free]:
+            desk.analyst.session.cancel()
             desk.snapshots.cancel()
 
     def end(self) -> None:

@@ -26,6 +26,7 @@ from pgfan.postgres.load_plan import open_files, plan_of, survey
 from pgfan.postgres.load_target import read_load_target
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals
+from pgfan.postgres.task_rows import mark_done
 from pgfan.postgres.upsert import Upsert
 
 if TYPE_CHECKING:
@@ -133,13 +134,9 @@ class LoadCoordinator:
     def _mark_done(
         self, prepared: PreparedTask, figures: tuple[int | None, int, float]
     ) -> ChunksLost | None:
-        journal, unlogged = self._journal, prepared.plan.unlogged
-        if journal is None or journal.finish_complete(
-            self._session, prepared.key, prepared.plan.total, figures, unlogged=unlogged
-        ):
+        if self._journal is None:
             return None
-        totals = journal.chunks(self._session, prepared.key, unlogged=unlogged)
-        return ChunksLost(totals.done, totals.rows)
+        return mark_done(self._session, self._journal, prepared, figures)
 
     def fail(self, number: int, error: PgfanError | None) -> str | None:
         """See `pgfan.ports.Coordinator.fail`."""

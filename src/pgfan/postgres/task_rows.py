@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgfan.ports import ChunksLost
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -70,3 +72,20 @@ class TaskRows:
     def _label(self, number: int) -> tuple[str, str]:
         item = self._items[number]
         return item.source, item.kind
+
+
+def mark_done(
+    session: PostgresSession,
+    journal: PostgresJournal,
+    prepared: PreparedTask,
+    figures: tuple[int | None, int, float],
+) -> ChunksLost | None:
+    """Mark a task done if the journal has all its chunks; else what it has after a crash.
+
+    `figures` are rows, chunks and seconds.
+    """
+    key, plan = prepared.key, prepared.plan
+    if journal.finish_complete(session, key, plan.total, figures, unlogged=plan.unlogged):
+        return None
+    totals = journal.chunks(session, key, unlogged=plan.unlogged)
+    return ChunksLost(totals.done, totals.rows)

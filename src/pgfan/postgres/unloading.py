@@ -14,8 +14,9 @@ from pgfan.errors import DatabaseError, UsageError
 from pgfan.plan.task import TaskPlan
 from pgfan.ports import PreparedTask
 from pgfan.postgres.coordinator import begin_of
+from pgfan.sql.creation import creation_of
 from pgfan.sql.program import Program, Source
-from pgfan.sql.tree import kind_of
+from pgfan.sql.tree import inner, kind_of
 
 if TYPE_CHECKING:
     from pgfan.errors import PgfanError
@@ -91,6 +92,7 @@ class UnloadCoordinator:
 
     def cancel(self) -> None:
         """See `pgfan.ports.Coordinator.cancel`."""
+        self._analyst.session.cancel()
         self._snapshots.cancel()
 
     def _plan(self) -> tuple[TaskPlan, str]:
@@ -149,12 +151,8 @@ def _is_name(text: str) -> bool:
 
 
 def _has_into(tree: object) -> bool:
-    from pgfan.sql.creation import creation_of
-
     return creation_of(tree) is not None
 
 
 def _is_ordered(item: ScriptItem) -> bool:
-    from pgfan.sql.tree import inner
-
     return bool(inner(item.first.tree.query).sort_clause)
