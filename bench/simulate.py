@@ -13,12 +13,13 @@ import argparse
 import json
 import math
 import tracemalloc
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from pgfan.bench.simulation import ModelServer, ModelTask, Simulated, simulate
 from pgfan.plan import messages
@@ -130,7 +131,7 @@ def main() -> None:
             f"{found.chunks:>9,} {found.cancelled:>6} {found.scheduler_us:>8.1f}",
             flush=True,
         )
-        record[name] = asdict(found) | {"ratio": found.ratio, "took_s": monotonic() - began_s}
+        record[name] = to_builtins(found) | {"ratio": found.ratio, "took_s": monotonic() - began_s}
     size = open_chunk_bytes()
     print(f"memory for an open chunk: {math.ceil(size)} bytes")
     record["open chunk"] = {"bytes": size}

@@ -6,9 +6,10 @@ gives, query results to its callback.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from pgfan.errors import UsageError
 from pgfan.execute.silence import Silence

@@ -7,7 +7,7 @@ that may not be split) are values with a reason code, not errors, and live in `p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 EXIT_TASK_FAILED = 1
 EXIT_USAGE = 2
@@ -15,8 +15,7 @@ EXIT_CONNECTION = 3
 EXIT_INTERRUPTED = 130
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(Struct, frozen=True):
     """A place in the user's SQL; `source` is a file name, `-c` or `<stdin>`, numbers from 1."""
 
     source: str

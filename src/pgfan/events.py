@@ -7,8 +7,9 @@ monotonic clock since the run began; `units` are rows of a series or blocks of a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 TaskState: TypeAlias = Literal["planned", "done", "skipped", "failed", "not run"]
 Unit: TypeAlias = Literal[
@@ -16,8 +17,7 @@ Unit: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class RunStarted:
+class RunStarted(Struct, frozen=True):
     """A run begins, or goes on: `resumed` means that the journal already held some of it."""
 
     run_id: str
@@ -26,8 +26,7 @@ class RunStarted:
     resumed: bool
 
 
-@dataclass(frozen=True)
-class TaskStarted:
+class TaskStarted(Struct, frozen=True):
     """A task's verdict is known and its first chunk is about to start.
 
     `total_units` is 1 for a serial task; `done_units` is what the journal already holds.
@@ -45,8 +44,7 @@ class TaskStarted:
     at_s: float
 
 
-@dataclass(frozen=True)
-class ChunkStarted:
+class ChunkStarted(Struct, frozen=True):
     """A worker takes [lo, hi) of a task."""
 
     task_id: str
@@ -56,8 +54,7 @@ class ChunkStarted:
     at_s: float
 
 
-@dataclass(frozen=True)
-class ChunkFinished:
+class ChunkFinished(Struct, frozen=True):
     """A chunk is committed. `rows`: what the statement touched; None where it has no count."""
 
     task_id: str
@@ -69,8 +66,7 @@ class ChunkFinished:
     at_s: float
 
 
-@dataclass(frozen=True)
-class ChunkRetried:
+class ChunkRetried(Struct, frozen=True):
     """A chunk failed in a way that may pass; it runs again after `delay_s`."""
 
     task_id: str
@@ -83,8 +79,7 @@ class ChunkRetried:
     at_s: float
 
 
-@dataclass(frozen=True)
-class ChunkCancelled:
+class ChunkCancelled(Struct, frozen=True):
     """A straggler was cancelled and rolled back; idle workers do its range in pieces."""
 
     task_id: str
@@ -94,8 +89,7 @@ class ChunkCancelled:
     at_s: float
 
 
-@dataclass(frozen=True)
-class TaskFinished:
+class TaskFinished(Struct, frozen=True):
     """A task ended: done, skipped (the journal had it), failed, or not run."""
 
     task_id: str
@@ -108,8 +102,7 @@ class TaskFinished:
     at_s: float
 
 
-@dataclass(frozen=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """A NOTICE or WARNING that the server sent with a statement of `task_id`."""
 
     task_id: str
@@ -118,8 +111,7 @@ class Notice:
     at_s: float
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(Struct, frozen=True):
     """Something a person should know: a hazard, a wait for the server, a change of workers."""
 
     level: Literal["debug", "info", "warning"]
@@ -127,8 +119,7 @@ class Message:
     at_s: float
 
 
-@dataclass(frozen=True)
-class WorkersChanged:
+class WorkersChanged(Struct, frozen=True):
     """From now on so many workers may be busy, none in a pause; `why` is a word or two."""
 
     workers: int
@@ -136,8 +127,7 @@ class WorkersChanged:
     at_s: float
 
 
-@dataclass(frozen=True)
-class RunFinished:
+class RunFinished(Struct, frozen=True):
     """The run ended; `ok` is true when every task is done or skipped."""
 
     run_id: str

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import random
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pgfan import events
 from pgfan.errors import DatabaseError, UsageError
@@ -53,8 +55,7 @@ KINDS = frozenset({"binary", "parquet", "arrow", "jsonl", "fixed", "geo"})
 """Formats that pgfan reads itself; see `pgfan.load.formats`."""
 
 
-@dataclass(frozen=True)
-class LoadOptions:
+class LoadOptions(Struct, frozen=True):
     """Options of `load`, as on the command line.
 
     `copy` are COPY's own; `format` None: names of files tell it. `columns`: the table's columns in

@@ -6,8 +6,9 @@ Checked before anybody connects; the command line has its own words for them in 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from pgfan.errors import UsageError
 from pgfan.plan.scaling import (
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True)
-class ExecOptions:
+class ExecOptions(Struct, frozen=True):
     """Options of `exec`, as on the command line.
 
     `jobs` None means auto. `max_load`: the most sessions that may be active on the server, the

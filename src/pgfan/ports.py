@@ -6,8 +6,9 @@ for real, `tests/` with fakes; `pgfan.execute` knows nothing else of the world.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,8 +26,7 @@ CopyData: TypeAlias = "str | Path"
 """What COPY ... FROM STDIN is given: text, or a file of the client's."""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Struct, frozen=True):
     """The answer to one statement, as text.
 
     `tag` is PostgreSQL's command tag ("INSERT 0 5"); `columns` is None for a statement that
@@ -96,8 +96,7 @@ class Session(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class TaskRow:
+class TaskRow(Struct, frozen=True):
     """The journal's row of a task that is one transaction, written by that transaction as done.
 
     `insert` is its INSERT, which fails with 23505 when the task is done already.
@@ -144,8 +143,7 @@ class Rejects(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """A record that COPY refused, and why."""
 
     place: str
@@ -201,8 +199,7 @@ class Journal(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class PreparedTask:
+class PreparedTask(Struct, frozen=True):
     """A task that is ready to run, or that the journal has whole (`skipped`).
 
     `key` is its row in the journal. `begin` opens a chunk's transaction. `statements` is the text
@@ -236,8 +233,7 @@ class PreparedTask:
     """What a chunk's COPY ... TO STDOUT writes."""
 
 
-@dataclass(frozen=True)
-class ChunksLost:
+class ChunksLost(Struct, frozen=True):
     """What the journal holds of a task after a crash of the server took some of it."""
 
     done: tuple[Range, ...]

@@ -6,9 +6,10 @@ As `pgfan.api`, of which this is a part: no global state and no prints.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from pgfan.errors import DatabaseError
 from pgfan.execute.account import TaskLabel
@@ -41,8 +42,7 @@ if TYPE_CHECKING:
     from pgfan.ports import Progress
 
 
-@dataclass(frozen=True)
-class UnloadOptions:
+class UnloadOptions(Struct, frozen=True):
     """Options of `unload`, as on the command line.
 
     `header`: whether CSV files begin with a line of names. `overwrite`: files that an earlier

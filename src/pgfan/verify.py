@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from pgfan import api
 from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
@@ -46,8 +47,7 @@ _SEPARATOR = "\n;\n"
 """A setting's text may end in a line comment."""
 
 
-@dataclass(frozen=True)
-class VerifyOptions:
+class VerifyOptions(Struct, frozen=True):
     """Options of `verify`. `jobs` None means auto, `chunk_rows` None about 50 chunks.
 
     `lock` keeps others from writing to the tables that are read, until the statement is compared.

@@ -12,12 +12,13 @@ import re
 import zlib
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import psycopg
 from fuzz_tally import Tally
+from msgspec.structs import replace
 from psycopg import sql
 
 from pgfan import api

@@ -5,9 +5,9 @@ Enough for the analysis to judge what the generator draws; sizes are guesses.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import relation_name
@@ -173,8 +173,7 @@ class _Tables:
     def _change(self, relation: Tree, column: str, **changes: bool) -> None:
         found = self.relations[relation_name(relation)]
         columns = tuple(
-            replace(one, **changes) if one.name == column else one  # type: ignore[arg-type]
-            for one in found.columns
+            replace(one, **changes) if one.name == column else one for one in found.columns
         )
         self._put(replace(found, columns=columns))
 

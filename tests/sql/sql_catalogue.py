@@ -6,9 +6,10 @@ of them. Functions are as PostgreSQL 18 has them, but for those in schema `app`,
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from pgfan.sql.distribute import Serial, Split, Verdict, distribute
 from pgfan.sql.facts import CatalogFacts, ColumnFacts, FunctionFacts, RelationFacts, ViewFacts

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from sql_catalogue import catalogue, in_words, split_of, verdict_of
 
 from pgfan.sql.facts import CatalogFacts, ColumnFacts, RelationFacts, SpaceFacts, UniqueIndex

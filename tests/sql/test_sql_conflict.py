@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from sql_catalogue import catalogue, in_words, split_of, verdict_of
 
 from pgfan.sql.facts import CatalogFacts, ColumnFacts, FunctionFacts, UniqueIndex
@@ -36,7 +36,7 @@ def facts_of(
         unique_indexes=indexes,
         unique_columns=assigned,
         columns=tuple(named.get(column.name, column) for column in own.columns),
-        **target,  # type: ignore[arg-type]  # any field
+        **target,
     )
     b = facts.relations["b",]
     b = replace(b, columns=tuple(replace(c, unique=c.name == "n") for c in b.columns))

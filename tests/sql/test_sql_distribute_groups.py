@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from sql_catalogue import catalogue, in_words, verdict_of
 
 from pgfan.sql.facts import ColumnFacts, FunctionFacts

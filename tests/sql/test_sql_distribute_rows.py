@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from postgast import pg_query_pb2 as pb
 from sql_catalogue import catalogue, functions, in_words, tree_of, verdict_of
 

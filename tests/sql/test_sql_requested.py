@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from sql_catalogue import catalogue
 
 from pgfan.errors import UsageError

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import postgast
 import pytest
+from msgspec.structs import replace
 from sql_catalogue import catalogue, fill, relation, split_of, tree_of
 
 from pgfan.plan.ranges import Range

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from sql_catalogue import catalogue, fill, in_words, split_of, tree_of, verdict_of
 
 from pgfan.sql.distribute import Serial

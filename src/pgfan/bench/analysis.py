@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from pgfan.bench.overhead import timed
 from pgfan.bench.tables import aligned
@@ -56,8 +57,7 @@ REPEAT_PER_ROUND = 50
 SMALL_STATEMENTS_MAX = 1_000
 
 
-@dataclass(frozen=True)
-class AnalysisResult:
+class AnalysisResult(Struct, frozen=True):
     """The section `analysis`: seconds, one time for each try; `many_s` for `many` statements."""
 
     facts_s: tuple[float, ...]
@@ -92,8 +92,7 @@ class AnalysisResult:
         )
 
 
-@dataclass(frozen=True)
-class ScriptResult:
+class ScriptResult(Struct, frozen=True):
     """The section `script`: seconds for a script of small statements."""
 
     statements: int

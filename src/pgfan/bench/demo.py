@@ -6,8 +6,10 @@ Text for people and JSON come from the same result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.bench import flights
 from pgfan.bench.site import packaged_site
@@ -31,8 +33,7 @@ COLUMNS = ("way", "seconds", "x faster", "rows", "queries or chunks")
 SHORT_S = 3.0
 
 
-@dataclass(frozen=True)
-class DemoResult:
+class DemoResult(Struct, frozen=True):
     """What the demo found. `flights` is None without the package that has them."""
 
     rows: int

@@ -7,9 +7,10 @@ Each round runs every way once, in an order shuffled with a seed that is printed
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from pgfan.bench.tables import aligned
 from pgfan.bench.ways import ONE_QUERY, PGFAN_EXEC, WAYS, Measurement, Way, Work, measure
@@ -32,8 +33,7 @@ COLUMNS = (
 )
 
 
-@dataclass
-class Series:
+class Series(Struct):
     """All runs of one way on one kind of table, in the order of the rounds."""
 
     way: Way
@@ -59,8 +59,7 @@ class Series:
         ]
 
 
-@dataclass(frozen=True)
-class ExampleResult:
+class ExampleResult(Struct, frozen=True):
     """The section `example`: what was run, and every single time."""
 
     seed: int

@@ -12,9 +12,10 @@ import importlib.util
 import io
 import zipfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import resources
 from typing import IO, TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from pgfan.bench.command import run_command
 from pgfan.bench.ways import PGFAN, PgfanTask
@@ -87,8 +88,7 @@ LEFT JOIN planes AS p ON p.tailnum = f.tailnum"""
 ONE, SPLIT = "flights_by_one_query", "flights_by_pgfan"
 
 
-@dataclass(frozen=True)
-class FlightsResult:
+class FlightsResult(Struct, frozen=True):
     """How the two builds went. `differences` counts rows that one of them has and the other not."""
 
     rows: int

@@ -6,9 +6,10 @@ runs thousands of chunks of one row, each journaled, `help` starts pgfan and not
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from pgfan.bench.command import run_command
 from pgfan.bench.tables import aligned
@@ -27,8 +28,7 @@ CHUNKS_MAX = 10_000
 CHUNK_WORKERS = 4
 
 
-@dataclass
-class OverheadPair:
+class OverheadPair(Struct):
     """One statement by psql and by pgfan; times in seconds, paired by round."""
 
     statement: str
@@ -46,8 +46,7 @@ class OverheadPair:
         return self.added_s / median(self.psql_s)
 
 
-@dataclass(frozen=True)
-class OverheadResult:
+class OverheadResult(Struct, frozen=True):
     """The section `overhead`."""
 
     pairs: tuple[OverheadPair, ...]
@@ -83,8 +82,7 @@ class OverheadResult:
         return aligned(columns, rows)
 
 
-@dataclass(frozen=True)
-class ChunksResult:
+class ChunksResult(Struct, frozen=True):
     """The section `chunks`. `command_s` are times of the whole command, `task_s` of its task."""
 
     chunks: int
@@ -121,8 +119,7 @@ class ChunksResult:
         return 1e6 * median(times) / self.chunks
 
 
-@dataclass(frozen=True)
-class HelpResult:
+class HelpResult(Struct, frozen=True):
     """The section `help`: seconds of `pgfan --help`."""
 
     seconds: tuple[float, ...]

@@ -6,8 +6,9 @@ A section that fails does not end the others: it is reported by name when all is
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
 
 from pgfan.bench.analysis import run_analysis, run_script
 from pgfan.bench.example import run_example
@@ -40,8 +41,7 @@ class Section(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class BenchOptions:
+class BenchOptions(Struct, frozen=True):
     """What to run: checked values. `ways` and `sections` keep the order of their lists."""
 
     rows: int
@@ -61,8 +61,7 @@ class BenchOptions:
         return cls(rows, repeat, seed, ways, _names("--sections", sections, SECTIONS))
 
 
-@dataclass(frozen=True)
-class BenchResult:
+class BenchResult(Struct, frozen=True):
     """Everything that one call found."""
 
     options: BenchOptions

@@ -9,12 +9,13 @@ sleeps, so a run of hours takes seconds, and a seed makes it the same each time.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
 from time import thread_time
 from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct, field
 
 from pgfan.plan import messages
 from pgfan.plan.dag import TaskSpec
@@ -30,8 +31,7 @@ EPOCH_S = 1.0
 """A monotonic clock does not begin at 0."""
 
 
-@dataclass(frozen=True)
-class ModelTask:
+class ModelTask(Struct, frozen=True):
     """A task of [0, `units`). Costs are seconds of a server that has nothing else to do."""
 
     units: int
@@ -61,8 +61,7 @@ class ModelTask:
         return self.fixed_s + self.work_s(0, self.units) / chunks if chunks else 0.0
 
 
-@dataclass(frozen=True)
-class ModelServer:
+class ModelServer(Struct, frozen=True):
     """`cores` busy workers get a core each; more share them, and each of those costs `contention`.
 
     `noise` is the deviation of the logarithm of a chunk's time. A cancel is answered after
@@ -81,8 +80,7 @@ class ModelServer:
         return max(1.0, busy / self.cores) * (1 + self.contention * over)
 
 
-@dataclass(frozen=True)
-class Simulated:
+class Simulated(Struct, frozen=True):
     """What became of a run. Times are seconds of the virtual clock, but for `scheduler_us`."""
 
     makespan_s: float
@@ -110,16 +108,14 @@ def simulate(
     return _Simulation(tasks, workers, options, server or ModelServer(), seed).run()
 
 
-@dataclass
-class _Running:
+class _Running(Struct):
     task: int
     pieces: tuple[Range, ...]
     seconds: tuple[float, ...]
     token: int
 
 
-@dataclass
-class _Simulation:
+class _Simulation(Struct):
     tasks: Sequence[ModelTask]
     workers: int
     options: SchedulerOptions

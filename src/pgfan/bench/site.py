@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.postgres.embedded import EmbeddedServer, ServerBinaries
@@ -27,8 +28,7 @@ OBJECT_IN_USE = "55006"
 INSUFFICIENT_PRIVILEGE = "42501"
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(Struct, frozen=True):
     """A place to compare in. `dsn` leads to the comparison's own database.
 
     `where` tells people about the server. `postmaster_pid` is None for a server that pgfan did not

@@ -10,9 +10,11 @@ from __future__ import annotations
 import io
 import json
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.bench.command import run_command
 from pgfan.bench.machine import server_cpu_s
@@ -32,8 +34,7 @@ ROWS_MAX = 10**12
 Peer: TypeAlias = Literal["psql", "pool", "xargs", "ctas", "pgfan"]
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(Struct, frozen=True):
     """What every way has to do."""
 
     rows: int
@@ -62,8 +63,7 @@ class Work:
         return f"CREATE {kind} numbers AS {query}"
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(Struct, frozen=True):
     """One way to do the work; `queries` is how many it is cut into by hand, 0: pgfan decides."""
 
     name: str
@@ -115,8 +115,7 @@ WAYS = (
 )
 
 
-@dataclass(frozen=True)
-class Measurement:
+class Measurement(Struct, frozen=True):
     """One run of one way. `queries` counts pgfan's chunks too; `error` None: it did the work.
 
     `server_cpu_s` is None where the server is not ours to look at. `reasons` are pgfan's, when it
@@ -132,8 +131,7 @@ class Measurement:
     reasons: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class PgfanTask:
+class PgfanTask(Struct, frozen=True):
     """What `pgfan exec --json` says of its one statement; `reasons` are for one connection."""
 
     verdict: str

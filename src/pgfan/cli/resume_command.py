@@ -5,10 +5,10 @@ Its SQL comes from the journal.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from msgspec.structs import replace
 
 from pgfan.cli.options import Display, Running, Target
 

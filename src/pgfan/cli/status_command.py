@@ -5,9 +5,10 @@ A table for people, or JSON.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
+
+import msgspec
 
 from pgfan.cli.options import Display, Target
 
@@ -26,7 +27,7 @@ def status_(*, target: Target = DEFAULT_TARGET, display: Display = DEFAULT_DISPL
     with shared.server(target) as dsn:
         runs = api.status(dsn, target.journal_schema)
     if display.json:
-        value = {"schema": 1, "runs": [dataclasses.asdict(run) for run in runs]}
+        value = {"schema": 1, "runs": msgspec.to_builtins(runs)}
         sys.stdout.write(json.dumps(value) + "\n")
         return 0
     rows = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from pgfan import events
 from pgfan.errors import DatabaseError
@@ -29,8 +30,7 @@ QUIET_REASONS = frozenset({"small", "values"})
 NATIVELY = "by the server's own parallel plan, not split"
 
 
-@dataclass(frozen=True)
-class TaskLabel:
+class TaskLabel(Struct, frozen=True):
     """How a task is named in events and results."""
 
     id: str
@@ -39,8 +39,7 @@ class TaskLabel:
     title: str
 
 
-@dataclass
-class RunningTask:
+class RunningTask(Struct):
     """A task that was prepared: its totals so far, all runs together, and its first error."""
 
     prepared: PreparedTask

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from pgfan.ports import Clock, Control, Coordinator, Journal, Progress, Result, Sampler, Session
 
 
-@dataclass(frozen=True)
-class RunContext:
+class RunContext(Struct, frozen=True):
     """What a run needs of the world. `sessions` has one session for each worker there may be.
 
     `scaling` says how many there are; without one, as many as sessions.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from pgfan.errors import PgfanError
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class TaskOutcome:
+class TaskOutcome(Struct, frozen=True):
     """One task. `rows` is what its statements touched, in all runs together; None: no count.
 
     `reasons` are (code, message) pairs; `seconds` is wall time in this run; `key` is None for a
@@ -57,8 +57,7 @@ class TaskOutcome:
         return found if self.rejected is None else {**found, "rejected": self.rejected}
 
 
-@dataclass(frozen=True)
-class RunResult:
+class RunResult(Struct, frozen=True):
     """A run. `ok`: every task is done or skipped. `interrupted`: the same command goes on."""
 
     run: str

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
 from pgfan.execute.account import RunAccount, TaskLabel
@@ -39,8 +41,7 @@ CANCEL_EVERY_S = 0.5
 CANCELS_MAX = 2
 
 
-@dataclass(frozen=True, eq=False)
-class _Batch:
+class _Batch(Struct, frozen=True, eq=False):
     task: int
     pieces: tuple[Range, ...]
     attempt: int

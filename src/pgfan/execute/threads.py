@@ -7,9 +7,10 @@ work is the server's.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True)
-class WorkerAnswer(Generic[Answer]):
+class WorkerAnswer(Struct, Generic[Answer], frozen=True):
     """What a worker's job returned, or the exception that no job should raise."""
 
     worker: int

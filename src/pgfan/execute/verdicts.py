@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +16,7 @@ SCHEMA = 1
 VerifyState: TypeAlias = Literal["equal", "differs", "failed", "one connection", "not verified"]
 
 
-@dataclass(frozen=True)
-class OnlyThere:
+class OnlyThere(Struct, frozen=True):
     """Rows that one run left and the other did not: how many, and the first with their counts.
 
     A row is the text of its compared columns, as PostgreSQL writes a composite value.
@@ -30,8 +30,7 @@ class OnlyThere:
         return {"total": self.total, "shown": [{"row": r, "count": n} for r, n in self.shown]}
 
 
-@dataclass(frozen=True)
-class VerifiedStatement:
+class VerifiedStatement(Struct, frozen=True):
     """One statement. Rows are what each run's statements touched; None where they did not run.
 
     `key` is "native" for a parallel plan of the server's own. `reasons` are (code, message) pairs,
@@ -75,8 +74,7 @@ class VerifiedStatement:
         }
 
 
-@dataclass(frozen=True)
-class VerifyResult:
+class VerifyResult(Struct, frozen=True):
     """A verification; `left_overs` are schemas of crashed ones that were dropped."""
 
     statements: tuple[VerifiedStatement, ...]

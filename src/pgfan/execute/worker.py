@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from pgfan.errors import (
     ConnectionFailedError,
@@ -46,8 +47,7 @@ _TIMEOUT = (
 )
 
 
-@dataclass(frozen=True)
-class ChunkDoneReport:
+class ChunkDoneReport(Struct, frozen=True):
     """A chunk is committed, now or (`duplicate`) before."""
 
     rows: int | None
@@ -57,8 +57,7 @@ class ChunkDoneReport:
     duplicate: bool = False
 
 
-@dataclass(frozen=True)
-class ChunkErrorReport:
+class ChunkErrorReport(Struct, frozen=True):
     """A chunk is not committed, or in doubt; `no_connection` when the server had none to give."""
 
     error: PgfanError
@@ -92,8 +91,7 @@ def run_chunks(
         gate.close()
 
 
-@dataclass(frozen=True)
-class _Worked:
+class _Worked(Struct, frozen=True):
     """A chunk whose work is done and whose COMMIT has not been sent."""
 
     piece: Range

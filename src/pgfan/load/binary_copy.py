@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.load.copy_options import CopyOptions
 from pgfan.load.sources import BLOCK_BYTES, IO_ERROR, FileError
@@ -30,8 +31,7 @@ _CRITICAL = 0xFFFF0000
 """Flags that a reader must know, or refuse the file."""
 
 
-@dataclass(frozen=True)
-class BinaryCopyFile:
+class BinaryCopyFile(Struct, frozen=True):
     """Implements `pgfan.load.sources.Source`."""
 
     identity: Identity

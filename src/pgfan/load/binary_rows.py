@@ -10,12 +10,12 @@ what that is, and all else is CSV's. See "COPY", Binary Format, and the typrecei
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct, field
 
 from pgfan.load.arrow_values import LossError, is_bytes, is_nested, is_uuid, naming, plain, storage
 
@@ -38,15 +38,13 @@ _NEGATIVE = 0x4000
 Values: TypeAlias = "npt.NDArray[np.void] | npt.NDArray[np.generic]"
 
 
-@dataclass(frozen=True)
-class Fixed:
+class Fixed(Struct, frozen=True):
     """Encodes values of one width; what it makes of a NULL does not matter."""
 
     encode: Callable[[pa.Array], Values]
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(Struct, frozen=True):
     """Values of any length, sent as they are behind `prefix`."""
 
     prefix: bytes = b""
@@ -83,8 +81,7 @@ def binary_rows(
     return rows.joined()
 
 
-@dataclass
-class _Rows:
+class _Rows(Struct):
     """Rows in the making: pieces that are whole, and a record that more fields are added to."""
 
     count: int

@@ -9,12 +9,13 @@ for. Names decide which column is which; the order of the file is that of the CO
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.load.arrow_csv import csv_rows
 from pgfan.load.arrow_values import LossError, sql_type
@@ -64,8 +65,7 @@ class Batches(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ColumnarSource:
+class ColumnarSource(Struct, frozen=True, dict=True):
     """Implements `pgfan.load.sources.Source`.
 
     `types` are those of the table's columns that the file's go to, in the order of the file:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct, to_builtins
 
 from pgfan.errors import UsageError
 from pgfan.quoting import identifier, literal
@@ -28,8 +29,7 @@ _CODECS = {
 }
 
 
-@dataclass(frozen=True)
-class CopyOptions:
+class CopyOptions(Struct, frozen=True):
     """WITH (...) of a COPY ... FROM STDIN; None means COPY's own default.
 
     `header` is about the file: pgfan takes the line off and COPY never sees it. None: look.
@@ -114,7 +114,8 @@ class CopyOptions:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
-        return asdict(self)
+        value: dict[str, Any] = to_builtins(self)
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> CopyOptions:

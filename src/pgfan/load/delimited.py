@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.load import marker
 from pgfan.load.line_ends import refuse_other_line_end
@@ -31,8 +32,7 @@ UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(Struct, frozen=True):
     r"""How files are read. `has_header` is asked with the fields of a file's first record.
 
     `marker_ends`: whether the server takes the line `\.` for the end of the data.
@@ -50,8 +50,7 @@ class Reading:
     """Of a geographic file."""
 
 
-@dataclass(frozen=True)
-class Beginning:
+class Beginning(Struct, frozen=True):
     """What the first bytes of a file say: where its data begins, and the names of the columns."""
 
     start: int

@@ -9,9 +9,10 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pgfan.errors import UsageError
 from pgfan.load.compressed import CompressedFile

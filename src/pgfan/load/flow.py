@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.load import marker
 from pgfan.load.line_ends import refuse_other_line_end
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from pgfan.load.sources import Identity
 
 
-@dataclass(frozen=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """A stretch of a file, compressed, and how finely it is cut."""
 
     name: str
@@ -36,8 +36,7 @@ class Stream:
         return max(1, -(-(self.packing.end - self.packing.begin) // self.piece_bytes))
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """What comes out: where records end, where the first one begins, and what ends the data."""
 
     options: CopyOptions

@@ -6,9 +6,10 @@ columns with those of the table calls it before it asks for anything else.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from msgspec.structs import replace
 
 from pgfan.errors import UsageError
 from pgfan.load.copy_options import CopyOptions

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct
 
 from pgfan.quoting import identifier, qualified
 
@@ -32,8 +33,7 @@ NULL_SPELLINGS = ("NULL", "null", "NA", "N/A", "n/a", "\\N", "None", "nan", "NaN
 """What files write where they have no value; COPY takes one of them, by its option NULL."""
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column of the table to be made; `name` is not quoted, `type` is SQL.
 
     `note` says why the type is not a better one, where one option would change that.

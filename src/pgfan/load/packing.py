@@ -7,9 +7,10 @@ import lzma
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 from pgfan.errors import UsageError
 from pgfan.load.sources import IO_ERROR, FileError
@@ -56,8 +57,7 @@ class Decompressor(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Packing:
+class Packing(Struct, frozen=True):
     """How a stretch of a file is compressed.
 
     `codec` is a name in `SUFFIXES`, or that of a zip member's method. `crc` is that of a member.

@@ -18,10 +18,11 @@ import shutil
 import stat
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 from pgfan.errors import PgfanError, UsageError
 from pgfan.load.sources import IO_ERROR, FileError
@@ -39,8 +40,7 @@ OBJECTS_MAX = 100_000
 PRIVATE = 0o700
 
 
-@dataclass(frozen=True)
-class RemoteObject:
+class RemoteObject(Struct, frozen=True):
     """An object as it is now. `version` is its ETag, or the time of its last change."""
 
     address: str

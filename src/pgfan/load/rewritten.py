@@ -8,12 +8,13 @@ backslash of a value escaped, so that lines and records stay one to one. See "CO
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.load.copy_options import CopyOptions
 from pgfan.load.sources import FileError
@@ -47,8 +48,7 @@ class Rewriter(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class RewrittenFile:
+class RewrittenFile(Struct, frozen=True, dict=True):
     """Implements `pgfan.load.sources.Source`; `lines` is the file as lines of text.
 
     `types` are those of the columns, as in `pgfan.load.columnar`; empty before they are known.
@@ -137,8 +137,7 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 JSON_TYPES = frozenset({"json", "jsonb"})
 
 
-@dataclass(frozen=True)
-class JsonLines:
+class JsonLines(Struct, frozen=True, dict=True):
     """An object on each line. A key that a line lacks is NULL, and so is null.
 
     Numbers keep their digits: their text is never read. Objects and arrays are given as JSON, and
@@ -214,8 +213,7 @@ def _array(text: bytes) -> str:
 # Fixed width ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class FixedWidth:
+class FixedWidth(Struct, frozen=True, dict=True):
     """Values at fixed places, counted in characters; blanks around them do not count.
 
     A value of blanks is NULL, and so is one that the line is too short for.

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from msgspec import Struct, to_builtins
 
 from pgfan.errors import DatabaseError, ResumeRefusedError
 
@@ -40,8 +41,7 @@ class FileError(DatabaseError):
         super().__init__(message, sqlstate=sqlstate, hint=hint)
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What tells a file from a changed one. `digest`: of its first and last bytes up to `size`."""
 
     path: str
@@ -51,7 +51,8 @@ class Identity:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
-        return asdict(self)
+        value: dict[str, Any] = to_builtins(self)
+        return value
 
     @classmethod
     def of(cls, path: str, size: int | None = None) -> Identity:

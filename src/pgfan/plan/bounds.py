@@ -8,9 +8,10 @@ of buckets that hold equal shares of all the others. A sample is told in the sam
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +20,7 @@ _SEARCH_STEPS = 40
 _ROUNDING = 1.0001
 
 
-@dataclass(frozen=True)
-class KnownValue:
+class KnownValue(Struct, frozen=True):
     """What statistics say of one value. Those of a column come in ascending order.
 
     A histogram may hold a value several times: all between two copies is that value.

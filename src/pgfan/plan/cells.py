@@ -13,12 +13,13 @@ Hilbert, "Ueber die stetige Abbildung einer Linie auf ein Flaechenstueck", Math.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import count
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+
+from msgspec import Struct
 
 from pgfan.quoting import identifier, literal
 
@@ -46,8 +47,7 @@ _GE = "OPERATOR(pg_catalog.>=)"
 _LT = "OPERATOR(pg_catalog.<)"
 
 
-@dataclass(frozen=True)
-class Cells:
+class Cells(Struct, frozen=True, dict=True):
     """Ordinal 0 is what lies outside, ordinal i the i-th leaf of the tree.
 
     `cuts` is the tree in preorder, None for a leaf. `schema` is where the functions of `space` are:
@@ -201,8 +201,7 @@ def _numbers(texts: Sequence[str]) -> str:
 # Growing a tree ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Course:
+class _Course(Struct, frozen=True):
     """How a Hilbert curve goes through a box: where it enters, and along which axis first.
 
     `axes` are the one that it crosses, and the one that it goes to and fro on; `downwards` is
@@ -223,8 +222,7 @@ class _Course:
         )
 
 
-@dataclass
-class _Node:
+class _Node(Struct):
     """A box with the course through it, or half of one with the courses through its quarters."""
 
     points: list[Point]

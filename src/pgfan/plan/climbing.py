@@ -28,8 +28,9 @@ while growth returns in small steps from Chiu and Jain (AIMD, 1989).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 GAIN_SHARE = 0.2
 GAIN_MIN = 0.02
@@ -66,16 +67,14 @@ Why: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct, frozen=True):
     """A new number of workers, and why."""
 
     workers: int
     why: Why
 
 
-@dataclass(frozen=True)
-class _Level:
+class _Level(Struct, frozen=True):
     """What so many workers do together: work per second, and its relative standard error."""
 
     workers: int

@@ -13,9 +13,10 @@ Constructor Comparison" in PostgreSQL's manual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
 
 from pgfan.quoting import literal
 
@@ -28,8 +29,7 @@ Bound: TypeAlias = tuple[str | None, ...]
 """Values of the first parts of the key, as text without quotes; None is NULL."""
 
 
-@dataclass(frozen=True)
-class ColumnRanges:
+class ColumnRanges(Struct, frozen=True):
     """The bounds b1 < b2 < ... make the ranges [.., b1), [b1, b2), ..., [bk, ..), numbered from 0.
 
     Ordinal i stands for range number `order`[i], or i when `order` is empty. The first range has

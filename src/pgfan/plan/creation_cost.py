@@ -8,7 +8,7 @@ about 10 microseconds each. docs/decisions/0008 has the measurements that the co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 CREATE_ROW_COST = 0.010
 """To put a row into a table that the same transaction made: 20 million in 2 s."""
@@ -22,8 +22,7 @@ GAIN_MIN = 1.1
 """How many times as long the plain statement must take."""
 
 
-@dataclass(frozen=True)
-class CreationCosts:
+class CreationCosts(Struct, frozen=True):
     """Total costs in EXPLAIN's units."""
 
     plain: float
@@ -35,8 +34,7 @@ class CreationCosts:
         return self.split * GAIN_MIN <= self.plain
 
 
-@dataclass(frozen=True)
-class CreationEstimate:
+class CreationEstimate(Struct, frozen=True):
     """What EXPLAIN says of the query, and what is known of server and table.
 
     `cost` is that of the plan that the plain statement would use, `cost_one` that of the best plan

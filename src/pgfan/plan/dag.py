@@ -7,9 +7,10 @@ with. Every event asks here, so nothing may take time for each task of a long sc
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +26,7 @@ UNANSWERED: tuple[State, ...] = ("preparing", "renewing", "finishing")
 """Somebody outside has been asked, and the task goes on with the answer."""
 
 
-@dataclass(frozen=True)
-class TaskSpec:
+class TaskSpec(Struct, frozen=True):
     """A task by number; it starts when all of `after` have ended well.
 
     `work_s`: the seconds of all its chunks together in an earlier run, None when nobody knows;
@@ -49,8 +49,7 @@ class Retry(NamedTuple):
     expected_s: float | None = None
 
 
-@dataclass(slots=True)
-class Task:
+class Task(Struct):
     """A task's state. Written by the scheduler, but for `state`, which `Dag.move` writes."""
 
     number: int

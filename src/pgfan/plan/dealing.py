@@ -7,8 +7,9 @@ the doubt. Ranges so short that asking between them would cost more than they do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +27,7 @@ BATCH_TICK_S = 1e-4
 """No chunk is taken to be shorter than this."""
 
 
-@dataclass(slots=True)
-class Hand:
+class Hand(Struct):
     """Ranges for one worker, to be run in order, and how long all of them should take."""
 
     pieces: tuple[Range, ...]

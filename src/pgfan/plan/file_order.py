@@ -12,9 +12,10 @@ only write it; who uses a definition (a view's tables) waits for who makes it, n
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,8 +37,7 @@ _MAKES, _WRITES, _READS_AND_WRITES, _READS, _DROPS = 0, 1, 2, 4, 5
 _Object: TypeAlias = "tuple[str, str | None, str]"
 
 
-@dataclass(frozen=True)
-class File:
+class File(Struct, frozen=True):
     """A file of the set.
 
     `accesses` are those of its tasks when the definitions of all files are known.
@@ -55,8 +55,7 @@ class CycleError(Exception):
         self.path = tuple(path)
 
 
-@dataclass
-class _Node:
+class _Node(Struct):
     """A file, or a level of an object: everyone above waits for everyone below through it."""
 
     why: str = ""
@@ -97,8 +96,7 @@ def order_files(files: Sequence[File]) -> tuple[int, ...]:
     return tuple(order)
 
 
-@dataclass
-class _Roles:
+class _Roles(Struct):
     """The files that touch one object."""
 
     name: str

@@ -12,8 +12,9 @@ then n reads of one table are 2n edges, not n * n.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,8 +74,7 @@ _REPLACED_BY = {
 """Whoever would wait for `earlier` waits for `later`, too, which waited for it: it is forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step(Generic[T]):
+class Step(Struct, Generic[T], frozen=True):
     """A node: a task, or a gate (`task` None), done as soon as all that it waits for is done.
 
     `after` are numbers of earlier steps, ascending, without duplicates. Not transitively reduced.
@@ -90,8 +90,7 @@ class Step(Generic[T]):
     """
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """The steps that later effects on one object may still have to wait for."""
 
     steps: dict[_Class, list[int]] = field(default_factory=dict)

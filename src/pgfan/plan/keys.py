@@ -16,9 +16,10 @@ EXPLAIN" and "Planner Cost Constants" in PostgreSQL's manual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,8 +38,7 @@ HOT_SHARE = 0.5
 """A piece is hot when it has more than this part of what one worker does."""
 
 
-@dataclass(frozen=True)
-class KeyCost:
+class KeyCost(Struct, frozen=True):
     """In the units of EXPLAIN's costs; `repeated` for each chunk, `divided` for all together.
 
     `largest` is the share of the rows, from 0 to 1, in the largest piece that cannot be cut.

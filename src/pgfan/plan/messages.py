@@ -6,8 +6,9 @@ ranges are ordinals of a task's domain.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from pgfan.plan.ranges import Range
@@ -18,13 +19,11 @@ snapshot first, nothing, because its row was in the journal already, or share it
 was cancelled for that (CancelChunk) and has been rolled back."""
 
 
-@dataclass(frozen=True)
-class Begin:
+class Begin(Struct, frozen=True):
     """Start the run."""
 
 
-@dataclass(frozen=True)
-class PartSize:
+class PartSize(Struct, frozen=True):
     """Ordinals of one kind in a task's domain; `cost` of all of them in any unit, positive."""
 
     units: int
@@ -34,8 +33,7 @@ class PartSize:
     """Size of what a unit reads or writes, whichever is known; 0: neither is."""
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A task's domain is [0, `total`); the journal holds `done`. `worker` pins it to one worker.
 
     `parts` follow each other in the domain, and no chunk reaches into two of them. Without any, all
@@ -52,86 +50,74 @@ class Prepared:
     target: str | None = None
 
 
-@dataclass(frozen=True)
-class PrepareFailed:
+class PrepareFailed(Struct, frozen=True):
     """A task cannot start (or go on, after a Renew)."""
 
     task: int
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """The journal says that the whole task is done."""
 
     task: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkDone:
+class ChunkDone(Struct, frozen=True):
     """A worker's chunk is committed after `seconds`."""
 
     worker: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkFailed:
+class ChunkFailed(Struct, frozen=True):
     """A worker's chunk left nothing behind, or is in doubt. See Disposition for what to do."""
 
     worker: int
     disposition: Disposition
 
 
-@dataclass(frozen=True)
-class WorkerUnavailable:
+class WorkerUnavailable(Struct, frozen=True):
     """The server gives this worker no connection for now (53300)."""
 
     worker: int
 
 
-@dataclass(frozen=True)
-class WorkersAllowed:
+class WorkersAllowed(Struct, frozen=True):
     """From now on `count` workers may be busy; what runs beyond that is ended. 0 is a pause."""
 
     count: int
 
 
-@dataclass(frozen=True)
-class Renewed:
+class Renewed(Struct, frozen=True):
     """The task's snapshot was taken anew; its chunks may go on."""
 
     task: int
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """The journal says that the task is done."""
 
     task: int
 
 
-@dataclass(frozen=True)
-class FinishFailed:
+class FinishFailed(Struct, frozen=True):
     """Every range is done, but the server refuses the end of the task: it fails."""
 
     task: int
 
 
-@dataclass(frozen=True)
-class Reopened:
+class Reopened(Struct, frozen=True):
     """The server crashed and lost chunks that were done: the journal holds `done` alone."""
 
     task: int
     done: tuple[Range, ...]
 
 
-@dataclass(frozen=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Nothing happened until the instant that the scheduler asked to be told of."""
 
 
-@dataclass(frozen=True)
-class Drain:
+class Drain(Struct, frozen=True):
     """Start nothing more; the run is over when what runs now has ended."""
 
 
@@ -153,15 +139,13 @@ Event: TypeAlias = (
 )
 
 
-@dataclass(frozen=True)
-class Prepare:
+class Prepare(Struct, frozen=True):
     """Find the task's verdict and domain; answer Prepared, Skipped or PrepareFailed."""
 
     task: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartChunk:
+class StartChunk(Struct, frozen=True):
     """Run `piece` of the task on the worker after `delay_s`; `attempt` counts from 1.
 
     `more` are further chunks to run after it, each its own transaction and each answered for, in
@@ -176,8 +160,7 @@ class StartChunk:
     more: tuple[Range, ...] = ()
 
 
-@dataclass(frozen=True)
-class CancelChunk:
+class CancelChunk(Struct, frozen=True):
     """Cancel what the worker runs of the task now, because idle workers would end it sooner.
 
     The worker's report decides: the chunk may be committed, or have failed, before that. The cancel
@@ -188,22 +171,19 @@ class CancelChunk:
     task: int
 
 
-@dataclass(frozen=True)
-class Renew:
+class Renew(Struct, frozen=True):
     """The task's snapshot is gone: take a new one if that is sound; Renewed or PrepareFailed."""
 
     task: int
 
 
-@dataclass(frozen=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """Every range is done: mark the task in the journal; Finished, FinishFailed or Reopened."""
 
     task: int
 
 
-@dataclass(frozen=True)
-class Fail:
+class Fail(Struct, frozen=True):
     """The task failed and nothing of it runs any more."""
 
     task: int

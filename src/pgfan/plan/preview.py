@@ -7,8 +7,9 @@ when the statement's turn comes.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from pgfan.events import Unit
 
 
-@dataclass(frozen=True)
-class DrivingKey:
+class DrivingKey(Struct, frozen=True):
     """What a statement is, or might be, divided by.
 
     `relation` is the driving relation as the statement names it, "generate_series" for a series;
@@ -31,24 +31,21 @@ class DrivingKey:
     key: str
 
 
-@dataclass(frozen=True)
-class RejectedKey:
+class RejectedKey(Struct, frozen=True):
     """A key that was not taken, with (code, message) pairs: unsound, or sound and not the best."""
 
     by: DrivingKey
     reasons: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """EXPLAIN's estimate of the one statement: rows that it writes or returns, and total cost."""
 
     rows: float
     cost: float
 
 
-@dataclass(frozen=True)
-class ExampleChunk:
+class ExampleChunk(Struct, frozen=True):
     """One chunk as it might be cut: ordinals [lo, hi) of the key's units, and its SQL."""
 
     lo: int
@@ -56,16 +53,14 @@ class ExampleChunk:
     sql: str
 
 
-@dataclass(frozen=True)
-class NotYet:
+class NotYet(Struct, frozen=True):
     """A relation that does not exist, and the earlier statement that will make it."""
 
     relation: str
     made_by: str
 
 
-@dataclass(frozen=True)
-class StatementPlan:
+class StatementPlan(Struct, frozen=True):
     """What `exec` would do with one statement or transaction block, as the database is now.
 
     `source` is where it stands (`build.sql:3`), `kind` what it is in words, `title` its first

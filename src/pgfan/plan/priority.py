@@ -14,9 +14,10 @@ be divided. A wrong duration costs time and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +30,7 @@ CHAIN_SHARE_MAX = 0.5
 """Up to this part of the shared work the longest chain leaves enough to choose from."""
 
 
-@dataclass(frozen=True)
-class Priorities:
+class Priorities(Struct, frozen=True):
     """`rank` in seconds, for each task; `workers` that should be on one task at a time."""
 
     rank: Mapping[int, float]

@@ -8,16 +8,16 @@ holds. Adjacent ranges are always merged, so equality of sets is equality of the
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Range:
+class Range(Struct, frozen=True, order=True):
     """The integers lo <= i < hi; never empty."""
 
     lo: int

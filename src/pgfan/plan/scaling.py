@@ -20,9 +20,10 @@ from __future__ import annotations
 import ipaddress
 from bisect import bisect_right
 from collections import deque
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
 
 from pgfan.plan import climbing
 from pgfan.plan.climbing import Climb
@@ -48,8 +49,7 @@ Why: TypeAlias = (
 )
 
 
-@dataclass(frozen=True)
-class ServerLoad:
+class ServerLoad(Struct, frozen=True):
     """What the server's sessions were doing at one instant.
 
     `own` counts the run's workers that were active, `own_locked` those of them that waited for a
@@ -67,16 +67,14 @@ class ServerLoad:
     hidden: int = 0
 
 
-@dataclass(frozen=True)
-class WorkersChange:
+class WorkersChange(Struct, frozen=True):
     """From now on so many workers, none in a pause, and why."""
 
     workers: int
     why: Why
 
 
-@dataclass(frozen=True)
-class ScalingOptions:
+class ScalingOptions(Struct, frozen=True):
     """`jobs`: the user's number, or None for auto, which then starts at `start`.
 
     `most`: workers that there are connections for. `max_load` and `nice`: see the module.

@@ -17,8 +17,9 @@ reports decides what becomes of it.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct, field
 
 from pgfan.plan import stragglers
 from pgfan.plan.caps import Caps
@@ -71,8 +72,7 @@ class IllegalEventError(Exception):
     """An event that cannot happen in this state: a bug in pgfan, told with the events before it."""
 
 
-@dataclass(frozen=True)
-class SchedulerOptions:
+class SchedulerOptions(Struct, frozen=True):
     """`keep_going`: a failed task does not keep those after it from running.
 
     `batch_s`: chunks that together take about so many seconds are handed out at once; 0 never.

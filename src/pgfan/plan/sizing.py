@@ -30,7 +30,9 @@ of its size, divides the size at once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 FIXED_SHARE_MAX = 0.05
 FADE_FIXED = 0.95
@@ -63,8 +65,7 @@ CHUNK_S_MIN = 0.02
 """No tail of ever smaller chunks: idling this long costs less than cutting finer."""
 
 
-@dataclass(frozen=True)
-class SizingOptions:
+class SizingOptions(Struct, frozen=True):
     """`target_s`: seconds a chunk should take. `fixed_units`: the user's size, in rows, or None."""
 
     target_s: float = 2.0

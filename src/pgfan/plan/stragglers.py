@@ -15,8 +15,9 @@ Time is what the caller says it is; nothing here reads a clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +34,7 @@ LOOK_EVERY_S = 0.01
 """No more often than that: an instant that rounding puts too early must not be asked for again."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A running chunk of more than one ordinal. Times are seconds.
 
     `expected_s` is for all of it; `fixed_s` is what each piece of it pays again, whatever its size.
@@ -94,8 +94,7 @@ class Candidate:
         return (needed_s + fixed_s + offset_s) / slope
 
 
-@dataclass(frozen=True)
-class Rescue:
+class Rescue(Struct, frozen=True):
     """Cancel the worker's chunk and do its range in `pieces`."""
 
     worker: int

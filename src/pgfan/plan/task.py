@@ -6,9 +6,10 @@ holds the finished SQL around the bounds, the domain, and how an ordinal becomes
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
+
+from msgspec import Struct, to_builtins
 
 from pgfan.plan.cells import Cells
 from pgfan.plan.column_ranges import ColumnRanges
@@ -22,8 +23,7 @@ DIGITS_MAX = 150_000
 US_PER_DAY = 86_400_000_000
 
 
-@dataclass(frozen=True)
-class Blocks:
+class Blocks(Struct, frozen=True):
     """Ordinals are block numbers of a heap; bounds are tids, the upper one exclusive."""
 
     kind: Literal["blocks"] = "blocks"
@@ -37,8 +37,7 @@ class Blocks:
         return f"({ordinal},0)"
 
 
-@dataclass(frozen=True)
-class NumberSeries:
+class NumberSeries(Struct, frozen=True):
     """Ordinal i is start + i * step; exact, with numeric's own scale."""
 
     start: str
@@ -58,8 +57,7 @@ class NumberSeries:
         return self.low(ordinal - 1)
 
 
-@dataclass(frozen=True)
-class TimeSeries:
+class TimeSeries(Struct, frozen=True):
     """Timestamps with a step of constant length; microseconds since 2000-01-01 UTC."""
 
     start_us: int
@@ -75,8 +73,7 @@ class TimeSeries:
         return self.low(ordinal - 1)
 
 
-@dataclass(frozen=True)
-class CalendarSeries:
+class CalendarSeries(Struct, frozen=True):
     """Timestamps with a step of months or days, which add up from element to element.
 
     Each ordinal stands for a run of elements whose first and last the server has computed.
@@ -95,8 +92,7 @@ class CalendarSeries:
         return interval_text(self.lasts_us[ordinal - 1])
 
 
-@dataclass(frozen=True)
-class Whole:
+class Whole(Struct, frozen=True):
     """One ordinal, 0, and nothing to restrict: the SQL has no holes."""
 
     kind: Literal["whole"] = "whole"
@@ -107,8 +103,7 @@ Bounds: TypeAlias = (
 )
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """Some branches of a UNION ALL, the others being empty: [0, `total`) of its own ordinals.
 
     The fields are those of SplitPlan.
@@ -124,8 +119,7 @@ class Part:
     bytes_per_unit: float = 0.0
 
 
-@dataclass(frozen=True)
-class NewTable:
+class NewTable(Struct, frozen=True):
     """A table that the task makes: filled under a hidden name, renamed when the task is done.
 
     `statement` makes it empty under its final name, in `schema`. `oid` is 0 before it is made, and
@@ -139,8 +133,7 @@ class NewTable:
     oid: int = 0
 
 
-@dataclass(frozen=True)
-class SplitPlan:
+class SplitPlan(Struct, frozen=True):
     """How a task is cut: [0, `total`) of `unit`, each range filled into the SQL pieces."""
 
     key: str
@@ -182,8 +175,7 @@ class SplitPlan:
         raise ValueError(f"{piece} lies in no single part of the statement")
 
 
-@dataclass(frozen=True)
-class TaskPlan:
+class TaskPlan(Struct, frozen=True):
     """A task's verdict; `split` is None when it runs on one connection."""
 
     verdict: Literal["split", "native", "serial"]
@@ -209,7 +201,8 @@ class TaskPlan:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
-        return asdict(self)
+        value: dict[str, Any] = to_builtins(self)
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> TaskPlan:

@@ -6,8 +6,9 @@ there should be (`pgfan.plan.scaling`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from pgfan.plan.ranges import Range
 
 
-@dataclass(slots=True)
-class Busy:
+class Busy(Struct):
     """What a worker has: chunks of one task, the first of which runs."""
 
     task: int

@@ -7,10 +7,12 @@ left to the statement itself, run on one connection, to report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError
 from pgfan.plan.task import SplitPlan, TaskPlan
@@ -66,8 +68,7 @@ _TAGS = {
 }
 
 
-@dataclass(frozen=True)
-class Analysis:
+class Analysis(Struct, frozen=True):
     """A plan, and the snapshot that its chunks share; None when it is not split."""
 
     plan: TaskPlan
@@ -83,8 +84,7 @@ class Analysis:
         return any(code == "small" for code, _ in self.plan.reasons)
 
 
-@dataclass(frozen=True)
-class _Work:
+class _Work(Struct, frozen=True):
     """What all ways to split one statement have in common; `plan` lacks what one of them adds."""
 
     facts: CatalogFacts

@@ -17,6 +17,8 @@ from math import ceil
 from random import random
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from pgfan.errors import DatabaseError
 from pgfan.plan.bounds import KnownValue, choose_bounds, shares_of
 from pgfan.quoting import identifier, literal
@@ -73,8 +75,7 @@ class ColumnBounds:
     """Of the rows in each range, as far as statistics tell; they add up to 1."""
 
 
-@dataclass(frozen=True)
-class KeyColumn:
+class KeyColumn(Struct, frozen=True):
     """A column, or an expression of an index, as what is asked of the server needs it."""
 
     relation: str

@@ -8,8 +8,9 @@ must be something to share. Neighbours lie in several tablespaces where there ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.plan.keys import dealt
 from pgfan.plan.task import Part, Whole
@@ -30,8 +31,7 @@ TEXT_CHARS_MAX = 4_000_000
 """The SQL of all parts together, which the journal keeps: each holds the whole statement."""
 
 
-@dataclass(frozen=True)
-class Cuttable:
+class Cuttable(Struct, frozen=True):
     """A split that is chosen; `cut` measures its domain, once the snapshot is open."""
 
     cut: Callable[[], SplitPlan]
@@ -42,8 +42,7 @@ class Cuttable:
     """Where the relation that is divided lies."""
 
 
-@dataclass(frozen=True)
-class Cutter:
+class Cutter(Struct, frozen=True):
     """What the branches of one statement are measured and cut with.
 
     `small_cost`: below it nothing is cut, and branches that run once are put together up to it.
@@ -56,14 +55,12 @@ class Cutter:
     prepare: Callable[[Split, float, Callable[[Template], Template]], Cuttable | Reason]
 
 
-@dataclass(frozen=True)
-class _Once:
+class _Once(Struct, frozen=True):
     template: Template
     cost: float
 
 
-@dataclass(frozen=True)
-class Divided:
+class Divided(Struct, frozen=True):
     """The branches of a statement on their way to parts."""
 
     once: tuple[_Once, ...]

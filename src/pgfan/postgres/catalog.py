@@ -11,8 +11,9 @@ must have the script's SET statements in force. The answers are frozen in `pgfan
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, LiteralString
+
+from msgspec.structs import replace
 
 from pgfan.postgres.cells import read_spaces
 from pgfan.postgres.leaves import read_leaves

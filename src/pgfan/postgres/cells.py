@@ -13,8 +13,9 @@ let no NaN in, and PostGIS's index bears it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
+
+from msgspec import Struct
 
 from pgfan.plan.cells import REACH, Cells, coordinates, grow
 from pgfan.postgres.bounds import PORTABLE_TEXT
@@ -69,8 +70,7 @@ SELECT pg_catalog.sum(pg_catalog.pg_relation_size(c.oid)
 FROM family f JOIN pg_catalog.pg_class c ON c.oid = f.oid"""
 
 
-@dataclass(frozen=True)
-class SampledCells:
+class SampledCells(Struct, frozen=True):
     """How a relation is cut by one of its columns; `rows` is about how many rows it has."""
 
     bounds: Cells

@@ -7,9 +7,11 @@ otherwise a few others are weighed too, and `pgfan.plan.keys` compares them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.plan.keys import CHUNKS, NEARLY, KeyCost, best_of, is_hot
 from pgfan.postgres.cells import read_cells
@@ -46,8 +48,7 @@ Prepare: TypeAlias = "Callable[[Chosen], Cut]"
 _NO_SERIES = Reason("series-bounds", "the series has no bounds that can be cut")
 
 
-@dataclass(frozen=True)
-class SplitOptions:
+class SplitOptions(Struct, frozen=True):
     """What the user said about splitting. `jobs` are the workers that there will be."""
 
     split: Literal["auto", "always", "never"] = "auto"
@@ -58,8 +59,7 @@ class SplitOptions:
     """Whether small statements are analysed to the end, to show what speaks against a split."""
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(Struct, frozen=True):
     """A candidate with about so many rows; `read` asks the server how it can be cut."""
 
     candidate: Candidate
@@ -67,8 +67,7 @@ class Option:
     read: Callable[[], Chosen | Reason]
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """What is taken; `cost` is None when nothing had to be compared."""
 
     cut: Cut

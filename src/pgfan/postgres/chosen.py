@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.plan.task import Blocks, SplitPlan
 from pgfan.quoting import qualified
@@ -33,8 +35,7 @@ ROWS_PER_BLOCK = 100.0
 """A guess, for a table that was never analysed."""
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(Struct, frozen=True):
     """At most one of `series`, `bounds` and `cells` is there; without any, blocks are the key."""
 
     candidate: Candidate
@@ -43,8 +44,7 @@ class Chosen:
     cells: SampledCells | None = None
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """A statement cut by what was chosen; `plan` lacks the key and the domain."""
 
     chosen: Chosen

@@ -8,8 +8,9 @@ both ways.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
+
+from msgspec import Struct
 
 from pgfan.quoting import identifier, literal, qualified
 
@@ -42,16 +43,14 @@ SELECT times > 0, pg_catalog.left(line, {chars}), pg_catalog.abs(times), total F
 WHERE number <= {shown} ORDER BY 1 DESC, number"""
 
 
-@dataclass(frozen=True)
-class Surplus:
+class Surplus(Struct, frozen=True):
     """Rows that one table has and the other lacks: how many, and the first of them with counts."""
 
     total: int = 0
     shown: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """Rows, or columns in words, of either side; equal when there is nothing in it."""
 
     left: Surplus = Surplus()

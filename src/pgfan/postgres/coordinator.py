@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.errors import (
     ConnectionLostError,
@@ -51,8 +53,7 @@ NO_FLUSH = ("SET synchronous_commit = off",)
 task done is synchronous, which makes all commits before it durable."""
 
 
-@dataclass(frozen=True)
-class ResumeOptions:
+class ResumeOptions(Struct, frozen=True):
     """What the user said about going on.
 
     `new_snapshot`: though the sources may have changed. `unknown`: what to do about a statement of

@@ -8,10 +8,10 @@ manual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
 import postgast
+from msgspec import Struct
 from postgast import pg_query_pb2 as pb
 
 from pgfan.quoting import identifier, literal, qualified
@@ -49,8 +49,7 @@ SELECT pg_catalog.format('AS %s INCREMENT BY %s MINVALUE %s MAXVALUE %s START WI
 FROM pg_catalog.pg_sequence s WHERE s.seqrelid = {name}::pg_catalog.regclass"""
 
 
-@dataclass(frozen=True)
-class TargetTable:
+class TargetTable(Struct, frozen=True):
     """The table that a statement writes; `has_unique`: rows that are there may matter."""
 
     facts: RelationFacts

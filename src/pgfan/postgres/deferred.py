@@ -9,8 +9,9 @@ those of constraints) stay: a load without them could leave rows that they would
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, LiteralString
+
+from msgspec import Struct, to_builtins
 
 from pgfan.quoting import literal, qualified
 
@@ -38,8 +39,7 @@ WHERE i.indrelid = {oid} AND t.relkind = 'r' AND c.relkind = 'i' AND i.indisvali
 ORDER BY c.relname"""
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(Struct, frozen=True):
     """An index, and the statement that makes it."""
 
     schema: str
@@ -47,8 +47,7 @@ class Index:
     definition: str
 
 
-@dataclass(frozen=True)
-class DeferredIndexes:
+class DeferredIndexes(Struct, frozen=True):
     """Some indexes of one table."""
 
     indexes: tuple[Index, ...]
@@ -70,7 +69,7 @@ class DeferredIndexes:
 
     def to_json(self) -> list[dict[str, Any]]:
         """JSON values."""
-        return [asdict(index) for index in self.indexes]
+        return [to_builtins(index) for index in self.indexes]
 
     def drop(self, session: PostgresSession) -> None:
         """Drop them. To be called in the transaction that writes them to the journal."""

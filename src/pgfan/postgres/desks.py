@@ -6,8 +6,9 @@ it. So there are as many desks, and connections of them, as tasks were ever spli
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from pgfan.postgres.snapshot import SnapshotHolder
 
 
-@dataclass(frozen=True, eq=False)
-class Desk:
+class Desk(Struct, frozen=True, eq=False):
     """An analyst, and the snapshots that it opens."""
 
     analyst: Analyst

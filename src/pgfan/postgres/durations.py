@@ -8,8 +8,9 @@ anything in another script, so those are known again in a run of the same text o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.postgres.journal import EQ
 from pgfan.postgres.journal_schema import SCHEMA_DEFAULT
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """`work_s`: seconds of all chunks together; `divisible`: whether it was split."""
 
     work_s: float

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True)
-class Postmaster:
+
+class Postmaster(Struct, frozen=True):
     """What postmaster.pid says of a server; `status` is empty until the server has set it."""
 
     pid: int

@@ -16,17 +16,17 @@ import re
 import stat
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from pgfan.errors import ConnectionFailedError, UsageError
 
 DEFAULT_ACCOUNTS = ("postgres", "pgfan")
 
 
-@dataclass(frozen=True)
-class ServerBinaries:
+class ServerBinaries(Struct, frozen=True):
     """A folder with PostgreSQL's programs: postgres, initdb, pg_ctl."""
 
     folder: Path
@@ -76,8 +76,7 @@ def _major_version(folder: Path) -> int:
     return int(found[1])
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(Struct, frozen=True):
     """The system user that the server runs as."""
 
     name: str
@@ -181,8 +180,7 @@ def open_programs(binaries: ServerBinaries, account: Account) -> None:
             path.chmod(mode | (mode & 0o500) >> 6)
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How a program ended; `output` is what it said on both streams, the last lines of it."""
 
     code: int

@@ -10,9 +10,10 @@ See the PostgreSQL manual, chapters "Server Configuration" and "Populating a Dat
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +26,7 @@ GIB = 1024 * MIB
 SHARED_MEMORY_MOUNT_ENOUGH_BYTES = GIB
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """What the server may use; `memory_bytes` is the smaller of RAM and the cgroup's limit."""
 
     memory_bytes: int
@@ -53,8 +53,7 @@ class Machine:
         )
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One line of pgfan.conf."""
 
     name: str

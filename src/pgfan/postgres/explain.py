@@ -6,8 +6,9 @@ See "EXPLAIN" in PostgreSQL's manual; the figures are those of its JSON format.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from pgfan.errors import DatabaseError
 from pgfan.sql.reasons import Reason
@@ -22,8 +23,7 @@ _SERIALLY = "BEGIN; SET LOCAL max_parallel_workers_per_gather = 0; "
 _GATHERS = frozenset({"Gather", "Gather Merge"})
 
 
-@dataclass(frozen=True)
-class Explained:
+class Explained(Struct, frozen=True):
     """Total cost in the planner's units, rows written or returned, bytes of a row returned."""
 
     cost: float = 0.0

@@ -9,10 +9,10 @@ Expressions" in PostgreSQL's manual.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import postgast
+from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError
 from pgfan.postgres.bounds import EQ, NE

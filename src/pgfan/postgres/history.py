@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.errors import RunLockedError, UsageError
 from pgfan.postgres.deferred import restore_indexes
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
 
 
-@dataclass(frozen=True)
-class RunStatus:
+class RunStatus(Struct, frozen=True):
     """A run in the journal. `tasks_done` of `tasks` statements are done; times are the server's."""
 
     id: str

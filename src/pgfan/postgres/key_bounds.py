@@ -11,9 +11,10 @@ operators: bounds are good whatever the sample has missed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.plan.column_ranges import ColumnRanges
 from pgfan.plan.keys import heaviest_first
@@ -43,8 +44,7 @@ _MINUS = "OPERATOR(pg_catalog.-)"
 _TID = "pg_catalog.tid"
 
 
-@dataclass(frozen=True)
-class KeyBounds:
+class KeyBounds(Struct, frozen=True):
     """How a key cuts its relation: `shares` of the rows for each ordinal, which add up to 1."""
 
     ranges: ColumnRanges
@@ -63,8 +63,7 @@ class KeyBounds:
         return max(self.shares)
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(Struct, frozen=True):
     value: str
     type: str
     collate: str

@@ -7,8 +7,9 @@ are pieces of files. What the journal keeps of it is enough to cut the same file
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct, to_builtins
 
 from pgfan.errors import UsageError
 from pgfan.load.copy_options import CopyOptions
@@ -34,8 +35,7 @@ ROWS_PER_PIECE = 10_000.0
 """About how many rows a megabyte holds; for --chunk-rows alone."""
 
 
-@dataclass(frozen=True)
-class LoadRequest:
+class LoadRequest(Struct, frozen=True):
     """What the user asked for; the journal keeps it, and it tells a load from others.
 
     `files` are names as given, made absolute. `columns` are names of the table's columns in the
@@ -63,7 +63,7 @@ class LoadRequest:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, in the form in which the journal keeps scripts."""
-        return {"command": "load", "tasks": 1, **asdict(self)}
+        return {"command": "load", "tasks": 1, **to_builtins(self)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> LoadRequest:
@@ -74,8 +74,7 @@ class LoadRequest:
         return cls(**{**own, **lists})
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """The sources of a load in the order of its domain, in groups, each with its columns."""
 
     target: LoadTarget

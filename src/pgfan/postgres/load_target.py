@@ -7,8 +7,9 @@ the wrong place is found by nobody.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, LiteralString
+
+from msgspec import Struct
 
 from pgfan.errors import UsageError
 from pgfan.load.infer import widened
@@ -54,8 +55,7 @@ _SQL_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class LoadColumn:
+class LoadColumn(Struct, frozen=True):
     """A column of the target. `fills_itself`: a row without a value for it is complete."""
 
     name: str
@@ -66,8 +66,7 @@ class LoadColumn:
     """pg_type.typname; of a domain that of what it is over."""
 
 
-@dataclass(frozen=True)
-class LoadTarget:
+class LoadTarget(Struct, frozen=True):
     """The table. `triggers`: names of those that fire for rows, with commas; empty for none."""
 
     oid: int

@@ -6,8 +6,10 @@ indexes), commits together with the task's row in the journal, so a resume knows
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.errors import (
     ConnectionLostError,
@@ -42,8 +44,7 @@ if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
 
 
-@dataclass(frozen=True)
-class Errand:
+class Errand(Struct, frozen=True):
     """What a load was asked for and found. `fresh`: what there is to load, for a run that begins.
 
     `rejects`: where bad rows go; None: they fail the load.

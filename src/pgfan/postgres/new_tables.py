@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, LiteralString, TypeAlias
+
+from msgspec import Struct
 
 from pgfan.errors import DatabaseError
 from pgfan.plan.sqlstate import DUPLICATE_TABLE, UNDEFINED_TABLE
@@ -48,8 +49,7 @@ IN_SCHEMA: LiteralString = """
 Whereabouts: TypeAlias = Literal["hidden", "named", "elsewhere", "gone"]
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a new table would be made, and whether the server logs more than it must."""
 
     schema: str

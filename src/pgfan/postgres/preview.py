@@ -8,8 +8,9 @@ an earlier one has yet to make. Locks are held no longer than one statement is l
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError
 from pgfan.plan.preview import (

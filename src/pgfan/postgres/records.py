@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from pgfan.plan.task import TaskPlan
 
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from pgfan.plan.ranges import Range
 
 
-@dataclass(frozen=True)
-class RunRecord:
+class RunRecord(Struct, frozen=True):
     """A run as the journal holds it; times are text as the server prints them."""
 
     id: str
@@ -27,8 +27,7 @@ class RunRecord:
     ended_at: str | None
 
 
-@dataclass(frozen=True)
-class TaskRecord:
+class TaskRecord(Struct, frozen=True):
     """A task as the journal holds it."""
 
     key: int
@@ -42,8 +41,7 @@ class TaskRecord:
     error: str | None
 
 
-@dataclass(frozen=True)
-class ChunkTotals:
+class ChunkTotals(Struct, frozen=True):
     """What the chunks of a task add up to."""
 
     done: tuple[Range, ...]

@@ -13,8 +13,10 @@ import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.errors import ResumeRefusedError, RunEndedError, RunLockedError, UsageError
 from pgfan.postgres.deferred import restore_indexes
@@ -34,8 +36,7 @@ GONE = ("abandoned",)
 SESSION_SETTINGS = ("TimeZone", "DateStyle", "IntervalStyle", "search_path", "extra_float_digits")
 
 
-@dataclass(frozen=True)
-class NewScript:
+class NewScript(Struct, frozen=True):
     """A script to run: its statements' texts tell it from others, `record` is kept to resume it.
 
     `run` is the id of the run that it begins. The same one may be begun again, when the connection
@@ -48,8 +49,7 @@ class NewScript:
     run: str
 
 
-@dataclass(frozen=True)
-class OpenRun:
+class OpenRun(Struct, frozen=True):
     """A run that this client owns; `tasks` are those that had begun before, by number."""
 
     id: str

@@ -7,8 +7,9 @@ March), so the server lists the elements once and chunks begin and end at listed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.errors import DatabaseError
 from pgfan.plan.task import (
@@ -36,8 +37,7 @@ ORDINALS_MAX = 2**62
 EPOCH_2000_S = 946_684_800
 
 
-@dataclass(frozen=True)
-class MeasuredSeries:
+class MeasuredSeries(Struct, frozen=True):
     """A series of `count` values in `total` ordinals, how they are written and how they are cut."""
 
     spec: SeriesSpec

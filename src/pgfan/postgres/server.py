@@ -7,8 +7,9 @@ PostgreSQL by accident.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.errors import UsageError
 from pgfan.postgres.activity import CONNECTIONS_FREE, SESSIONS
@@ -32,8 +33,7 @@ _TRANSACTION_TIME = (
 )
 
 
-@dataclass(frozen=True)
-class ServerFacts:
+class ServerFacts(Struct, frozen=True):
     """`connections_free` counts this session's own; `refuses_split` says why nothing is split."""
 
     version_num: int

@@ -13,8 +13,9 @@ were: same file, same counters of inserted, updated and deleted rows, and no res
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString
+
+from msgspec import Struct
 
 from pgfan.errors import PgfanError, ResumeRefusedError
 from pgfan.postgres.session import PostgresSession
@@ -49,8 +50,7 @@ JOIN pg_catalog.pg_class c ON c.oid = name::pg_catalog.regclass"""
 TRANSACTION_TIMEOUT_SINCE = 170000
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """`name` for SET TRANSACTION SNAPSHOT; `state` of the sources for `difference`."""
 
     name: str

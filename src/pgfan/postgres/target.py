@@ -6,8 +6,9 @@ A new table is not there yet: where it would be made is the server's to say
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.errors import DatabaseError
 from pgfan.plan.creation_cost import CreationEstimate
@@ -36,8 +37,7 @@ _PERSISTENCE = (
 )
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Struct, frozen=True):
     """What is written: `name` is quoted; `creates` and `place` only for a new table."""
 
     name: str
@@ -45,8 +45,7 @@ class Target:
     place: Place | None = None
 
 
-@dataclass(frozen=True)
-class FirstLook:
+class FirstLook(Struct, frozen=True):
     """What one round trip tells of a statement.
 
     `unlogged`: whether its target is; None when only a closer look tells.

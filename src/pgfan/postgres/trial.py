@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from pgfan.postgres import copies
 from pgfan.postgres.catalog import read_facts
@@ -44,8 +45,7 @@ ROWS_UNKNOWN = 1000
 """What the planner takes for the length of a series that it cannot compute."""
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """A statement judged: `target` is None for a new table, `with_rows` whether rows matter."""
 
     item: ScriptItem

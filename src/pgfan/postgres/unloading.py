@@ -7,8 +7,9 @@ the database changes, and the manifest says whether the folder is whole.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.plan.task import TaskPlan

@@ -9,8 +9,9 @@ manual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.plan.sqlstate import UNIQUE_VIOLATION
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 NO_UNIQUE_INDEX = "42P10"
 
 
-@dataclass(frozen=True)
-class Upsert:
+class Upsert(Struct, frozen=True):
     """The last step of such a load."""
 
     target: LoadTarget

@@ -6,8 +6,9 @@ No traceback: those are for pgfan's own faults, and go to the log.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.errors import DatabaseError
 from pgfan.report.ansi import BOLD, CYAN, RED, paint
@@ -59,8 +60,7 @@ def _labelled(label: str, text: str | None, color: bool) -> list[str]:
     return [paint(f"{label}:", CYAN, color) + f" {first}", *(indent + line for line in rest)]
 
 
-@dataclass(frozen=True)
-class _Cut:
+class _Cut(Struct, frozen=True):
     """A stretch of a line: each character as it is shown, with its width in cells."""
 
     cells: list[tuple[str, int]]

@@ -7,9 +7,9 @@ are fixed, so that nothing dances.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
@@ -50,8 +50,7 @@ TAG_STYLES = {
 }
 
 
-@dataclass(frozen=True)
-class Glyphs:
+class Glyphs(Struct, frozen=True):
     """The characters that a terminal's encoding can show."""
 
     spinner: str
@@ -65,8 +64,7 @@ UNICODE = Glyphs("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "━", "╸", "─", "…")
 ASCII = Glyphs("|/-\\", "#", "#", ".", "~")
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(Struct, frozen=True):
     """The terminal as it is now; sizes in cells, `tick` counts frames and turns the spinner."""
 
     width: int

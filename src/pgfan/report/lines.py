@@ -8,8 +8,9 @@ replayed reads as it did.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+
+from msgspec import Struct
 
 from pgfan.events import (
     ChunkCancelled,
@@ -45,8 +46,7 @@ _TEXT_CHARS_MAX = 2_000
 Level: TypeAlias = Literal["detail", "info", "warning"]
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line about a run: `tag` is a word of at most eight letters, `text` is safe to show."""
 
     tag: str

@@ -71,7 +71,7 @@ class _Log(Display):
         """Write one line."""
         if self._file is None:
             return
-        entry = {name: _loggable(value) for name, value in vars(event).items()}
+        entry = {name: _loggable(value) for name, value in msgspec.structs.asdict(event).items()}
         try:
             self._logger.msg(type(event).__name__, **entry)
         except (OSError, ValueError) as error:

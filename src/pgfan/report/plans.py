@@ -6,8 +6,9 @@ so all of them are made safe here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
 
 from pgfan.report.ansi import BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint
 from pgfan.report.figures import counted
@@ -35,8 +36,7 @@ _TITLE_CELLS_MIN = 30
 _WIDTH_MIN = 40
 
 
-@dataclass(frozen=True)
-class PlanLook:
+class PlanLook(Struct, frozen=True):
     """How plans are shown: `width` in cells; `chunk`: the example's SQL."""
 
     width: int = 80

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from pgfan.events import (
     ChunkCancelled,
@@ -70,8 +71,7 @@ class Rate:
         return max(0.0, units_left / pace - min(silent_s, 2 * self._gap_s))
 
 
-@dataclass
-class TaskTally:
+class TaskTally(Struct):
     """One task that has begun."""
 
     started: TaskStarted

@@ -6,10 +6,10 @@ read, write and lock will live here too. Names are as written: resolving them is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import postgast
+from msgspec import Struct
 
 from pgfan.sql.parsing import NestedTooDeepError
 from pgfan.sql.tree import Message, kind_of, names, parse_expression, walk
@@ -36,8 +36,7 @@ _LEAVES_DEFINITIONS = CHANGING | frozenset(
 )
 
 
-@dataclass(frozen=True)
-class References:
+class References(Struct, frozen=True):
     """The names in a statement, without duplicates."""
 
     relations: frozenset[Name] = frozenset()

@@ -8,9 +8,10 @@ is put together here is text in parentheses, which the grammar allows wherever a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.branches import make_empty
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from pgfan.sql.tree import Message
 
 
-@dataclass(frozen=True)
-class Assembly:
+class Assembly(Struct, frozen=True):
     """A statement in pieces. `alone` are its branches as statements of their own.
 
     Their candidates are those of the branch. `around` is the SQL around the branches, `whole` and

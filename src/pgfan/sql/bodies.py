@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import postgast
+from msgspec import Struct
+from msgspec.structs import replace
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.collector import constant_text
@@ -40,8 +41,7 @@ _DYNAMIC = frozenset({"PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors"})
 _BROKEN = re.compile(r'("(?:[^"\\]|\\.)*")|(?<=[\[,])\{\}\}')
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(Struct, frozen=True):
     """`statements` are trees, with expressions and a function's types among them.
 
     `barrier` says what could not be read.

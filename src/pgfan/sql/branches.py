@@ -8,9 +8,9 @@ PostgreSQL's manual).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from msgspec import Struct
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.tree import Message, add_copies, kind_of, parse_expression, wrap
@@ -28,8 +28,7 @@ RIGHT_ARM = -2
 """Steps of a path to a SELECT; steps from 0 on are ordinals of items of FROM."""
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(Struct, frozen=True):
     """A SELECT, the steps to it, and those around it, the statement's own first, itself last."""
 
     path: tuple[int, ...]
@@ -41,8 +40,7 @@ class Query:
         return self.selects[-1]
 
 
-@dataclass(frozen=True)
-class Branch:
+class Branch(Struct, frozen=True):
     """A branch of a UNION ALL: the steps to it, and on what it may be split, the others empty.
 
     Without candidates it runs once, whole, for `reasons`.

@@ -7,9 +7,9 @@ nowhere else: every chunk evaluates the rest of the statement again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql import functions
@@ -45,8 +45,7 @@ _RANKS = frozenset({"cume_dist", "dense_rank", "percent_rank", "rank"})
 _ARRAY_SUBLINK = 7  # SubLinkType in nodes/primnodes.h, as libpg_query numbers it
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(Struct, frozen=True):
     """What calls are judged by.
 
     `from_nodes` is what names may mean. `per_row`: the subqueries that are evaluated again for each

@@ -8,8 +8,9 @@ of an outer join). Whether a key is sound is decided in `pgfan.sql.distribute`.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from pgfan.sql import functions
 from pgfan.sql.access import relation_name
@@ -37,8 +38,7 @@ WITHOUT_CELLS = {
 """Types of places that cells do not divide, each with the reason."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A driving relation that the statement may be split on, and by what.
 
     `ordinal` numbers the items of the FROM clause, joins taken apart, left to right from 0; -1 is
@@ -72,8 +72,7 @@ class Candidate:
         return (self.path, self.ordinal) == (other.path, other.ordinal)
 
 
-@dataclass(frozen=True)
-class Occurrence:
+class Occurrence(Struct, frozen=True):
     """One item of FROM, with the SELECTs around it, the statement's own first.
 
     `is_grouped`: whether rows are looked at together in any of them.
@@ -189,8 +188,7 @@ def _disorder(column: ColumnFacts) -> str:
     return f"{column.type} has no order of PostgreSQL's own to cut ranges of {column.name}"
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """A query on the way down, and what is known of it and of those around it."""
 
     query: Query

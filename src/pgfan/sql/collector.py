@@ -6,8 +6,9 @@ Who finds the names is `pgfan.sql.queries` and the `statement_*` modules; what t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from pgfan.sql import builtin_functions
 from pgfan.sql.definitions import TEMPORARY
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from pgfan.sql.facts import Name
 
 
-@dataclass
-class Session:
+class Session(Struct):
     """What a script's session has set so far."""
 
     path: Path

@@ -7,9 +7,10 @@ use them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import relation_name
@@ -33,8 +34,7 @@ _INDEXED = {pb.CONSTR_PRIMARY: "pkey", pb.CONSTR_UNIQUE: "key", pb.CONSTR_EXCLUS
 _CHANGES_ROWS = frozenset("cnd")  # CASCADE, SET NULL, SET DEFAULT
 
 
-@dataclass
-class Parts:
+class Parts(Struct):
     """What the elements of a table add up to."""
 
     table: ObjectName

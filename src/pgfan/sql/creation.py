@@ -8,9 +8,9 @@ rest, and the new table has no triggers, constraints or defaults. See "CREATE TA
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import relation_name
@@ -25,8 +25,7 @@ _UNUSUAL_KINDS = {"OBJECT_MATVIEW": "CREATE MATERIALIZED VIEW"}
 _ON_COMMIT_NONE = "ONCOMMIT_NOOP"
 
 
-@dataclass(frozen=True)
-class Creation:
+class Creation(Struct, frozen=True):
     """`into` says where the rows of the SELECT in `tree` go."""
 
     tree: Message

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pgfan.sql.effects import Accesses, Effect, ObjectName
 
@@ -30,16 +32,14 @@ Path: TypeAlias = tuple[str, ...] | None
 """The schemas of search_path, "$user" put in; None: not known."""
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column and what its default runs."""
 
     name: str
     default: tuple[Code, ...] = ()
 
 
-@dataclass(frozen=True)
-class Trigger:
+class Trigger(Struct, frozen=True):
     """A trigger: which events call which function. `code` is its WHEN."""
 
     name: str
@@ -48,8 +48,7 @@ class Trigger:
     code: tuple[Code, ...] = ()
 
 
-@dataclass(frozen=True)
-class ForeignKey:
+class ForeignKey(Struct, frozen=True):
     """Of the relation that has it, to the one that it references."""
 
     references: ObjectName
@@ -57,8 +56,7 @@ class ForeignKey:
     name: str = ""
 
 
-@dataclass(frozen=True)
-class Relation:
+class Relation(Struct, frozen=True):
     """An entry of pg_class; what its kind has not is empty."""
 
     name: ObjectName
@@ -118,8 +116,7 @@ class Relation:
         )
 
 
-@dataclass(frozen=True)
-class Function:
+class Function(Struct, frozen=True):
     """One overload."""
 
     name: ObjectName
@@ -134,16 +131,14 @@ class Function:
     extension: str = ""
 
 
-@dataclass(frozen=True)
-class TypeDefinition:
+class TypeDefinition(Struct, frozen=True):
     """A domain, enum, range or base type; `code` are a domain's constraints."""
 
     name: ObjectName
     code: tuple[Code, ...] = ()
 
 
-@dataclass
-class Definitions:
+class Definitions(Struct):
     """What exists. Lookups by exact name; `pgfan.sql.names` resolves names as written."""
 
     schemas: set[str] = field(default_factory=set)

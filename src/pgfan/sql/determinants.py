@@ -8,8 +8,9 @@ are found; where they go is in `pgfan.sql.conflict` and `pgfan.sql.merge`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.sql.access import relation_name
 from pgfan.sql.facts import ColumnFacts
@@ -27,8 +28,7 @@ INTEGERS = frozenset({"smallint", "integer", "bigint"})
 _INTEGER_BITS = {"int4": 32, "integer": 32, "int8": 64, "bigint": 64}
 
 
-@dataclass(frozen=True)
-class Determinant:
+class Determinant(Struct, frozen=True):
     """A value that no two ranges have.
 
     `key` is the column that it starts from; of a series, one of the series' type. `columns` of the

@@ -12,10 +12,12 @@ every chunk the same rows: nothing volatile, nothing that depends on the order o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.sql.branches import (
     BRANCHES_MAX,
@@ -48,8 +50,7 @@ if TYPE_CHECKING:
     from pgfan.sql.facts import CatalogFacts, Name
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(Struct, frozen=True, dict=True):
     """The statement may be split on any one of `candidates`, or into the branches of a union.
 
     `made` gives what `tree` is. `reads` are the relations whose rows it
@@ -58,13 +59,13 @@ class Split:
     reasons.
     """
 
-    made: Callable[[], Message] = field(repr=False, compare=False)
+    made: Callable[[], Message]
     candidates: tuple[Candidate, ...]
     reads: tuple[Name, ...]
     hazards: tuple[Hazard, ...]
     unlogged: bool
     frozen_defaults: tuple[DefaultColumn, ...] = ()
-    rejected: Mapping[Candidate, tuple[Reason, ...]] = field(default_factory=dict)
+    rejected: Mapping[Candidate, tuple[Reason, ...]] = {}
     shared_snapshot: bool = False
     """Whether chunks need one snapshot although `reads` is empty."""
     unions: tuple[Branches, ...] = ()
@@ -83,12 +84,11 @@ class Split:
         return replace(self, made=lambda: tree)
 
 
-@dataclass(frozen=True)
-class Serial:
+class Serial(Struct, frozen=True):
     """The statement runs on one connection."""
 
     reasons: tuple[Reason, ...]
-    rejected: Mapping[Candidate, tuple[Reason, ...]] = field(default_factory=dict)
+    rejected: Mapping[Candidate, tuple[Reason, ...]] = {}
 
 
 Verdict: TypeAlias = Split | Serial

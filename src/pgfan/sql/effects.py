@@ -7,8 +7,9 @@ works them out is `pgfan.sql.accesses`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,8 +87,7 @@ class Effect(NamedTuple):
         return f"{self.kind} {part}{self.object}"
 
 
-@dataclass(frozen=True, slots=True)
-class Barrier:
+class Barrier(Struct, frozen=True):
     """Why a task changes places with no other.
 
     `opaque`: it may have changed any definition. What follows is analysed with `KnownObjects` that
@@ -99,8 +99,7 @@ class Barrier:
     opaque: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Accesses:
+class Accesses(Struct, frozen=True):
     """What a task does. `effects` may be incomplete only when there is a barrier.
 
     `session` is not empty when the task must run on the connection of its script, in order with
@@ -109,7 +108,7 @@ class Accesses:
 
     effects: frozenset[Effect] = frozenset()
     barrier: Barrier | None = None
-    session: frozenset[SessionUse] = field(default=frozenset())
+    session: frozenset[SessionUse] = frozenset()
 
     @property
     def is_pinned(self) -> bool:

@@ -7,8 +7,10 @@ the server, and everything here is keyed by the name as written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +21,7 @@ Name: TypeAlias = tuple[str, ...]
 Volatility: TypeAlias = Literal["i", "s", "v"]
 
 
-@dataclass(frozen=True)
-class SpaceFacts:
+class SpaceFacts(Struct, frozen=True):
     """What of a column's type gives its rows a place, by which cells of space divide them."""
 
     space: Literal["geometry", "point", "earth"]
@@ -31,8 +32,7 @@ class SpaceFacts:
     """Whether a valid GiST index over all rows begins with it."""
 
 
-@dataclass(frozen=True)
-class ColumnFacts:
+class ColumnFacts(Struct, frozen=True):
     """A column; `default` is its expression as SQL, or None."""
 
     name: str
@@ -52,8 +52,7 @@ class ColumnFacts:
     space: SpaceFacts | None = None
 
 
-@dataclass(frozen=True)
-class UniqueIndex:
+class UniqueIndex(Struct, frozen=True):
     """A unique index or an exclusion constraint, of a relation or of one of its partitions."""
 
     columns: tuple[str, ...]
@@ -67,8 +66,7 @@ class UniqueIndex:
     constraint: str = ""
 
 
-@dataclass(frozen=True)
-class IndexExpression:
+class IndexExpression(Struct, frozen=True):
     """An expression that a btree index over all rows begins with: immutable, or it had no index.
 
     `sql` is what pg_get_indexdef prints, over the names of the relation's own columns; `columns`
@@ -83,8 +81,7 @@ class IndexExpression:
     """A COLLATE clause, which makes it compare as the index does; or nothing."""
 
 
-@dataclass(frozen=True)
-class ViewFacts:
+class ViewFacts(Struct, frozen=True):
     """A view's definition, and what speaks against running it in the view's place.
 
     Of a table with partitions or children: a SELECT of all of its leaves.
@@ -101,8 +98,7 @@ class ViewFacts:
     """Comparisons in it that search_path does not find: syntax such as NULLIF names none."""
 
 
-@dataclass(frozen=True)
-class RelationFacts:
+class RelationFacts(Struct, frozen=True):
     """A relation as of the snapshot. `oid` 0 and kind "?" mean that it was not found.
 
     `family` holds the oids of the relation and of everything it inherits from or that inherits
@@ -156,8 +152,7 @@ class RelationFacts:
         return self.rows if self.rows >= 0 else self.size_bytes / 100
 
 
-@dataclass(frozen=True)
-class FunctionFacts:
+class FunctionFacts(Struct, frozen=True):
     """One function or operator's function that a name may mean."""
 
     schema: str
@@ -167,8 +162,7 @@ class FunctionFacts:
     returns_set: bool = False
 
 
-@dataclass(frozen=True)
-class CatalogFacts:
+class CatalogFacts(Struct, frozen=True):
     """Everything the analysis of one statement needs; a missing key means "not found"."""
 
     relations: Mapping[Name, RelationFacts] = field(default_factory=dict)

@@ -11,10 +11,10 @@ it, which may mean others in another place: such a one stays too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.tree import Message, Nodes, add_copies, copy_of, fields, inner, kind_of, walk, wrap
@@ -30,8 +30,7 @@ PREFIX = "pgfan_with_"
 _NAMES_ONLY = frozenset({"with_clause", "locked_rels", "into", "into_clause"})
 
 
-@dataclass
-class _With:
+class _With(Struct):
     """A query in WITH. `readers` are the Nodes that hold a RangeVar which means it."""
 
     query: Message
@@ -40,8 +39,7 @@ class _With:
     readers: list[Message] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """A message still to visit, the WITH queries that its names may mean, and what is around it."""
 
     message: Message

@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.sql.distribute import Serial, Split, Verdict, distribute
 from pgfan.sql.functions import may_mean_time
@@ -83,8 +85,7 @@ def _without(found: re.Match[str]) -> str:
     return f"{before}\x00{kind}"
 
 
-@dataclass(frozen=True)
-class _Judged:
+class _Judged(Struct, frozen=True):
     facts: CatalogFacts
     verdict: Verdict
 

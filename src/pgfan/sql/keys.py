@@ -11,9 +11,10 @@ What cannot be shown with the names at hand is not taken to carry the key.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from pgfan.sql.access import relation_name
 from pgfan.sql.sources import JOIN_INNER, JOIN_LEFT, JOIN_RIGHT, FromItem, from_items
@@ -32,8 +33,7 @@ DEPTH_MAX = 30
 """Subqueries in FROM, one in another, that are looked into: as many as recursion bears."""
 
 
-@dataclass(frozen=True)
-class KeyType:
+class KeyType(Struct, frozen=True):
     """Only columns of one type and collation can be told to have the same order."""
 
     type: str

@@ -9,8 +9,9 @@ session, if there are any yet, have the schema `pg_temp`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 Qualified: TypeAlias = tuple[str, str]
 """Schema and name."""
@@ -20,8 +21,7 @@ RelationKind: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class KnownColumn:
+class KnownColumn(Struct, frozen=True):
     """A column of a table; `default` is SQL or "", of generated columns the expression."""
 
     name: str
@@ -33,8 +33,7 @@ class KnownColumn:
     """Its type, or its array's element type, when that is not pg_catalog's."""
 
 
-@dataclass(frozen=True)
-class KnownTrigger:
+class KnownTrigger(Struct, frozen=True):
     """A user's trigger on a table or view (not those of foreign keys)."""
 
     name: str
@@ -44,8 +43,7 @@ class KnownTrigger:
     """The expression of WHEN, as SQL."""
 
 
-@dataclass(frozen=True)
-class KnownForeignKey:
+class KnownForeignKey(Struct, frozen=True):
     """A foreign key of the relation that has it.
 
     `changes_rows`: its rows change or go with those that they reference (CASCADE, SET NULL, SET
@@ -57,15 +55,13 @@ class KnownForeignKey:
     name: str = ""
 
 
-@dataclass(frozen=True)
-class KnownRule:
+class KnownRule(Struct, frozen=True):
     """A rule, as pg_get_ruledef prints it (CREATE RULE ...); not the one that makes a view."""
 
     definition: str
 
 
-@dataclass(frozen=True)
-class KnownRelation:
+class KnownRelation(Struct, frozen=True):
     """An entry of pg_class. What a kind has not is empty."""
 
     name: Qualified
@@ -90,8 +86,7 @@ class KnownRelation:
     """Of a foreign table."""
 
 
-@dataclass(frozen=True)
-class KnownFunction:
+class KnownFunction(Struct, frozen=True):
     """A function, procedure or aggregate outside of pg_catalog."""
 
     name: Qualified
@@ -108,8 +103,7 @@ class KnownFunction:
     """The extension that it belongs to."""
 
 
-@dataclass(frozen=True)
-class KnownType:
+class KnownType(Struct, frozen=True):
     """A domain, enum, range or base type outside of pg_catalog; not the row types of relations."""
 
     name: Qualified
@@ -119,8 +113,7 @@ class KnownType:
     """Of a domain: the type under it, when that is not pg_catalog's."""
 
 
-@dataclass(frozen=True)
-class KnownObjects:
+class KnownObjects(Struct, frozen=True):
     """All of them, at one moment."""
 
     schemas: frozenset[str] = frozenset({"public"})
@@ -137,5 +130,5 @@ class KnownObjects:
     """Each foreign server, and its foreign data wrapper."""
     search_path: tuple[str, ...] = ("$user", "public")
     """The setting of the session at its start, one schema each."""
-    user: str = field(default="")
+    user: str = ""
     """current_user: what "$user" stands for."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pgfan.sql.conflict import may_wait, meeting_objections
 from pgfan.sql.determinants import Determinant, determinants, series_determinants

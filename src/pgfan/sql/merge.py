@@ -14,9 +14,9 @@ target. That INSERT is never run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from msgspec import Struct
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import relation_name
@@ -59,16 +59,14 @@ _BY_SOURCE = pb.MergeMatchKind.Value("MERGE_WHEN_NOT_MATCHED_BY_SOURCE")
 _USER_VALUE = pb.OverridingKind.Value("OVERRIDING_USER_VALUE")
 
 
-@dataclass(frozen=True)
-class MergeColumns:
+class MergeColumns(Struct, frozen=True):
     """A MERGE with the defaults that look at the time written out, and what they ask for."""
 
     tree: Message
     columns: TargetColumns
 
 
-@dataclass(frozen=True)
-class MeetingColumn:
+class MeetingColumn(Struct, frozen=True):
     """A column of the target that ON equates to the key; `ranged` when it has the key's type."""
 
     name: str

@@ -6,11 +6,11 @@ Manual: "The Schema Search Path"; temporary relations and types hide all others 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import postgast
+from msgspec import Struct
 
 from pgfan.sql.definitions import TEMPORARY
 from pgfan.sql.effects import ObjectName
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """`names`: what may be meant. `hidden_by`: what would be meant instead if it existed."""
 
     names: tuple[ObjectName, ...] = ()

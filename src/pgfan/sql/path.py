@@ -5,9 +5,10 @@ The rules about the statement as a whole, whatever drives it, are in `pgfan.sql.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pgfan.sql.branches import is_union_all
 from pgfan.sql.calls import JUDGED_KINDS, Context, call_objections, queries_per_row

@@ -5,8 +5,9 @@ The journal keeps a program as JSON, so that a run can be resumed without its fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from pgfan.errors import DatabaseError, PgfanError, Position
 from pgfan.sql.places import excerpt, locate
@@ -17,16 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True):
     """SQL text and what to call it in messages: a file name, `-c` or `<stdin>`."""
 
     name: str
     text: str
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(Struct, frozen=True):
     """Sources, the psql variables put into them, and the items that they hold."""
 
     sources: tuple[Source, ...]

@@ -10,8 +10,9 @@ quotes and comments. Variables change while a file is read, so the text is read 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
 
 from pgfan.sql.variables import quoted_value
 
@@ -49,8 +50,7 @@ _HEAD_WORDS = 4
 DATA_END = "\\."
 
 
-@dataclass
-class _Nesting:
+class _Nesting(Struct):
     """What keeps a semicolon from ending the statement."""
 
     parentheses: int = 0

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 import postgast
+from msgspec import Struct, field
 
 from pgfan.errors import UnsupportedError, UsageError
 from pgfan.sql.parsing import NestedTooDeepError, parse
@@ -61,8 +61,7 @@ REFUSED = {
 }
 
 
-@dataclass(frozen=True)
-class PsqlScript:
+class PsqlScript(Struct, frozen=True):
     r"""What was read: `ends_with` is what \echo says after the last statement.
 
     `files` are all texts by name, those that were included too.
@@ -92,8 +91,7 @@ def read_psql(
     return PsqlScript(tuple(items_of(reader.statements)), tuple(reader.said), reader.files)
 
 
-@dataclass
-class _Branch:
+class _Branch(Struct):
     r"""An \if: whether its text counts now, whether a branch was taken, and what is around it."""
 
     active: bool
@@ -103,8 +101,7 @@ class _Branch:
     has_else: bool = False
 
 
-@dataclass
-class _File:
+class _File(Struct):
     name: str
     text: str
     lexer: PsqlLexer

@@ -6,8 +6,9 @@ explained in docs/reasons.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 ReasonCode: TypeAlias = Literal[
     "aggregate",
@@ -88,8 +89,7 @@ HAZARDS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """One reason why a statement runs on one connection."""
 
     code: ReasonCode

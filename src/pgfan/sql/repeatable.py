@@ -7,10 +7,10 @@ compared. Time functions are frozen before, and count as constants here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import postgast
+from msgspec import Struct, field
 
 from pgfan.sql import functions
 from pgfan.sql.freeze import looks_at_time
@@ -27,8 +27,7 @@ PHYSICAL = frozenset({"tableoid", "xmin", "xmax", "cmin", "cmax"})
 _OVERRIDING_USER_VALUE = "OVERRIDING_USER_VALUE"
 
 
-@dataclass(frozen=True)
-class TargetColumn:
+class TargetColumn(Struct, frozen=True):
     """A column of the target; `default` is SQL, of a generated column its expression."""
 
     name: str
@@ -37,8 +36,7 @@ class TargetColumn:
     identity: bool = False
 
 
-@dataclass(frozen=True)
-class Unrepeatable:
+class Unrepeatable(Struct, frozen=True):
     """What a comparison leaves out. `columns` and `positions` (from 0) each with what feeds them.
 
     `counts_only`: only numbers of rows can be compared. `nothing`: not even those. Both say why.

@@ -8,10 +8,10 @@ it is sound there, is not known here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import postgast
+from msgspec import Struct
 
 from pgfan.errors import UsageError
 from pgfan.sql.parsing import NestedTooDeepError, parse
@@ -25,8 +25,7 @@ _OF_A_LIST = {"target_list", "limit_option", "op"}
 _HINT = "give ctid, series, columns such as province,municipality, or an index's expression"
 
 
-@dataclass(frozen=True)
-class KeyRequest:
+class KeyRequest(Struct, frozen=True):
     """Either `parts`, each a name with qualifiers before it, or an `expression`.
 
     The words are parts of one name: ("ctid",) and ("series",).

@@ -8,8 +8,9 @@ mean the target is the server's to say; it is asked in `pgfan.postgres.copies`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
 
 from pgfan.sql.access import CHANGING, relation_name
 from pgfan.sql.creation import into_of, without_into
@@ -30,16 +31,14 @@ class RetargetError(RenderError):
     """The statement cannot be made to write a copy and mean the same."""
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(Struct, frozen=True):
     """What a statement does to which table; `relation` is its RangeVar in the tree."""
 
     effect: Effect
     relation: Message
 
 
-@dataclass(frozen=True)
-class Retarget:
+class Retarget(Struct, frozen=True):
     """What to replace: every name in `targets` is the table `full` (schema, name).
 
     `copy` is the schema and name of what takes its place. `sequences` maps the text that nextval

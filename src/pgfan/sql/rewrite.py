@@ -7,10 +7,10 @@ two parameters mark their places.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from postgast import pg_query_pb2 as pb
 
 from pgfan.quoting import qualified
@@ -46,8 +46,7 @@ class RewriteError(RenderError):
     """The rewritten statement does not survive deparsing and parsing; it must run serially."""
 
 
-@dataclass(frozen=True)
-class Template:
+class Template(Struct, frozen=True):
     """SQL around its holes: LOW and HIGH, or a condition on each of `columns`.
 
     Each of these is the parts of the key, as SQL, or the first few of them.
@@ -57,8 +56,7 @@ class Template:
     columns: tuple[tuple[str, ...], ...] = ()
 
 
-@dataclass(frozen=True)
-class SeriesSpec:
+class SeriesSpec(Struct, frozen=True):
     """How a series' bounds are written: `type_name` of the values, `step` as SQL."""
 
     type_name: str

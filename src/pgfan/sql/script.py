@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import postgast
+from msgspec import Struct
 
 from pgfan.errors import Position, UnsupportedError, UsageError
 from pgfan.sql.parsing import NestedTooDeepError, parse
@@ -75,8 +76,7 @@ class Statement:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class ScriptItem:
+class ScriptItem(Struct, frozen=True):
     """What is run as one task: a statement, or a transaction block with its BEGIN and COMMIT.
 
     `settings` are the SET statements in force before it, in order. `rolls_back` marks a block

@@ -10,10 +10,11 @@ is run, into a table that is made before.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from msgspec import Struct
+from msgspec.structs import replace
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql import conflict, merge
@@ -35,8 +36,7 @@ IN_PLACE: frozenset[Kind] = frozenset({"update", "delete"})
 """What is driven by its target; all else by any relation in FROM."""
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(Struct, frozen=True, dict=True):
     """`tree` is what is rewritten, `insert` and its `select` what the rules look at.
 
     In an UPDATE or a DELETE the first item of FROM is the target, and no other drives it. `events`

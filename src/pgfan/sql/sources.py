@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.sql.tree import Message, inner, kind_of
 
@@ -15,8 +16,7 @@ JOIN_LEFT = 2
 JOIN_RIGHT = 4
 
 
-@dataclass(frozen=True)
-class FromItem:
+class FromItem(Struct, frozen=True):
     """One item of FROM. `preserved`: every row of it counts, and its alias can be referred to.
 
     `ordinal` counts items from 0, left to right, joins taken apart.

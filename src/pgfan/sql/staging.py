@@ -6,8 +6,9 @@ PostgreSQL never makes a parallel plan for the SELECT of an INSERT, but does for
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pgfan.sql.access import CHANGING
 from pgfan.sql.parsing import parse
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 TABLE = "pgfan_staged"
 
 
-@dataclass(frozen=True)
-class Staged:
+class Staged(Struct, frozen=True):
     """`create` keeps the rows in a temporary table, `insert` inserts them from there."""
 
     create: str

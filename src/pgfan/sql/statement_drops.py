@@ -271,7 +271,7 @@ def _rename(collector: Collector, tree: Message) -> None:
 
 
 def _rename_column(collector: Collector, name: ObjectName, tree: Message) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     relation = collector.definitions.relations[name]
     columns = tuple(

@@ -6,10 +6,10 @@ Vacuuming".
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import relation_name

@@ -7,10 +7,10 @@ to one value for the whole task.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import postgast
+from msgspec import Struct
 
 from pgfan.sql import functions
 from pgfan.sql.access import relation_name
@@ -27,16 +27,14 @@ if TYPE_CHECKING:
     from pgfan.sql.facts import CatalogFacts, ColumnFacts, RelationFacts
 
 
-@dataclass(frozen=True)
-class DefaultColumn:
+class DefaultColumn(Struct, frozen=True):
     """A column that the statement leaves out, with the default that has to be frozen."""
 
     name: str
     default: str
 
 
-@dataclass(frozen=True)
-class TargetColumns:
+class TargetColumns(Struct, frozen=True):
     """What the omitted columns ask for: columns to write out, or reasons against a split."""
 
     frozen: tuple[DefaultColumn, ...] = ()

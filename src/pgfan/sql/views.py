@@ -12,11 +12,11 @@ Definitions are text that means under the session's search_path what the view me
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import postgast
+from msgspec import Struct, field
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import References, references, relation_name
@@ -38,8 +38,7 @@ EXPANSIONS_MAX = 50
 """Definitions in one statement: views that join themselves double with each view on top."""
 
 
-@dataclass(frozen=True)
-class Expanded:
+class Expanded(Struct, frozen=True):
     """The statement without its views, and why those that are still in it could not be replaced."""
 
     tree: Message
@@ -104,8 +103,7 @@ class _TooManyError(Exception):
     """A statement that would grow out of bounds; it stays as it is."""
 
 
-@dataclass(frozen=True)
-class _Query:
+class _Query(Struct, frozen=True):
     """A statement or a definition, and how many definitions have been put into it."""
 
     query: Message

@@ -11,8 +11,9 @@ import json
 import os
 import re
 import threading
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, to_builtins
 
 from pgfan.errors import UsageError
 from pgfan.load.sources import IO_ERROR, FileError
@@ -30,8 +31,7 @@ PARTIAL = ".partial"
 _OURS = re.compile(r"part-\d+\.(?:csv|parquet)(?:\.partial)?|manifest\.json(?:\.partial)?")
 
 
-@dataclass(frozen=True)
-class WrittenFile:
+class WrittenFile(Struct, frozen=True):
     """A file of the manifest."""
 
     file: str
@@ -121,9 +121,9 @@ class Folder:
         return {
             "schema": 1,
             "format": self._format.suffix,
-            "columns": [asdict(column) for column in self._format.columns],
+            "columns": [to_builtins(column) for column in self._format.columns],
             "rows": sum(file.rows for file in files),
-            "files": [asdict(file) for file in files],
+            "files": [to_builtins(file) for file in files],
         }
 
     def _in_order(self) -> Iterator[WrittenFile]:

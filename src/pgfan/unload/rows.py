@@ -8,9 +8,10 @@ hold, such as infinity in a date, is an error that names the column, never anoth
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO, Literal, Protocol
+
+from msgspec import Struct
 
 from pgfan.errors import InternalError
 from pgfan.load.sources import FileError
@@ -22,16 +23,14 @@ DIGITS_MAX = 38
 _TYPE = re.compile(r"([a-z ]+?)(?:\((\d+)(?:,(-?\d+))?\))?( without time zone| with time zone)?")
 
 
-@dataclass(frozen=True)
-class OutputColumn:
+class OutputColumn(Struct, frozen=True):
     """A column of the query: `type` as format_type writes it, with its modifier."""
 
     name: str
     type: str
 
 
-@dataclass(frozen=True)
-class RowFormat:
+class RowFormat(Struct, frozen=True, dict=True):
     """What the files are, and the query's columns; `header`: CSV begins with a line of names."""
 
     suffix: Literal["csv", "parquet"]
