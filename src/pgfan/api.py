@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pgfan.errors import UsageError
 from pgfan.execute.silence import Silence
 from pgfan.execution import Execution, split_options
-from pgfan.options import ExecOptions
+from pgfan.options import ExecOptions, Publish
 from pgfan.plan.scaling import JOBS_MAX
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.control import tell
@@ -30,6 +30,7 @@ from pgfan.sql.program import Program, Source
 __all__ = [
     "ExecOptions",
     "LoadOptions",
+    "Publish",
     "RunStatus",
     "Source",
     "UnloadOptions",
@@ -91,6 +92,8 @@ def exec(  # noqa: A001  # the command's name
     """
     options = options or ExecOptions()
     options.check()
+    if options.publish is not None:
+        raise UsageError("what is published is built by scripts: pgfan run")
     program = Program.read(_sources(sql), options.variables)
     return Execution(dsn, options, progress, on_result, on_start).run(program, None)
 
@@ -109,11 +112,18 @@ def run(
 
     Statements that touch the same objects keep their order, all others run at once, and each is
     split where that is safe and worth it. `on_result` and `on_echo` are called in program order.
+    With `options.publish` names without a schema are built aside, to replace that schema.
     As `exec` otherwise.
     """
     options = options or ExecOptions()
     options.check()
-    return Execution(dsn, options, progress, on_result, on_start, on_echo).run(program, None)
+    aside = None
+    if options.publish is not None:
+        from pgfan.postgres.publishing import publication  # few runs do
+
+        aside = publication(dsn, options.publish.schema, drop_old=options.publish.drop_old)
+    execution = Execution(dsn, options, progress, on_result, on_start, on_echo, aside)
+    return execution.run(program, None)
 
 
 def plan(

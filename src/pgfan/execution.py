@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pgfan.plan.scaling import Scaling
     from pgfan.ports import Progress, Result
     from pgfan.postgres.feed import ScriptFeed
+    from pgfan.postgres.publishing import Publication
     from pgfan.sql.script import ScriptItem
 
 
@@ -70,8 +71,10 @@ class Execution:
         on_result: Callable[[Sequence[Result]], None] | None,
         on_start: Callable[[Runner], None] | None,
         on_echo: Callable[[str], None] | None = None,
+        publication: Publication | None = None,
     ) -> None:
-        self._dsn = complete_dsn(dsn)
+        self._dsn = complete_dsn(publication.dsn if publication else dsn)
+        self._publication = publication
         self._options = options
         self._progress = progress or Silence()
         self._on_result = on_result
@@ -143,6 +146,8 @@ class Execution:
         options = self._options
         looking = self._sessions[0]
         feed: OneByOne | ScriptFeed = OneByOne(len(items))
+        if self._publication is not None:
+            self._publication.prepare(self._owner, resumed=opened.resumed)
         if script.files is not None:  # no worker's session is idle while others run tasks
             looking, self._script = (PostgresSession(self._dsn, guard) for _ in range(2))
             self._aside += [looking, self._script]
@@ -160,7 +165,7 @@ class Execution:
         )
 
         def next_scheduler(workers: int) -> Scheduler | None:
-            specs = feed.segment()
+            specs = self._segment(feed, items)
             return self._scheduler(specs, workers) if specs else None
 
         context = RunContext(
@@ -182,7 +187,7 @@ class Execution:
             control=RunControl(self._owner),
         )
         labels = [_label(n, item) for n, item in enumerate(items)]
-        runner = Runner(context, self._scheduler(feed.segment(), jobs), labels)
+        runner = Runner(context, self._scheduler(self._segment(feed, items), jobs), labels)
         if self._on_start is not None:
             self._on_start(runner)
         try:
@@ -192,6 +197,14 @@ class Execution:
             for text in script.ends_with:
                 self._say(text)
             coordinator.end()
+
+    def _segment(
+        self, feed: OneByOne | ScriptFeed, items: Sequence[ScriptItem]
+    ) -> tuple[TaskSpec, ...]:
+        specs = feed.segment()
+        if self._publication is not None and not isinstance(feed, OneByOne):
+            self._publication.check(items, feed.accesses)
+        return specs
 
     def _script_feed(
         self, server: ServerFacts, script: Program, session: PostgresSession
@@ -243,9 +256,15 @@ class Execution:
             self._on_result(results)
 
     def _end(self, opened: OpenRun, result: RunResult) -> None:
-        journal = self._journal
-        if journal is not None:
-            again_when_lost(lambda: journal.end_run(self._owner, opened.id, result.state))
+        def end() -> None:
+            publication = self._publication if result.state == "done" else None
+            also = publication.swap(self._owner) if publication is not None else ""
+            if self._journal is not None:
+                self._journal.end_run(self._owner, opened.id, result.state, also=also)
+            elif also:
+                self._owner.execute(f"BEGIN; {also}; COMMIT")
+
+        again_when_lost(end)
 
 
 def split_options(options: ExecOptions, jobs: int) -> SplitOptions:

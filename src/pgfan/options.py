@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+class Publish(Struct, frozen=True):
+    """Build aside, and take the name of `schema` at the end; the old one is kept or dropped."""
+
+    schema: str
+    drop_old: bool = False
+
+
 class ExecOptions(Struct, frozen=True):
     """Options of `exec`, as on the command line.
 
@@ -35,7 +42,7 @@ class ExecOptions(Struct, frozen=True):
     workers that may write one table at once. `chunk_s` is the target time of a chunk in seconds,
     `chunk_rows` a fixed size in its stead (for ctid: blocks that hold about as many). `by` is as
     for `pgfan.sql.requested.read_request`. `journal_schema` None runs without a journal: nothing
-    can be resumed then.
+    can be resumed then. `publish` is for scripts alone.
     """
 
     jobs: int | None = None
@@ -53,6 +60,7 @@ class ExecOptions(Struct, frozen=True):
     unknown: Literal["refuse", "done", "again"] = "refuse"
     journal_schema: str | None = SCHEMA_DEFAULT
     variables: Mapping[str, str] = field(default_factory=dict)
+    publish: Publish | None = None
 
     def check(self) -> None:
         """Raise UsageError for values that make no sense."""

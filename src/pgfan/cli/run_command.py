@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from msgspec.structs import replace
 
 from pgfan.cli.options import Display, Running, Target
+from pgfan.errors import UsageError
 
 DEFAULT_TARGET = Target()
 DEFAULT_DISPLAY = Display()
@@ -21,6 +23,8 @@ DEFAULT_RUNNING = Running()
 def run_(
     *path: Path,
     set_: Annotated[tuple[str, ...], Parameter(name=["--set", "-v"], negative="")] = (),
+    publish: str | None = None,
+    drop_old: Annotated[bool, Parameter(negative="")] = False,
     running: Running = DEFAULT_RUNNING,
     target: Target = DEFAULT_TARGET,
     display: Display = DEFAULT_DISPLAY,
@@ -37,7 +41,14 @@ def run_(
         Scripts, one after the other; - is standard input.
     set_
         NAME=VALUE of a psql variable.
+    publish
+        A schema to build aside: names without a schema are made in SCHEMA_building, which takes the
+        schema's place in one transaction when all is done. The old one is kept under another name.
+    drop_old
+        With --publish: drop the old schema, when nothing outside of it depends on it.
     """
+    if drop_old and publish is None:
+        raise UsageError("--drop-old goes with --publish SCHEMA")
     from pgfan import api
     from pgfan.cli import running as shared
     from pgfan.cli.sources import read_source, read_text
@@ -45,6 +56,8 @@ def run_(
     from pgfan.sql.variables import parse_assignment
 
     options = running.to_exec_options(target)
+    if publish is not None:
+        options = replace(options, publish=api.Publish(publish, drop_old))
     variables = dict(parse_assignment(text) for text in set_)
     sources = [read_source(name) for name in path or (Path("-"),)]
     program = Program.read_psql(sources, variables, read_text)

@@ -167,12 +167,13 @@ class PostgresJournal(JournalSchema):
         )
         return rows[0][0] if rows else None
 
-    def end_run(self, session: Session, run: str, state: str) -> None:
-        """Set the run's state and its end."""
-        session.execute(
+    def end_run(self, session: Session, run: str, state: str, *, also: str = "") -> None:
+        """Set the run's state and its end, once; `also` are statements of the same transaction."""
+        ended = (
             f"UPDATE {self._schema}.run SET state = {literal(state)}, "
             f"ended_at = pg_catalog.clock_timestamp() WHERE id {EQ} {literal(run)}"
         )
+        session.execute(f"BEGIN; {also}; {ended}; COMMIT" if also else ended)
 
     def forget(self, session: Session, run: str) -> None:
         """Delete a run with its tasks and chunks, in one transaction."""
