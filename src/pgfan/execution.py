@@ -104,6 +104,8 @@ class Execution:
                 guard = owner_guard(self._journal, opened.id, opened.owner)
                 self._owner.on_connect = lambda session: hear(session, opened.owner, guard)
                 again_when_lost(lambda: listen(self._owner, opened.owner))
+            if self._publication is not None:
+                self._publication.prepare(self._owner, resumed=opened.resumed)
             result = self._go(server, opened, script)
             self._end(opened, result)
             return result
@@ -146,8 +148,6 @@ class Execution:
         options = self._options
         looking = self._sessions[0]
         feed: OneByOne | ScriptFeed = OneByOne(len(items))
-        if self._publication is not None:
-            self._publication.prepare(self._owner, resumed=opened.resumed)
         if script.files is not None:  # no worker's session is idle while others run tasks
             looking, self._script = (PostgresSession(self._dsn, guard) for _ in range(2))
             self._aside += [looking, self._script]
