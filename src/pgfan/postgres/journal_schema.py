@@ -54,7 +54,7 @@ class JournalSchema:
         try:
             session.execute(
                 f"BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({_SETUP_LOCK}); "
-                f"SET LOCAL client_min_messages = warning; "
+                "SET LOCAL client_min_messages = warning; SET LOCAL synchronous_commit = off; "
                 f"{script.replace('{schema}', self._schema)} COMMIT"
             )
         except DatabaseError as error:

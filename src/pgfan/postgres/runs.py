@@ -94,8 +94,10 @@ def begin_or_resume(
     # Before its row is seen: whoever finds the row must meet the lock.
     own(session, run)
     # Two clients that start the same script at once: the second one sees the first one's row.
+    # No flush: whatever the run does later is behind its row in the WAL, and is lost with it.
     session.execute(
-        f"BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock_key('fingerprint', fingerprint)})"
+        "BEGIN; SET LOCAL synchronous_commit = off; "
+        f"SELECT pg_catalog.pg_advisory_xact_lock({lock_key('fingerprint', fingerprint)})"
     )
     found = journal.runs(session, fingerprint=fingerprint, states=UNFINISHED)
     own_row = [record for record in found if record.id == run]

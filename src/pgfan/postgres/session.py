@@ -306,10 +306,13 @@ class PostgresSession:
             delay_s = min(2 * delay_s, RECONNECT_DELAY_S_MAX)
 
     def _set_defaults(self) -> None:
-        for setting in SESSION_DEFAULTS:
-            # An older server does not know them, and not every platform can check for orphans.
-            with contextlib.suppress(DatabaseError):
-                self.execute(setting)
+        try:
+            self.execute("; ".join(SESSION_DEFAULTS))
+        except DatabaseError:
+            # Not every platform can check for orphans, and one refusal undoes the others.
+            for setting in SESSION_DEFAULTS:
+                with contextlib.suppress(DatabaseError):
+                    self.execute(setting)
 
     def _take_notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         severity = diagnostic.severity_nonlocalized or diagnostic.severity or "NOTICE"
