@@ -28,7 +28,6 @@ from pgfan.options import check_sizes, fixed_workers
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
-from pgfan.postgres.creating import create_if_missing
 from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import PostgresJournal
@@ -216,6 +215,8 @@ class _Load:
             self._owner.on_connect = no_timeouts
             server = probe_server(self._owner)
             if run is None and request.create:
+                from pgfan.postgres.creating import create_if_missing
+
                 self._made = create_if_missing(self._owner, request, server.version_num)
             fresh = survey(self._owner, request, server.version_num) if run is None else None
             try:

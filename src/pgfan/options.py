@@ -21,7 +21,6 @@ from pgfan.plan.scaling import (
     jobs_wanted,
 )
 from pgfan.postgres.journal_schema import SCHEMA_DEFAULT
-from pgfan.sql.requested import read_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +66,8 @@ class ExecOptions(Struct, frozen=True):
         check_sizes(self.jobs, self.chunk_s, self.chunk_rows)
         self._check_others()
         if self.by is not None:
+            from pgfan.sql.requested import read_request  # the grammar: a load needs none
+
             read_request(self.by)
 
     def scaling(self, host: str, connections_free: int) -> Scaling:

@@ -12,6 +12,7 @@ import zipfile
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from load_files import reference_records, source_of, write_csv, write_text
 
 from pgfan.errors import UsageError
-from pgfan.load import compressed
+from pgfan.load import compressed, records
 from pgfan.load.copy_options import CopyOptions
 from pgfan.load.discovery import find_files
 from pgfan.load.sources import FileError
@@ -69,6 +70,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     piece_bytes=st.integers(1, 40),
     packer=st.sampled_from(sorted(PACKERS)),
     unfinished=st.booleans(),
+    numpy_from=st.sampled_from([0, records.NUMPY_BYTES_MIN]),
     data=st.data(),
 )
 def test_ranges_hold_the_records_of_the_file(
@@ -78,6 +80,7 @@ def test_ranges_hold_the_records_of_the_file(
     piece_bytes: int,
     packer: str,
     unfinished: bool,
+    numpy_from: int,
     data: st.DataObject,
 ) -> None:
     if options.format == "csv":
@@ -87,7 +90,10 @@ def test_ranges_hold_the_records_of_the_file(
     if unfinished and rows:
         raw = raw.removesuffix(terminator.encode())
     expected = reference_records(raw, options, terminator.encode())
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(records, "NUMPY_BYTES_MIN", numpy_from),
+    ):
         path = Path(folder) / packer
         path.write_bytes(PACKERS[packer](raw))
         source = source_of(path, options, piece_bytes=piece_bytes, marker_ends=False)

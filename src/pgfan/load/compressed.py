@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1 << 17
 MEMORY_BYTES = 24 << 20
 """What one worker keeps in memory; the rest of its pieces goes to a temporary file."""
+INFLATION = 4
+"""About how much more comes out than goes in, as of gzip."""
 TURN_WAIT_S = 0.5
 """How long to wait for whoever has the pieces before; then they are skipped."""
 
@@ -52,7 +54,8 @@ class CompressedFile:
         begins = read_beginning(self.name, reading, self._look)
         self.columns = begins.columns
         self.line_end = begins.terminator
-        scanner = scanner_of(reading.options, begins.terminator)
+        size = INFLATION * (packing.end - packing.begin)
+        scanner = scanner_of(reading.options, begins.terminator, size)
         self._layout = Layout(reading.options, scanner, begins.start, reading.marker_ends)
         self._turn = threading.Condition()
         self._flow: Flow | None = None

@@ -111,7 +111,7 @@ class DelimitedFile:
         self.columns = begins.columns
         self._marker_ends = reading.marker_ends
         self.line_end = begins.terminator
-        self._scanner = scanner_of(reading.options, begins.terminator)
+        self._scanner = scanner_of(reading.options, begins.terminator, identity.size)
         self._start, self._size = begins.start, identity.size
         whole = not reading.options.can_be_cut
         self._piece_bytes = max(1, self._size) if whole else reading.piece_bytes
