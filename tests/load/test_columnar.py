@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import tempfile
 from collections import Counter
 from decimal import Decimal
+from itertools import chain, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import psycopg
 import pyarrow as pa
@@ -15,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pgfan.load import columnar
 from pgfan.load.arrow_values import json_text
 from pgfan.load.binary_copy import SIGNATURE, TRAILER
 from pgfan.load.columnar import ArrowBatches, ColumnarSource, ParquetBatches
@@ -23,7 +28,6 @@ from pgfan.load.sources import FileError, Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 DECIMAL = pa.decimal128
 TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=6)
@@ -184,6 +188,33 @@ def parquet(folder: Path, table: pa.Table, **options: object) -> ColumnarSource:
 
 def text_of(source: ColumnarSource) -> bytes:
     return b"".join(source.stream(0, source.pieces))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(0, 40),
+    group_rows=st.integers(1, 25),
+    piece_rows=st.integers(1, 9),
+    data=st.data(),
+)
+def test_row_groups_are_cut_into_ranges_that_hold_each_row_once(
+    rows: int, group_rows: int, piece_rows: int, data: st.DataObject
+) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(columnar, "PIECE_ROWS", piece_rows),
+        patch.object(columnar, "PIECES_PER_GROUP_MAX", 4),
+        patch.object(columnar, "BATCH_ROWS_MAX", 3),
+    ):
+        table = pa.table({"a": pa.array(range(rows), pa.int32())})
+        source = parquet(Path(folder), table, row_group_size=group_rows)
+        cuts = data.draw(st.sets(st.integers(0, source.pieces)))
+        ranges = list(pairwise([0, *sorted(cuts), source.pieces]))
+        found = [b"".join(source.stream(lo, hi)).split() for lo, hi in ranges]
+        counted = [source.rows(lo, hi) for lo, hi in ranges]
+    assert list(chain(*found)) == [b"%d" % number for number in range(rows)]
+    assert [len(lines) for lines in found] == counted
+    assert source.pieces >= min(4, -(-min(rows, group_rows) // piece_rows))
 
 
 def test_days_before_year_1_are_written_as_the_server_reads_them(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
-"""Files that hold columns: Parquet by row groups, Arrow and Feather by record batches.
+"""Files that hold columns: Parquet by row groups or parts of them, Arrow and Feather by batches.
 
-A piece is what the file itself is divided into. Its columns are read in batches of bounded size and
+A piece is what the file itself is divided into; a row group of many rows is several, and who begins
+in its middle decodes the rows before it again, a tenth of what loading them costs. Few and large
+pieces would tell nothing of a chunk's fixed cost, and leave one worker with the most of a file.
+The columns are read in batches of bounded size and
 written as a binary COPY where every column has a form that its receive function takes, as CSV
 otherwise; so the source must know the types of the table's columns before its options are asked
 for. Names decide which column is which; the order of the file is that of the COPY.
@@ -8,8 +11,10 @@ for. Names decide which column is which; the order of the file is that of the CO
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
@@ -37,6 +42,10 @@ from pgfan.load.binary_rows import Encoder
 BATCH_BYTES = 1 << 22
 """About what a batch takes in memory."""
 BATCH_ROWS_MAX = 1 << 15
+PIECE_ROWS = 1 << 15
+"""Of a Parquet file, at most, but for very large row groups."""
+PIECES_PER_GROUP_MAX = 16
+"""Bounds what is decoded in vain when a chunk is one piece: half of a group."""
 READ_BYTES = 1 << 20
 CSV_OPTIONS = CopyOptions("csv", header=False)
 SPATIAL = frozenset({"geometry", "geography"})
@@ -191,7 +200,7 @@ def readable(name: str) -> Iterator[None]:
 
 
 class ParquetBatches:
-    """Row groups. Nothing of the file stays open between reads."""
+    """Row groups, cut into even pieces. Nothing of the file stays open between reads."""
 
     def __init__(self, path: str) -> None:
         """Read the footer. Raises FileError."""
@@ -201,22 +210,50 @@ class ParquetBatches:
             self._metadata = file.metadata
             self.schema = file.schema_arrow
             file.close()
-        self.pieces = self._metadata.num_row_groups
+        groups = [
+            self._metadata.row_group(at).num_rows for at in range(self._metadata.num_row_groups)
+        ]
+        self._group_begins = [0, *accumulate(groups)]
+        """The first row of each group, and the end of the last."""
+        self._begins = [0, *accumulate(rows for group in groups for rows in even_pieces(group))]
+        """The same of the pieces."""
+        self.pieces = len(self._begins) - 1
 
     def rows(self, lo: int, hi: int) -> int:
         """See Batches."""
-        return sum(self._metadata.row_group(group).num_rows for group in range(lo, hi))
+        return self._begins[hi] - self._begins[lo] if lo < hi else 0
 
     def read(self, lo: int, hi: int) -> Iterator[pa.RecordBatch]:
         """See Batches."""
-        rows = self.rows(lo, hi)
-        if not rows:
+        if not self.rows(lo, hi):
             return
-        size = sum(self._metadata.row_group(group).total_byte_size for group in range(lo, hi))
-        batch_rows = max(1, min(BATCH_ROWS_MAX, BATCH_BYTES * rows // max(1, size)))
+        begin, end = self._begins[lo], self._begins[hi]
+        first = bisect_right(self._group_begins, begin) - 1
+        groups = list(range(first, bisect_left(self._group_begins, end)))
         with pq.ParquetFile(self._path, metadata=self._metadata, **_PARQUET) as file:
-            groups = list(range(lo, hi))
-            yield from file.iter_batches(batch_rows, row_groups=groups, use_threads=False)
+            at = self._group_begins[first]
+            for batch in file.iter_batches(
+                self._batch_rows(groups), row_groups=groups, use_threads=False
+            ):
+                skipped = max(0, begin - at)
+                if skipped < batch.num_rows:
+                    yield batch.slice(skipped, min(batch.num_rows, end - at) - skipped)
+                at += batch.num_rows
+                if at >= end:
+                    return
+
+    def _batch_rows(self, groups: Sequence[int]) -> int:
+        """How many rows of these groups are about BATCH_BYTES."""
+        found = [self._metadata.row_group(group) for group in groups]
+        rows: int = sum(one.num_rows for one in found)
+        size: int = sum(one.total_byte_size for one in found)
+        return max(1, min(BATCH_ROWS_MAX, BATCH_BYTES * rows // max(1, size)))
+
+
+def even_pieces(rows: int) -> list[int]:
+    """The rows of each piece of a row group; none of an empty one."""
+    count = min(PIECES_PER_GROUP_MAX, -(-rows // PIECE_ROWS))
+    return [rows * (at + 1) // count - rows * at // count for at in range(count)]
 
 
 _PARQUET = {
