@@ -79,11 +79,13 @@ def _panel(workload: dict[str, Any], left: int, top: int) -> list[str]:
     for mark in _marks(top_s):
         lines.append(_line(left, y_of(mark), left + PANEL_W, y_of(mark), GRID))
         lines.append(_text(left - 8, y_of(mark) + 4, f"{mark:g}", MUTED, anchor="end"))
-    for chunks in sorted({one["point"]["chunks"] for one in points}):
+    equal = [one for one in points if not one["point"]["provinces"]]
+    for chunks in sorted({one["point"]["chunks"] for one in equal}):
         at = x_of(chunks)
         lines.append(_text(at, top + PANEL_H + 16, f"{chunks}", MUTED, anchor="middle"))
-    lines.append(_text(left, top + PANEL_H + 34, "queries (logarithmic); lines: workers", MUTED))
-    equal = [one for one in points if not one["point"]["provinces"]]
+    squares = "; squares: a query a province" if len(equal) < len(points) else ""
+    below = top + PANEL_H + 34
+    lines.append(_text(left, below, f"queries; lines: workers{squares}", MUTED))
     workers = sorted({one["point"]["workers"] for one in equal})
     for color, few in zip(LINES[-len(workers) :], workers, strict=True):
         mine = sorted(
@@ -108,7 +110,7 @@ def _panel(workload: dict[str, Any], left: int, top: int) -> list[str]:
         f"<circle cx='{x:.1f}' cy='{y:.1f}' r='6' fill='none' stroke='{OURS}' stroke-width='3'/>"
     )
     label = f"pgfan {ours['s']:.1f} s, {ours['ratio']:.2f} x the best"
-    lines.append(_text(left + PANEL_W, top - 12, label, OURS, weight="600", anchor="end"))
+    lines.append(_text(left + PANEL_W, below, label, OURS, weight="600", anchor="end"))
     return lines
 
 
