@@ -9,7 +9,7 @@ matter. Without --dsn a packaged server is started in a temporary folder. What i
 * one query for each of the 52 provinces, from a pool of as many connections, in INE's order;
 * the same INSERT with ten rows at its end that wait 50 times as long.
 
-Populations are INE's of 1 January 2022, in thousands.
+Populations are INE's (pgfan.bench.provinces).
 """
 
 from __future__ import annotations
@@ -26,23 +26,12 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pgfan import api
+from pgfan.bench.provinces import PEOPLE
 from pgfan.postgres.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-THOUSANDS = {
-    "Araba": 334, "Albacete": 386, "Alacant": 1902, "Almería": 732, "Ávila": 158, "Badajoz": 670,
-    "Balears": 1177, "Barcelona": 5728, "Burgos": 355, "Cáceres": 388, "Cádiz": 1246,
-    "Castelló": 587, "Ciudad Real": 491, "Córdoba": 774, "A Coruña": 1120, "Cuenca": 196,
-    "Girona": 787, "Granada": 922, "Guadalajara": 271, "Gipuzkoa": 726, "Huelva": 526,
-    "Huesca": 224, "Jaén": 627, "León": 452, "Lleida": 440, "La Rioja": 319, "Lugo": 325,
-    "Madrid": 6750, "Málaga": 1718, "Murcia": 1532, "Navarra": 664, "Ourense": 304,
-    "Asturias": 1005, "Palencia": 158, "Las Palmas": 1129, "Pontevedra": 944, "Salamanca": 326,
-    "Tenerife": 1049, "Cantabria": 585, "Segovia": 154, "Sevilla": 1948, "Soria": 89,
-    "Tarragona": 822, "Teruel": 135, "Toledo": 709, "València": 2606, "Valladolid": 518,
-    "Bizkaia": 1154, "Zamora": 167, "Zaragoza": 967, "Ceuta": 83, "Melilla": 85,
-}  # fmt: skip
 HOT_ROWS, HOT_FACTOR = 10, 50
 SETUP = """
 DROP TABLE IF EXISTS pgfan_people, pgfan_worked;
@@ -106,8 +95,8 @@ def fill(dsn: str, options: argparse.Namespace) -> int:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(SETUP)
         first = 1
-        for province, thousands in THOUSANDS.items():
-            count = round(thousands * 1000 / options.people_per_row)
+        for province, people in PEOPLE.items():
+            count = round(people / options.people_per_row)
             connection.execute(
                 "INSERT INTO pgfan_people SELECT i, %s, %s, repeat('x', 5000) "
                 "FROM generate_series(%s::int, %s::int) i",
@@ -142,7 +131,7 @@ def by_province(dsn: str, jobs: int) -> float:
 
     began_s = time.monotonic()
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run, THOUSANDS))
+        list(pool.map(run, PEOPLE))
     seconds = time.monotonic() - began_s
     check(dsn, None)
     print(f"  a query per province: {seconds:.3f} s")

@@ -2,8 +2,8 @@
 
 An array of equal queries, a pool of processes with a connection each, `imap_unordered`. Nothing is
 journaled, sized or proved: whoever writes it picks the cut. It is run as a script
-(`python pool_script.py DSN --rows 20000000 --queries 16 --processes 2`), which is why it, alone
-outside of `pgfan.postgres`, imports the driver.
+(`python pool_script.py DSN --rows 20000000 --queries 16 --processes 2`, or with `--file` and the
+queries in it), which is why it, alone outside of `pgfan.postgres`, imports the driver.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
+from pathlib import Path
 
 import psycopg
 
@@ -39,15 +40,19 @@ def make_queries(rows: int, queries: int) -> list[str]:
 
 
 def main() -> None:
-    """Insert random numbers into the table `numbers`; prints how many."""
+    """Insert random numbers into the table `numbers`, or run a file; prints how many rows."""
     parser = argparse.ArgumentParser()
     parser.add_argument("dsn")
-    parser.add_argument("--rows", type=int, required=True)
-    parser.add_argument("--queries", type=int, required=True)
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--queries", type=int)
+    parser.add_argument("--file", type=Path, help="the queries, with a NUL between them")
     parser.add_argument("--processes", type=int, required=True)
     arguments = parser.parse_args()
 
-    jobs = make_queries(arguments.rows, arguments.queries)
+    if arguments.file is not None:
+        jobs = arguments.file.read_text("utf-8").split("\0")
+    else:
+        jobs = make_queries(arguments.rows, arguments.queries)
     with multiprocessing.Pool(arguments.processes, connect, (arguments.dsn,)) as pool:
         inserted = sum(pool.imap_unordered(run, jobs))
     sys.stdout.write(f"{inserted}\n")

@@ -92,6 +92,7 @@ class _Work(Struct, frozen=True):
     plan: Callable[..., SplitPlan]
     rejected: Rejected
     creates: NewTable | None
+    stored_apart: float
 
 
 class Analyst:
@@ -218,7 +219,7 @@ class Analyst:
             return _serial(target, unlogged=split.unlogged)
         if target.creates is not None:
             split = split.with_tree(aimed_at(split.tree, target.creates.schema, hidden))
-        cost = cost_if_worth(
+        alone = cost_if_worth(
             self._session,
             statement,
             target,
@@ -227,8 +228,8 @@ class Analyst:
             forced=self._options.split == "always",
             look=look,
         )
-        if isinstance(cost, Reason):
-            return _serial(cost, unlogged=split.unlogged)
+        if isinstance(alone, Reason):
+            return _serial(alone, unlogged=split.unlogged)
         frozen_at = transaction_time(self._session)
         sources = source_names(split, facts)
         plan = partial(
@@ -239,8 +240,8 @@ class Analyst:
             tag=_TAGS.get(kind_of(statement.tree), "SELECT"),
             creates=target.creates,
         )
-        work = _Work(facts, frozen_at, plan, rejected, target.creates)
-        found = first_that_works(self._attempts(split, work, cost))
+        work = _Work(facts, frozen_at, plan, rejected, target.creates, alone.stored_apart)
+        found = first_that_works(self._attempts(split, work, alone.cost_with_writing))
         if isinstance(found, Reason):
             return _serial(found, unlogged=split.unlogged)
         locked = target.name if target.creates is None else None
@@ -287,7 +288,7 @@ class Analyst:
         def prepare(chosen: Chosen) -> Cut:
             template = around(template_of(split, chosen, work.facts, work.frozen_at))
             plan = partial(work.plan, pieces=template.pieces, columns=template.columns)
-            return Cut(chosen, work.facts, plan)
+            return Cut(chosen, work.facts, plan, work.stored_apart)
 
         choice = self._chooser.choose(
             split, work.facts, work.frozen_at, work.rejected, cost, prepare
@@ -308,7 +309,7 @@ class Analyst:
         """The statement in the branches of a UNION ALL."""
         cutter = Cutter(
             small_cost=SMALL_COST if self._options.split == "auto" else 0.0,
-            cost=partial(Weigher(self._session).cost, work.creates),
+            cost=partial(Weigher(self._session).cost, work.creates, stored_apart=work.stored_apart),
             prepare=partial(self._cuttable, replace(work, rejected={})),
         )
         divided = divide(branches, assemble(split, branches, work.facts, work.frozen_at), cutter)

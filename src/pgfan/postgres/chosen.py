@@ -50,6 +50,8 @@ class Cut(Struct, frozen=True):
     chosen: Chosen
     facts: CatalogFacts
     plan: Callable[..., SplitPlan]
+    stored_apart: float = 0.0
+    """Bytes of a row that are out of line, for what its chunks cost."""
 
     @property
     def largest(self) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from pgfan.errors import DatabaseError
+from pgfan.postgres.toast import BYTE_COST
 from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ class Explained(Struct, frozen=True):
     width: float = 0.0
     is_parallel: bool = False
     """Whether any node gathers rows from parallel workers."""
+    stored_apart: float = 0.0
+    """Bytes of a row that are out of line, which EXPLAIN does not tell (`pgfan.postgres.toast`)."""
 
     @property
     def cost_with_writing(self) -> float:
         """The cost with that of storing the rows, which EXPLAIN leaves out."""
-        return self.cost + self.rows * WRITE_COST
+        return self.cost + self.rows * (WRITE_COST + self.stored_apart * BYTE_COST)
 
 
 def explain(session: Session, sql: str, *, parallel: bool = True) -> Explained:

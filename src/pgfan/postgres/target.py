@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError
 from pgfan.plan.creation_cost import CreationEstimate
 from pgfan.plan.task import NewTable
-from pgfan.postgres.explain import Explained, explain, explain_and, explained
+from pgfan.postgres.explain import Explained, explain_and, explained
 from pgfan.postgres.new_tables import Place, read_place
+from pgfan.postgres.toast import read_stored_apart, stored_apart
 from pgfan.quoting import literal, qualified
 from pgfan.sql.access import relation_name
 from pgfan.sql.creation import creation_of
@@ -32,7 +34,7 @@ WRITING = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "Cop
 SMALL_COST = 10_000.0
 """EXPLAIN's cost below which a statement is over before a second worker has begun: about 0.1 s."""
 _PERSISTENCE = (
-    "SELECT relkind, relpersistence FROM pg_catalog.pg_class "
+    "SELECT relkind, relpersistence{more} FROM pg_catalog.pg_class "
     "WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass"
 )
 
@@ -66,16 +68,21 @@ def small_objection(found: Explained) -> Reason | None:
 
 def first_look(session: PostgresSession, statement: Statement) -> FirstLook | None:
     """EXPLAIN's cost before anything else is asked; None when it tells nothing."""
-    creation = creation_of(statement.tree)
+    creation, apart = creation_of(statement.tree), stored_apart(statement.tree)
     try:
         if creation is not None:
             if creation.if_not_exists:  # EXPLAIN says already that the table is there
                 return None
-            return FirstLook(explain(session, statement.text), creation.unlogged)
+            found, answer = explain_and(session, statement.text, f"SELECT {apart}")
+            found = replace(found, stored_apart=float(answer.rows[0][0] or 0.0))
+            return FirstLook(found, creation.unlogged)
         name = literal(qualified(relation_name(statement.tree.relation)))
-        found, answer = explain_and(session, statement.text, _PERSISTENCE + f"({name})")
+        query = _PERSISTENCE.format(more=f", {apart}") + f"({name})"
+        found, answer = explain_and(session, statement.text, query)
     except DatabaseError:
         return None
+    if answer.rows:
+        found = replace(found, stored_apart=float(answer.rows[0][2] or 0.0))
     # Whether a partitioned table is logged is its partitions' to say.
     is_table = len(answer.rows) == 1 and answer.rows[0][0] == "r"
     return FirstLook(found, answer.rows[0][1] == "u" if is_table else None)
@@ -94,7 +101,7 @@ def target_is_unlogged(session: PostgresSession, item: ScriptItem) -> bool:
     session.prepare(item.settings)
     name = literal(qualified(relation_name(tree.relation)))
     try:
-        rows = session.execute(_PERSISTENCE + f"({name})")[0].rows
+        rows = session.execute(_PERSISTENCE.format(more="") + f"({name})")[0].rows
     except DatabaseError:  # the statement will say the same
         return False
     return any(persistence == "u" for _, persistence in rows)
@@ -125,29 +132,34 @@ def cost_if_worth(
     jobs: int,
     forced: bool,
     look: FirstLook | None = None,
-) -> float | Reason:
-    """The statement's cost for one process; or why it is not worth a split, unless `forced`."""
+) -> Explained | Reason:
+    """The statement for one process; or why it is not worth a split, unless `forced`."""
     found = look.found if look is not None else explained(session, statement.text)
     if isinstance(found, Reason):
         return found
+    if look is None:
+        found = replace(found, stored_apart=read_stored_apart(session, statement.tree))
     small = small_objection(found)
     if small is not None and not forced:
         return small
     if target.place is None:
-        return found.cost_with_writing
+        return found
     alone = explained(session, statement.text, parallel=False) if found.is_parallel else found
-    if isinstance(alone, Reason) or forced:
-        return alone if isinstance(alone, Reason) else alone.cost_with_writing
+    if isinstance(alone, Reason):
+        return alone
+    alone = replace(alone, stored_apart=found.stored_apart)
+    if forced:
+        return alone
     costs = CreationEstimate(
         cost=found.cost,
         cost_one=alone.cost,
         rows=found.rows,
-        width=found.width,
+        width=found.width + found.stored_apart,
         jobs=jobs,
         unlogged=unlogged,
         wal_minimal=target.place.wal_minimal,
     ).costs()
     if costs.pays:
-        return alone.cost_with_writing
+        return alone
     why = f"by EXPLAIN's figures it costs {costs.plain:.0f} as it is, {costs.split:.0f} split"
     return Reason("plain-cheaper", why)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from pgfan.plan.keys import KeyCost, cost_of
 from pgfan.plan.ranges import Range
 from pgfan.postgres.explain import explained
@@ -37,7 +39,7 @@ class Weigher:
         lo = min(plan.total - units, middle)
         found = []
         for piece in (Range(middle, middle + 1), Range(lo, lo + units)):
-            cost = self._chunk(plan, piece)
+            cost = self._chunk(plan, piece, cut.stored_apart)
             if isinstance(cost, Reason):
                 return cost
             found.append((cut.share_of(piece, plan.total), cost))
@@ -51,12 +53,19 @@ class Weigher:
         cost = self._chunk(plan, Range(0, 1)) if plan.total else 0.0
         return cost if isinstance(cost, Reason) else None
 
-    def _chunk(self, plan: SplitPlan, piece: Range) -> float | Reason:
-        return self.cost(plan.creates, plan.statement(piece), " of a chunk")
+    def _chunk(self, plan: SplitPlan, piece: Range, apart: float = 0.0) -> float | Reason:
+        return self.cost(plan.creates, plan.statement(piece), " of a chunk", stored_apart=apart)
 
-    def cost(self, creates: NewTable | None, sql: str, whose: str = "") -> float | Reason:
-        """EXPLAIN's cost of a statement for one process, with the writing."""
+    def cost(
+        self, creates: NewTable | None, sql: str, whose: str = "", *, stored_apart: float = 0.0
+    ) -> float | Reason:
+        """EXPLAIN's cost of a statement for one process, with the writing.
+
+        `stored_apart`: bytes of a row that are out of line.
+        """
         if creates is not None:  # it is not there yet: look at the SELECT alone
             sql = sql.partition(creates.hidden)[2]
         found = explained(self._session, sql, whose, parallel=False)
-        return found if isinstance(found, Reason) else found.cost_with_writing
+        if isinstance(found, Reason):
+            return found
+        return replace(found, stored_apart=stored_apart).cost_with_writing
