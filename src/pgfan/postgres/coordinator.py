@@ -352,6 +352,7 @@ class PostgresCoordinator:
             begin=begin,
             statements=texts[1:-1] if item.is_block else texts,
             settings=item.settings + (NO_FLUSH if plan.split and self._journal else ()),
+            leaves=item.leaves,
             done=totals.done,
             rows_done=totals.rows,
             chunks_done=totals.chunks,

@@ -116,6 +116,13 @@ class ScriptItem(Struct, frozen=True):
         )
 
     @property
+    def leaves(self) -> tuple[str, ...]:
+        """The settings that it adds to those in force."""
+        if self.is_block:
+            return () if self.rolls_back else tuple(_committed_settings(self.statements))
+        return (self.first.text,) if is_setting(self.first) else ()
+
+    @property
     def kind(self) -> str:
         """The statement's kind; "transaction" for a block."""
         return "transaction" if self.is_block else self.first.kind
