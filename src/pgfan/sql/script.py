@@ -89,6 +89,8 @@ class ScriptItem(Struct, frozen=True):
     rolls_back: bool = False
     seeded: bool = False
     """random() was seeded before: it must go on in the one session that was seeded."""
+    session: str = ""
+    """The file of a folder that it belongs to: each has a session of its own. "": one for all."""
 
     @property
     def first(self) -> Statement:
