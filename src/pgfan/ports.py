@@ -80,6 +80,10 @@ class Session(Protocol):
         """Have the SET statements of the user's script in force, in order, before what follows."""
         ...
 
+    def assume(self, settings: tuple[str, ...]) -> None:
+        """Take these for what is in force: a task has just added the last of them itself."""
+        ...
+
     def cancel(self) -> bool:
         """Ask the server to cancel what runs here now. From any thread; never raises.
 
@@ -212,6 +216,9 @@ class PreparedTask(Struct, frozen=True):
     begin: str
     statements: tuple[str, ...]
     settings: tuple[str, ...]
+    """In force while it runs."""
+    leaves: tuple[str, ...] = ()
+    """Settings that its statements add to them."""
     done: tuple[Range, ...] = ()
     rows_done: int = 0
     chunks_done: int = 0

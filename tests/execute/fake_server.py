@@ -64,6 +64,7 @@ class FakeSession:
     """Answers to statements by their beginning, in place of the usual ones."""
     said: list[tuple[str, str]] = field(default_factory=list)
     settings: list[tuple[str, ...]] = field(default_factory=list)
+    assumed: list[tuple[str, ...]] = field(default_factory=list)
     cancelled: int = 0
     cancel_answered: bool = True
     closed: int = 0
@@ -109,6 +110,9 @@ class FakeSession:
 
     def prepare(self, settings: tuple[str, ...]) -> None:
         self.settings.append(settings)
+
+    def assume(self, settings: tuple[str, ...]) -> None:
+        self.assumed.append(settings)
 
     def cancel(self) -> bool:
         self.cancelled += 1

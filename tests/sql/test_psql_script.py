@@ -96,6 +96,10 @@ STATEMENTS = {
         "\\if no\nSELECT it''s; \\! rm\n\\if what\n\\endif\n\\i none.sql\n\\endif\nSELECT 1;",
         ["SELECT 1"],
     ),
+    "what a branch that is not taken has begun": (
+        "\\if no\nSELECT 1\n\\else\nSELECT 2;\n\\endif\n\\if 0\nSELECT 3\n\\endif\nSELECT 4;",
+        ["SELECT 2", "SELECT 4"],
+    ),
     "nested": (
         "\\if true\n\\if false\nSELECT 1;\n\\else\nSELECT 2;\n\\endif\nSELECT 3;\n\\endif",
         ["SELECT 2", "SELECT 3"],
@@ -136,6 +140,18 @@ def test_data_without_an_end_is_the_rest_of_the_file() -> None:
 )
 def test_copy_of_psql(line: str, sql: str, name: str | None) -> None:
     assert client_copy(line) == (sql, name)
+
+
+def test_files_that_are_included_where_it_counts_and_where_not() -> None:
+    script = read("\\ir part.sql\n\\if no\n\\i other.sql\n\\endif", v="x")
+    assert script.includes == {"part.sql", "deep/inner.sql", "other.sql"}
+
+
+def test_names_of_files_begin_where_psql_was_started() -> None:
+    sources = [("p/sub/main.sql", "\\i part.sql\n\\copy t from data.csv\n\\copy t from /x.csv\n")]
+    files = {"p/part.sql": "SELECT 1;"}
+    script = read_psql(sources, {}, files.__getitem__, folder="p")
+    assert [item.first.client_file for item in script.items] == [None, "p/data.csv", "/x.csv"]
 
 
 def test_cells_that_are_statements() -> None:

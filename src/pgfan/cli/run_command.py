@@ -38,7 +38,8 @@ def run_(
     Parameters
     ----------
     path
-        Scripts, one after the other; - is standard input.
+        Scripts, one after the other; - is standard input. Or a folder, whose *.sql files are put
+        into the order that they need.
     set_
         NAME=VALUE of a psql variable.
     publish
@@ -51,16 +52,14 @@ def run_(
         raise UsageError("--drop-old goes with --publish SCHEMA")
     from pgfan import api
     from pgfan.cli import running as shared
-    from pgfan.cli.sources import read_source, read_text
-    from pgfan.sql.program import Program
+    from pgfan.reading.paths import read_paths
     from pgfan.sql.variables import parse_assignment
 
     options = running.to_exec_options(target)
     if publish is not None:
         options = replace(options, publish=api.Publish(publish, drop_old))
     variables = dict(parse_assignment(text) for text in set_)
-    sources = [read_source(name) for name in path or (Path("-"),)]
-    program = Program.read_psql(sources, variables, read_text)
+    program = read_paths(path, variables)
     with shared.server(target) as dsn, shared.progress(display) as progress:
 
         def echo(text: str) -> None:

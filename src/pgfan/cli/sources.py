@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from pgfan.errors import Position, UsageError
+from pgfan.errors import UsageError
 
 if TYPE_CHECKING:
     from pgfan.api import Source
@@ -47,42 +47,12 @@ class Script:
         Raises UsageError for a file that cannot be read or is not UTF-8, and on a terminal.
         """
         from pgfan.api import Source
+        from pgfan.reading.texts import decoded, read_source
 
         sources = [Source("-c", text) for text in self.command]
         sources += [read_source(path) for path in self.file]
         if not sources:
             if sys.stdin.isatty():
                 raise UsageError("no SQL: give -c SQL, -f FILE, or standard input")
-            sources.append(_decoded("<stdin>", sys.stdin.buffer.read()))
+            sources.append(decoded("<stdin>", sys.stdin.buffer.read()))
         return sources
-
-
-def read_text(name: str) -> str:
-    """The text of a file. Raises UsageError for one that cannot be read or is not UTF-8."""
-    return read_source(Path(name)).text
-
-
-def read_source(path: Path) -> Source:
-    """A file of SQL, or standard input for -. Raises UsageError as `read_text`."""
-    if str(path) == "-":
-        return _decoded("<stdin>", sys.stdin.buffer.read())
-    try:
-        return _decoded(str(path), path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _decoded(name: str, raw: bytes) -> Source:
-    from pgfan.api import Source
-
-    try:
-        return Source(name, raw.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        line = before.count(b"\n") + 1
-        column = len(before) - before.rfind(b"\n")
-        raise UsageError(
-            f"byte 0x{raw[error.start]:02x} is not UTF-8",
-            position=Position(name, line, column),
-            hint="convert the file: iconv -f LATIN1 -t UTF-8",
-        ) from error

@@ -125,10 +125,18 @@ class _Batch:
         for piece in pieces:
             worked = self._work(piece, worked)
             if worked is None:
+                self._settle_settings()
                 return tuple(self._reports)
         if worked is not None:
             self._commit(worked)
+        self._settle_settings()
         return tuple(self._reports)
+
+    def _settle_settings(self) -> None:
+        """A SET outlasts its task; the session must know, to undo it for tasks that come before."""
+        task = self._task
+        if task.leaves and isinstance(self._reports[-1], ChunkDoneReport):
+            self._session.assume(task.settings + task.leaves)
 
     def _work(self, piece: Range, before: _Worked | None) -> _Worked | None:
         """Commit the chunk `before` and do the work of `piece`; None when the batch ends here."""

@@ -20,7 +20,7 @@ from msgspec import Struct, field
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgfan.sql.effects import Accesses, EffectKind, ObjectName
+    from pgfan.sql.effects import Accesses, Effect, EffectKind, ObjectName
 
 _LEVELS: tuple[tuple[str, frozenset[EffectKind]], ...] = (
     ("makes", frozenset({"define"})),
@@ -32,7 +32,9 @@ _LEVELS: tuple[tuple[str, frozenset[EffectKind]], ...] = (
 )
 """What a file does to an object, by the first of these that fits, in the order in which they come.
 Within one of them files go by name."""
-_MAKES, _WRITES, _READS_AND_WRITES, _READS, _DROPS = 0, 1, 2, 4, 5
+_WRITES, _READS_AND_WRITES, _DROPS = 1, 2, 5
+_CHANGES: frozenset[EffectKind] = frozenset({"define", "alter"})
+_USES: frozenset[EffectKind] = frozenset({"use"})
 
 _Object: TypeAlias = "tuple[str, str | None, str]"
 
@@ -45,20 +47,40 @@ class File(Struct, frozen=True):
 
     name: str
     accesses: Sequence[Accesses]
+    places: Sequence[str] = ()
+    """Where each of the tasks stands, such as `a.sql:3`; empty: the name says it."""
+
+    def place(self, name: _Object | None, first: frozenset[EffectKind]) -> str:
+        """Where it touches an object; if it does so more than once, where in one of the ways."""
+        found = self.name
+        for place, accesses in zip(self.places, self.accesses, strict=False):
+            kinds = {e.kind for e in accesses.effects if name is not None and _means(e, name)}
+            if kinds & first:
+                return place
+            if kinds and found == self.name:
+                found = place
+        return found
 
 
 class CycleError(Exception):
-    """Files that wait for each other. `path` has file, why, file, ..., and ends where it began."""
+    """Files that wait for each other. `path` has file, why, file, ..., and ends where it began.
 
-    def __init__(self, path: Sequence[str]) -> None:
+    `waits` says the same backwards, one sentence for each file, with places.
+    """
+
+    def __init__(self, path: Sequence[str], waits: Sequence[str] = ()) -> None:
         super().__init__(" -> ".join(path))
         self.path = tuple(path)
+        self.waits = tuple(waits)
 
 
 class _Node(Struct):
     """A file, or a level of an object: everyone above waits for everyone below through it."""
 
     why: str = ""
+    object: _Object | None = None
+    kinds: frozenset[EffectKind] = frozenset()
+    """What those above do to it."""
     waiting: int = 0
     followers: list[int] = field(default_factory=list)
 
@@ -92,18 +114,23 @@ def order_files(files: Sequence[File]) -> tuple[int, ...]:
             if not nodes[follower].waiting:
                 heappush(ready, rank(follower))
     if done < len(nodes):
-        raise CycleError(_cycle(files, nodes))
+        raise _cycle_error(files, nodes)
     return tuple(order)
 
 
 class _Roles(Struct):
     """The files that touch one object."""
 
-    name: str
+    object: _Object
     levels: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     changers: list[int] = field(default_factory=list)
     """Make or alter it: those who use its definition wait for them."""
     users: list[int] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        _, schema, name = self.object
+        return f"{schema}.{name}" if schema else name
 
 
 def _roles(files: Sequence[File]) -> Iterator[_Roles]:
@@ -119,17 +146,17 @@ def _roles(files: Sequence[File]) -> Iterator[_Roles]:
         for accesses in file.accesses:
             for effect in accesses.effects:
                 kinds[_identity(effect.object, anywhere)][number].add(effect.kind)
-    for (_, schema, name), found in kinds.items():
+    for identity, found in kinds.items():
         if len(found) == 1:
             continue
-        roles = _Roles(f"{schema}.{name}" if schema else name)
+        roles = _Roles(identity)
         for number, effects in found.items():
             level = _level(effects)
             if level is None:
                 roles.users.append(number)
             else:
                 roles.levels[level].append(number)
-                if effects & {"define", "alter"}:
+                if effects & _CHANGES:
                     roles.changers.append(number)
         yield roles
 
@@ -137,6 +164,13 @@ def _roles(files: Sequence[File]) -> Iterator[_Roles]:
 def _identity(name: ObjectName, anywhere: set[tuple[str, str]]) -> _Object:
     schema = None if (name.kind, name.name) in anywhere else name.schema
     return (name.kind, schema, name.name)
+
+
+def _means(effect: Effect, name: _Object) -> bool:
+    """Whether it is on the object, which may be in any schema."""
+    kind, schema, last = name
+    found = effect.object
+    return (found.kind, found.name) == (kind, last) and schema in {None, found.schema}
 
 
 def _level(kinds: set[EffectKind]) -> int | None:
@@ -156,19 +190,22 @@ def _link(nodes: list[_Node], roles: _Roles) -> None:
             for number in members:
                 _edge(nodes, gate, number)
         if level == _DROPS:
-            _all_wait(nodes, roles.users, members, f"uses {roles.name}")
+            why = _Node(f"uses {roles.name}", roles.object, _USES)
+            _all_wait(nodes, roles.users, members, why)
         before = [*members] if gate is None else [gate, *members]
         gate = len(nodes)
-        nodes.append(_Node(f"{_LEVELS[level][0]} {roles.name}"))
+        does, kinds = _LEVELS[level]
+        nodes.append(_Node(f"{does} {roles.name}", roles.object, kinds or _LEVELS[_WRITES][1]))
         for number in before:
             _edge(nodes, number, gate)
-    _all_wait(nodes, roles.changers, roles.users, f"makes or alters {roles.name}")
+    why = _Node(f"makes or alters {roles.name}", roles.object, _CHANGES)
+    _all_wait(nodes, roles.changers, roles.users, why)
 
 
-def _all_wait(nodes: list[_Node], before: list[int], after: list[int], why: str) -> None:
+def _all_wait(nodes: list[_Node], before: list[int], after: list[int], why: _Node) -> None:
     if before and after:
         gate = len(nodes)
-        nodes.append(_Node(why))
+        nodes.append(why)
         for number in before:
             _edge(nodes, number, gate)
         for number in after:
@@ -180,7 +217,23 @@ def _edge(nodes: list[_Node], before: int, after: int) -> None:
     nodes[after].waiting += 1
 
 
-def _cycle(files: Sequence[File], nodes: list[_Node]) -> list[str]:
+def _cycle_error(files: Sequence[File], nodes: Sequence[_Node]) -> CycleError:
+    around = _cycle(files, nodes)
+    path = [files[at].name if at < len(files) else nodes[at].why for at in around]
+    waits = []
+    first = 0
+    for at in range(1, len(around)):
+        if around[at] < len(files):
+            before, why, after = files[around[first]], nodes[around[first + 1]], files[around[at]]
+            waits.append(
+                f"{after.place(why.object, frozenset())} waits for "
+                f"{before.place(why.object, why.kinds)}, which {why.why}"
+            )
+            first = at
+    return CycleError(path, waits[::-1])
+
+
+def _cycle(files: Sequence[File], nodes: Sequence[_Node]) -> list[int]:
     """A shortest way around among what still waits."""
     stuck = {number for number, node in enumerate(nodes) if node.waiting}
     best: list[int] = []
@@ -201,4 +254,4 @@ def _cycle(files: Sequence[File], nodes: list[_Node]) -> list[str]:
                 path.append(came[path[-1]])
             if not best or len(path) < len(best):
                 best = path[::-1]
-    return [files[number].name if number < len(files) else nodes[number].why for number in best]
+    return best

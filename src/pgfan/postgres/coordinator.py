@@ -351,7 +351,12 @@ class PostgresCoordinator:
             plan=plan,
             begin=begin,
             statements=texts[1:-1] if item.is_block else texts,
-            settings=item.settings + (NO_FLUSH if plan.split and self._journal else ()),
+            settings=(
+                *self._feed.session_start(number),
+                *item.settings,
+                *(NO_FLUSH if plan.split and self._journal else ()),
+            ),
+            leaves=item.leaves,
             done=totals.done,
             rows_done=totals.rows,
             chunks_done=totals.chunks,

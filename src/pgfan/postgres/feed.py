@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pgfan.sql.known import KnownObjects
     from pgfan.sql.script import ScriptItem
 
+FRESH_SESSION = "CLOSE ALL; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNLISTEN *"
+"""DISCARD ALL but for advisory locks: a worker's session holds one of the run's own."""
+
 
 class ScriptFeed:
     """Reads `items` in program order. Task numbers are their indexes, those of gates negative."""
@@ -47,10 +50,22 @@ class ScriptFeed:
         self.accesses: list[Accesses] = []
         """Those of the items that were read."""
         self._pinned: set[int] = set()
+        self._session = items[0].session if items else ""
+        self._sessions: list[int] = []
+        """How many sessions had ended before each of the items that were read."""
 
     def is_pinned(self, number: int) -> bool:
         """Whether a task needs the one connection of its script."""
         return number in self._pinned
+
+    def session_start(self, number: int) -> tuple[str, ...]:
+        """What a task needs to have run before it, once, on the connection that it is pinned to.
+
+        The files of a folder take turns on that one, and each is to find it as new.
+        """
+        if number not in self._pinned or not self._items[number].session:
+            return ()
+        return (f"{FRESH_SESSION} -- {self._sessions[number]}",)
 
     def objection(self, number: int) -> Reason | None:
         """Why a task is not split, whatever its statement says."""
@@ -66,9 +81,15 @@ class ScriptFeed:
             self._stale = False
         self._segment_begins = len(self._numbers)
         specs: list[TaskSpec] = []
+        ended = self._sessions[-1] if self._sessions else 0
         while self._next < len(self._items) and not self._stale:
             number, self._next = self._next, self._next + 1
             item = self._items[number]
+            if item.session != self._session:
+                self._session = item.session
+                self._accesses.new_session()
+                ended += 1
+            self._sessions.append(ended)
             trees = [statement.tree for statement in item.statements]
             found = self._accesses.read(trees, rolls_back=item.rolls_back)
             self.accesses.append(found)

@@ -16,6 +16,10 @@ class OneByOne:
         """See `pgfan.postgres.feed.ScriptFeed.is_pinned`."""
         return number >= 0
 
+    def session_start(self, number: int) -> tuple[str, ...]:  # noqa: ARG002
+        """As of `ScriptFeed`: nothing, since there is one session from the first task on."""
+        return ()
+
     def objection(self, number: int) -> Reason | None:
         """As of `ScriptFeed`: nothing, since whoever looks at a task sees all its session has."""
         return None if number >= 0 else Reason("session", "a gate is no statement")

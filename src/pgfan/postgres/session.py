@@ -213,6 +213,10 @@ class PostgresSession:
         self._set_defaults()  # RESET ALL and DISCARD ALL take them away
         self._settings = settings
 
+    def assume(self, settings: tuple[str, ...]) -> None:
+        """See `pgfan.ports.Session.assume`."""
+        self._settings = settings
+
     def cancel(self) -> bool:
         """See `pgfan.ports.Session.cancel`."""
         connection = self._connection

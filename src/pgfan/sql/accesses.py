@@ -37,12 +37,15 @@ class ScriptAccesses:
     further task is a barrier of code "not-refreshed": sound, and serial.
     """
 
-    def __init__(self, known: KnownObjects, *, calls_currval: bool = False) -> None:
-        """Start from what exists.
+    def __init__(
+        self, known: KnownObjects, *, calls_currval: bool = False, of_set: bool = False
+    ) -> None:
+        """Start from what exists; `of_set` is as for `Closure`.
 
         `calls_currval`: the script may call currval() or lastval() somewhere (`mentions_currval`),
         so that those who draw from sequences share a connection.
         """
+        self._of_set = of_set
         path = with_user(list(known.search_path), known.user)
         self._session = Session(path, path, known.user, path, calls_currval)
         self._session.paths_seen.update(path)
@@ -71,7 +74,19 @@ class ScriptAccesses:
         for name in tuple(self._definitions.relations):
             if name.schema == TEMPORARY:
                 self._definitions.remove(name)
-        self._closure = Closure(self._definitions, self._session)
+        self._closure = Closure(self._definitions, self._session, of_set=self._of_set)
+
+    def start_again(self, *, apart: bool) -> None:
+        """Of a copy: be another session, at its start, to which all is known that was made.
+
+        `apart`: what it makes and drops is known to it alone, not to what it is a copy of.
+        """
+        if apart:
+            self._definitions = self._definitions.copy()
+        self._waits_for = None
+        self.new_session()
+        self._session.paths_seen = set(self._session.first_path or ())
+        self._session.builtins_used = set()
 
     def read(self, statements: Sequence[Message], *, rolls_back: bool = False) -> Accesses:
         """The accesses of the next task: a statement's tree, or all those of a transaction block.
@@ -120,7 +135,7 @@ class ScriptAccesses:
 
     def _use(self, definitions: Definitions) -> None:
         self._definitions = definitions
-        self._closure = Closure(definitions, self._session)
+        self._closure = Closure(definitions, self._session, of_set=self._of_set)
 
     def _statement(self, tree: Message) -> Accesses:
         definitions = self._definitions

@@ -47,7 +47,9 @@ HARMLESS_EXTENSIONS = frozenset(
 class Closure:
     """Follows effects; what was worked out is kept until a definition changes."""
 
-    def __init__(self, definitions: Definitions, session: Session) -> None:
+    def __init__(self, definitions: Definitions, session: Session, *, of_set: bool = False) -> None:
+        """`of_set`: nothing is made anew, since what is known of it is what will be made."""
+        self._lets_go_of = frozenset({"drop"}) if of_set else _CHANGES
         self._definitions = definitions
         self._session = session
         self._kept: dict[tuple[Effect, Path], Accesses] = {}
@@ -125,7 +127,7 @@ class Closure:
                 for function in definitions.functions[name].values():
                     if is_called:
                         yield self._call(function, path)
-                    elif effect.kind in _CHANGES:
+                    elif effect.kind in self._lets_go_of:
                         self._lets_go(function.code, found)
         if effect.kind == "drop" and effect.object.schema not in {None, TEMPORARY}:
             found.named("use", "schema", effect.object.schema or "")  # it may be dropped once empty
@@ -139,7 +141,7 @@ class Closure:
     def _type(self, kind: EffectKind, code: tuple[Code, ...], found: Collector) -> None:
         if kind in {"read", "alter"}:
             run(found, code)
-        elif kind in _CHANGES:
+        elif kind in self._lets_go_of:
             self._lets_go(code, found)
 
     def _relation(self, effect: Effect, relation: Relation, found: Collector) -> None:
@@ -155,7 +157,7 @@ class Closure:
                 found.touch("alter", name)
         if effect.part:
             return
-        if kind in _CHANGES:
+        if kind in self._lets_go_of:
             self._lets_go_relation(relation, found)
         if kind in _STAYS_ALONE:
             return

@@ -5,17 +5,21 @@ The journal keeps a program as JSON, so that a run can be resumed without its fi
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-from pgfan.errors import DatabaseError, PgfanError, Position
+from pgfan.errors import DatabaseError, PgfanError, Position, UsageError
 from pgfan.sql.places import excerpt, locate
 from pgfan.sql.script import ScriptItem, Statement, read_script
 from pgfan.sql.variables import interpolate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from pgfan.sql.psql_script import PsqlScript
 
 
 class Source(Struct, frozen=True):
@@ -35,6 +39,8 @@ class Program(Struct, frozen=True):
     """Of psql scripts, which may be run out of order: all texts by name, those included too."""
     ends_with: tuple[str, ...] = ()
     """What \\echo says after the last statement."""
+    folder: str = ""
+    """The folder whose files the sources are, each with variables and a session of its own."""
 
     @classmethod
     def read_psql(
@@ -54,6 +60,33 @@ class Program(Struct, frozen=True):
         return cls(tuple(sources), dict(variables), found.items, found.files, found.ends_with)
 
     @classmethod
+    def of_folder(
+        cls,
+        folder: str,
+        sources: Sequence[Source],
+        variables: Mapping[str, str],
+        scripts: Sequence[PsqlScript],
+    ) -> Program:
+        """The files of a folder in this order; `scripts` are what `read_of_folder` makes of them.
+
+        Raises UsageError when there is no statement in them.
+        """
+        items: list[ScriptItem] = []
+        files: dict[str, str] = {}
+        said: tuple[str, ...] = ()
+        for source, script in zip(sources, scripts, strict=True):
+            of_file = [replace(item, session=source.name) for item in script.items]
+            if of_file:
+                of_file[0] = _after(said, of_file[0])
+                said = ()
+            said += script.ends_with
+            items += of_file
+            files.update(script.files)
+        if not items:
+            raise UsageError(f"no file of {folder} holds an SQL statement")
+        return cls(tuple(sources), dict(variables), tuple(items), files, said, folder)
+
+    @classmethod
     def read(cls, sources: Sequence[Source], variables: Mapping[str, str]) -> Program:
         """Parse every source; raises UsageError for the first one that does not parse."""
         items = [
@@ -65,17 +98,24 @@ class Program(Struct, frozen=True):
     def from_json(cls, value: Mapping[str, Any]) -> Program:
         """The inverse of `to_json`."""
         sources = [Source(*pair) for pair in value["sources"]]
+        if value.get("folder"):
+            folder, variables = value["folder"], value["variables"]
+            fetch = value["files"].__getitem__
+            scripts = [read_of_folder(folder, source, variables, fetch) for source in sources]
+            return cls.of_folder(folder, sources, variables, scripts)
         if value["command"] == "run":
             return cls.read_psql(sources, value["variables"], value["files"].__getitem__)
         return cls.read(sources, value["variables"])
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
-        kept = (
+        kept: dict[str, Any] = (
             {"command": "exec"}
             if self.files is None
             else {"command": "run", "files": {**self.files}}
         )
+        if self.folder:
+            kept["folder"] = self.folder
         return {
             **kept,
             "sources": [[source.name, source.text] for source in self.sources],
@@ -126,3 +166,22 @@ class Program(Struct, frozen=True):
                 if len(line) >= position.column - 1:
                     return line
         return None
+
+
+def read_of_folder(
+    folder: str, source: Source, variables: Mapping[str, str], fetch: Callable[[str], str]
+) -> PsqlScript:
+    """A file of a folder, as psql would read it alone, started in the folder.
+
+    Raises UsageError as `Program.read_psql`, but not for a file without statements.
+    """
+    from pgfan.sql.psql_script import read_psql
+
+    pair = (source.name, source.text)
+    return read_psql([pair], variables, fetch, folder=folder, may_be_empty=True)
+
+
+def _after(said: tuple[str, ...], item: ScriptItem) -> ScriptItem:
+    """`item`, before which more is said."""
+    first = dataclasses.replace(item.first, echoes=said + item.first.echoes)
+    return replace(item, statements=(first, *item.statements[1:]))

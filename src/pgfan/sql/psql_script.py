@@ -7,6 +7,7 @@ another database or the environment. See "Meta-Commands" in psql's manual.
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import re
 from typing import TYPE_CHECKING, NoReturn
@@ -42,6 +43,7 @@ _NAME = re.compile(r"[^\s\\]+")
 _ALONE = frozenset({"p", "timing", "pset", "x", "a", "t", "f", "C", "H", "T", "restrict"})
 IGNORED = _ALONE | {"unrestrict", "errverbose", "warn", "html", "encoding", "set", "unset"}
 """How psql shows things, and pg_dump's guards: nothing of it changes what a script does."""
+INCLUDES = frozenset({"i", "include", "ir", "include_relative"})
 WITHOUT_EFFECT = frozenset({"AUTOCOMMIT", "ON_ERROR_ROLLBACK", "SINGLELINE"})
 """Variables that change how psql runs what follows; a script that sets them means it."""
 REFUSED = {
@@ -64,31 +66,38 @@ REFUSED = {
 class PsqlScript(Struct, frozen=True):
     r"""What was read: `ends_with` is what \echo says after the last statement.
 
-    `files` are all texts by name, those that were included too.
+    `files` are all texts by name, those that were included too. `includes` names what is included
+    anywhere, also where \if keeps it out.
     """
 
     items: tuple[ScriptItem, ...]
     ends_with: tuple[str, ...]
     files: Mapping[str, str]
+    includes: frozenset[str] = frozenset()
 
 
 def read_psql(
     sources: Sequence[tuple[str, str]],
     variables: Mapping[str, str],
     fetch: Callable[[str], str],
+    *,
+    folder: str = "",
+    may_be_empty: bool = False,
 ) -> PsqlScript:
     r"""The items of `sources` (pairs of name and text), one after the other.
 
     `fetch` gives the text of a file that is included, by its name: as written for `\i`, in the
-    folder of the file that includes it for `\ir`. Raises UsageError and UnsupportedError with the
-    place in the script, before anything has run.
+    folder of the file that includes it for `\ir`. `folder` is where relative names begin that are
+    written in `\i` and `\copy`: where psql would have been started. Raises UsageError and
+    UnsupportedError with the place in the script, before anything has run.
     """
-    reader = _Reader(dict(variables), fetch)
+    reader = _Reader(dict(variables), fetch, folder)
     for name, text in sources:
         reader.read(name, text)
-    if not reader.statements:
+    if not (reader.statements or may_be_empty):
         raise UsageError("the script holds no SQL statement", hint="give at least one statement")
-    return PsqlScript(tuple(items_of(reader.statements)), tuple(reader.said), reader.files)
+    items = tuple(items_of(reader.statements))
+    return PsqlScript(items, tuple(reader.said), reader.files, frozenset(reader.included))
 
 
 class _Branch(Struct):
@@ -119,13 +128,16 @@ class _Reader:
         self,
         variables: dict[str, str],
         fetch: Callable[[str], str],
+        folder: str,
     ) -> None:
         self._variables = variables
         self._fetch = fetch
+        self._folder = folder
         self._open: list[str] = []
         self.statements: list[Statement] = []
         self.said: list[str] = []
         self.files: dict[str, str] = {}
+        self.included: set[str] = set()
 
     def read(self, name: str, text: str) -> None:
         refuse_characters(text, name)
@@ -198,7 +210,7 @@ class _Reader:
         if name in {"if", "elif", "else", "endif"}:
             self._condition(file, name, start)
         elif not file.active:
-            lexer.rest_of_line()
+            self._pass_over(file, name)
         elif name == "copy":
             self._copy(file, start)
         elif name in REFUSED or (name[0] in "dls" and name != "set"):
@@ -226,7 +238,7 @@ class _Reader:
             case "set" | "unset" if arguments:
                 self._set(file, name, arguments, start)
             case "i" | "include" | "ir" | "include_relative":
-                self._include(file, arguments, start, relative="r" in name)
+                self._include(file, name, arguments, start)
             case "g" | "gx" if not arguments or arguments[0].startswith("("):
                 self._send(file)
             case "gexec":
@@ -253,15 +265,30 @@ class _Reader:
             self._refuse(file, start, why, "write BEGIN and COMMIT")
         self._variables[name] = value
 
-    def _include(self, file: _File, arguments: list[str], start: int, *, relative: bool) -> None:
+    def _pass_over(self, file: _File, command: str) -> None:
+        r"""A command where \if keeps it out; a file that it would include is one all the same."""
+        line = file.lexer.rest_of_line()
+        if command in INCLUDES:
+            with contextlib.suppress(ArgumentError):
+                arguments, _ = split_arguments(line, self._variables)
+                self.included.update(self._file_name(file, command, one) for one in arguments[:1])
+
+    def _file_name(self, file: _File, command: str, name: str) -> str:
+        if command in {"ir", "include_relative"}:
+            return posixpath.normpath(posixpath.join(posixpath.dirname(file.name), name))
+        return self._in_folder(name)
+
+    def _in_folder(self, name: str) -> str:
+        return posixpath.normpath(posixpath.join(self._folder, name)) if self._folder else name
+
+    def _include(self, file: _File, command: str, arguments: list[str], start: int) -> None:
         if not arguments:
             self._refuse(file, start, "the name of the file is missing", "give it")
         if len(self._open) >= INCLUDES_MAX:
             why = f"{arguments[0]} includes itself, or files are {INCLUDES_MAX} deep"
             self._refuse(file, start, why, "break the circle")
-        name = arguments[0]
-        if relative:
-            name = posixpath.normpath(posixpath.join(posixpath.dirname(file.name), name))
+        name = self._file_name(file, command, arguments[0])
+        self.included.add(name)
         try:
             text = self._fetch(name)
         except UsageError as error:
@@ -280,13 +307,16 @@ class _Reader:
             self._refuse(file, start, f"\\copy: {error}", "see \\copy in psql's manual")
         tree = self._parsed(sql, position)
         data = lexer.data_lines() if name is None and tree.is_from else None
-        self._add(Statement(sql, position, tree, data, name, False, self._echoes()))
+        path = None if name is None else self._in_folder(name)
+        self._add(Statement(sql, position, tree, data, path, False, self._echoes()))
 
     # Conditions ---------------------------------------------------------------------------------
 
     def _condition(self, file: _File, name: str, start: int) -> None:
         if file.active and file.lexer.start is not None:
             self._refuse(file, start, f"\\{name} in the middle of a statement", "end it first")
+        if not file.active:
+            file.lexer.reset()  # what a branch that is not taken has begun ends with it
         branches = file.branches
         if name == "if":
             around = file.active

@@ -89,6 +89,8 @@ class ScriptItem(Struct, frozen=True):
     rolls_back: bool = False
     seeded: bool = False
     """random() was seeded before: it must go on in the one session that was seeded."""
+    session: str = ""
+    """The file of a folder that it belongs to: each has a session of its own. "": one for all."""
 
     @property
     def first(self) -> Statement:
@@ -114,6 +116,13 @@ class ScriptItem(Struct, frozen=True):
             for statement in self.statements
             if statement.has_client
         )
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The settings that it adds to those in force."""
+        if self.is_block:
+            return () if self.rolls_back else tuple(_committed_settings(self.statements))
+        return (self.first.text,) if is_setting(self.first) else ()
 
     @property
     def kind(self) -> str:

@@ -1,0 +1,34 @@
+"""From what the command line names to a program: scripts in their order, or one folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgfan.errors import UsageError
+from pgfan.reading.texts import read_source, read_text
+from pgfan.sql.program import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def read_paths(paths: Sequence[Path], variables: Mapping[str, str]) -> Program:
+    """The program that `paths` are: a folder alone, or scripts that follow each other.
+
+    No path, or -, is standard input. Raises UsageError, before anything has run.
+    """
+    folders = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112  # never raises
+    if not folders:
+        sources = [read_source(path) for path in paths or (Path("-"),)]
+        return Program.read_psql(sources, variables, read_text)
+    if len(paths) > 1:
+        raise UsageError(
+            f"{folders[0]} is a folder, whose files are put into an order of their own: it is run "
+            "alone",
+            hint="name the folder that holds all of them, or name the files in their order",
+        )
+    from pgfan.reading.folder import read_folder
+
+    return read_folder(folders[0], variables)
