@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError, UsageError
@@ -158,12 +159,7 @@ class Execution:
             self._aside += [looking, self._script]
             feed = self._script_feed(server, script, looking, agenda, opened.id)
 
-        def open_desk() -> Desk:
-            snapshots = SnapshotHolder(self._dsn)
-            self._aside.append(snapshots.session)
-            split = split_options(options, jobs)
-            return Desk(Analyst(looking, snapshots, split, server.refuses_split), snapshots)
-
+        open_desk = partial(self._open_desk, looking, server, jobs)
         again = ResumeOptions(options.new_snapshot, options.unknown)
         coordinator = PostgresCoordinator(
             self._owner, self._journal, opened, items, open_desk, again, feed
@@ -204,6 +200,12 @@ class Execution:
             for text in script.ends_with:
                 self._say(text)
             coordinator.end()
+
+    def _open_desk(self, looking: PostgresSession, server: ServerFacts, jobs: int) -> Desk:
+        snapshots = SnapshotHolder(self._dsn)
+        self._aside.append(snapshots.session)
+        split = split_options(self._options, jobs)
+        return Desk(Analyst(looking, snapshots, split, server.refuses_split), snapshots)
 
     def _segment(
         self, feed: OneByOne | ScriptFeed, agenda: Agenda, labels: list[TaskLabel]
