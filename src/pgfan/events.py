@@ -26,6 +26,13 @@ class RunStarted(Struct, frozen=True):
     resumed: bool
 
 
+class TasksAdded(Struct, frozen=True):
+    """Tasks appeared while the run goes on: it has so many now."""
+
+    tasks: int
+    at_s: float
+
+
 class TaskStarted(Struct, frozen=True):
     """A task's verdict is known and its first chunk is about to start.
 
@@ -138,6 +145,7 @@ class RunFinished(Struct, frozen=True):
 
 Event: TypeAlias = (
     RunStarted
+    | TasksAdded
     | TaskStarted
     | ChunkStarted
     | ChunkFinished

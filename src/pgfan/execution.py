@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError, UsageError
@@ -39,6 +40,7 @@ from pgfan.postgres.runs import (
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.snapshot import SnapshotHolder
+from pgfan.sql.agenda import Agenda
 from pgfan.sql.places import excerpt
 from pgfan.sql.program import Program
 from pgfan.sql.requested import read_request
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
     from pgfan.ports import Progress, Result
     from pgfan.postgres.feed import ScriptFeed
     from pgfan.postgres.publishing import Publication
-    from pgfan.sql.script import ScriptItem
 
 
 BATCH_S = 0.02
@@ -131,6 +132,10 @@ class Execution:
             if script is None:
                 record = find_unfinished(self._owner, journal, run)
                 return take_over(self._owner, journal, record), Program.from_json(record.script)
+            if any(statement.generates for statement in script.statements):
+                from pgfan.postgres.generated_rows import GeneratedRows
+
+                GeneratedRows(self._owner, self._options.journal_schema, new_run).create()
             begun = _new_script(script, new_run)
             restart = self._options.restart
             return begin_or_resume(self._owner, journal, begun, server, restart=restart), script
@@ -138,11 +143,12 @@ class Execution:
         return again_when_lost(begin)
 
     def _go(self, server: ServerFacts, opened: OpenRun, script: Program) -> RunResult:
-        items = script.items
         host = self._owner.connection.info.host or ""
         scaling = self._options.scaling(host, server.connections_free)
         jobs = scaling.workers
-        in_order = InOrder([item.echoes for item in items], self._say, self._hand_out)
+        agenda = Agenda(script.items)
+        items = agenda.items
+        in_order = InOrder(agenda.order, agenda.echoes, self._say, self._hand_out)
         guard = worker_guard(self._journal, opened.id, opened.owner)
         self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
         options = self._options
@@ -151,21 +157,17 @@ class Execution:
         if script.files is not None:  # no worker's session is idle while others run tasks
             looking, self._script = (PostgresSession(self._dsn, guard) for _ in range(2))
             self._aside += [looking, self._script]
-            feed = self._script_feed(server, script, looking)
+            feed = self._script_feed(server, script, looking, agenda, opened.id)
 
-        def open_desk() -> Desk:
-            snapshots = SnapshotHolder(self._dsn)
-            self._aside.append(snapshots.session)
-            split = split_options(options, jobs)
-            return Desk(Analyst(looking, snapshots, split, server.refuses_split), snapshots)
-
+        open_desk = partial(self._open_desk, looking, server, jobs)
         again = ResumeOptions(options.new_snapshot, options.unknown)
         coordinator = PostgresCoordinator(
             self._owner, self._journal, opened, items, open_desk, again, feed
         )
+        labels: list[TaskLabel] = []
 
         def next_scheduler(workers: int) -> Scheduler | None:
-            specs = self._segment(feed, items)
+            specs = self._segment(feed, agenda, labels)
             return self._scheduler(specs, workers) if specs else None
 
         context = RunContext(
@@ -179,6 +181,7 @@ class Execution:
             on_end=in_order.end,
             next_scheduler=next_scheduler,
             on_error=lambda task, error, index: script.place(items[task], error, index),
+            order=agenda.order,
             resumed=opened.resumed,
             notes=tuple(self._notes(opened, script, scaling)),
             scaling=scaling,
@@ -186,8 +189,8 @@ class Execution:
             script_session=self._script,
             control=RunControl(self._owner),
         )
-        labels = [_label(n, item) for n, item in enumerate(items)]
-        runner = Runner(context, self._scheduler(self._segment(feed, items), jobs), labels)
+        segment = self._segment(feed, agenda, labels)
+        runner = Runner(context, self._scheduler(segment, jobs), labels)
         if self._on_start is not None:
             self._on_start(runner)
         try:
@@ -198,27 +201,46 @@ class Execution:
                 self._say(text)
             coordinator.end()
 
+    def _open_desk(self, looking: PostgresSession, server: ServerFacts, jobs: int) -> Desk:
+        snapshots = SnapshotHolder(self._dsn)
+        self._aside.append(snapshots.session)
+        split = split_options(self._options, jobs)
+        return Desk(Analyst(looking, snapshots, split, server.refuses_split), snapshots)
+
     def _segment(
-        self, feed: OneByOne | ScriptFeed, items: Sequence[ScriptItem]
+        self, feed: OneByOne | ScriptFeed, agenda: Agenda, labels: list[TaskLabel]
     ) -> tuple[TaskSpec, ...]:
+        """The tasks of the next segment; `labels` has them all then."""
         specs = feed.segment()
         if self._publication is not None and not isinstance(feed, OneByOne):
-            self._publication.check(items, feed.accesses)
+            read = [agenda.items[number] for number in feed.accesses]
+            self._publication.check(read, feed.accesses.values())
+        for number in range(len(labels), len(agenda.items)):
+            item = agenda.items[number]
+            text = "; ".join(statement.text for statement in item.statements)
+            label = TaskLabel(agenda.ids[number], item.source, item.kind, excerpt(text))
+            labels.append(label)
         return specs
 
     def _script_feed(
-        self, server: ServerFacts, script: Program, session: PostgresSession
+        self,
+        server: ServerFacts,
+        script: Program,
+        session: PostgresSession,
+        agenda: Agenda,
+        run: str,
     ) -> ScriptFeed:
         # Only scripts need what works out the order: other runs start without it.
         from pgfan.postgres.durations import measured
         from pgfan.postgres.feed import ScriptFeed
+        from pgfan.postgres.generated_rows import GeneratedRows
         from pgfan.postgres.known import read_known
 
         schema = self._options.journal_schema
-        texts = tuple(statement.text for statement in script.statements)
-        fingerprint = fingerprint_of(texts, server)
+        fingerprint = fingerprint_of(script.texts, server)
         durations = measured(self._owner, fingerprint, schema) if schema is not None else {}
-        return ScriptFeed(script.items, lambda: read_known(session), durations)
+        made_of = GeneratedRows(self._owner, schema, run)
+        return ScriptFeed(agenda, lambda: read_known(session), durations, made_of)
 
     def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
         options = self._options
@@ -237,9 +259,11 @@ class Execution:
 
     def _notes(self, opened: OpenRun, script: Program, scaling: Scaling) -> Iterator[str]:
         if opened.resumed:
-            done = sum(task.state == "done" for task in opened.tasks.values())
+            count = len(script.items)
+            known = [task for task in opened.tasks.values() if task.number < count]
+            done = sum(task.state == "done" for task in known)
             yield (
-                f"going on with run {opened.id}: {done} of {len(script.items)} statements are "
+                f"going on with run {opened.id}: {done} of {count} statements are "
                 "done; --restart begins anew"
             )
         if opened.terminated:
@@ -274,10 +298,4 @@ def split_options(options: ExecOptions, jobs: int) -> SplitOptions:
 
 
 def _new_script(program: Program, run: str) -> NewScript:
-    texts = tuple(statement.text for statement in program.statements)
-    return NewScript(program.title, texts, program.to_json(), run)
-
-
-def _label(number: int, item: ScriptItem) -> TaskLabel:
-    text = "; ".join(statement.text for statement in item.statements)
-    return TaskLabel(str(number + 1), item.source, item.kind, excerpt(text))
+    return NewScript(program.title, program.texts, program.to_json(), run)

@@ -238,6 +238,8 @@ class PreparedTask(Struct, frozen=True):
     """Where bad rows go; None: they fail their chunk."""
     sink: Sink | None = None
     """What a chunk's COPY ... TO STDOUT writes."""
+    keep: Callable[[Sequence[tuple[str | None, ...]]], str] | None = None
+    """SQL that keeps the rows of a query, of which statements are made, in its transaction."""
 
 
 class ChunksLost(Struct, frozen=True):

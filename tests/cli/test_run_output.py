@@ -123,6 +123,44 @@ def test_a_failure_names_its_place_and_ends_the_run(dsn18: str, tmp_path: Path) 
     assert (states[0], states[2], states[3]) == ("done", "failed", "not run")
 
 
+CELLS = """CREATE TABLE t (i int);
+SELECT 'INSERT INTO t VALUES (1)', 'INSERT INTO none VALUES (2)'
+  \\gexec
+TABLE t;
+"""
+
+
+def test_generated_statements_are_tasks_behind_the_one_that_made_them(
+    dsn18: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.sql").write_text(CELLS.replace("none", "t"), "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--json", folder=tmp_path)
+    tasks = [(task["id"], task["source"]) for task in json.loads(ended.out)["tasks"]]
+    made = [("2.1", "a.sql:3"), ("2.2", "a.sql:3")]
+    assert tasks == [("1", "a.sql:1"), ("2", "a.sql:2"), *made, ("3", "a.sql:4")]
+
+
+def test_a_generated_statement_that_fails_is_shown_with_the_place_of_gexec(
+    dsn18: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.sql").write_text(CELLS, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--no-journal", folder=tmp_path)
+    assert ended.code == 1
+    assert 'a.sql:3:3: relation "none" does not exist' in ended.err
+    assert "in the statement that \\gexec made: INSERT INTO none VALUES (2)" in ended.err
+    (tmp_path / "b.sql").write_text(CELLS.split("\n", 1)[1].replace("INTO none", "INTO"), "utf-8")
+    ended = pgfan("run", "b.sql", "-d", dsn18, "--no-journal", "-q", folder=tmp_path)
+    assert 'b.sql:2:3: syntax error at or near "2"' in ended.err
+    assert "made: INSERT INTO VALUES (2)" in ended.err
+
+
+def test_statements_are_not_generated_inside_of_a_block(dsn18: str, tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text(f"BEGIN;\n{CELLS}COMMIT;\n", "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)
+    assert (ended.code, "a.sql:3:1" in ended.err) == (2, True)
+    assert "take it out of the block" in ended.err
+
+
 def test_a_file_that_is_not_there(dsn18: str, tmp_path: Path) -> None:
     ended = pgfan("run", "none.sql", "-d", dsn18, folder=tmp_path)
     assert (ended.code, "cannot read none.sql" in ended.err) == (2, True)

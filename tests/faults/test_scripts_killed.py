@@ -50,6 +50,33 @@ def test_killed_again_and_again(dsn18: str, tmp_path: Path) -> None:
     assert query(dsn18, "SELECT state FROM pgfan.run") == [("done",)]
 
 
+GENERATING = """
+CREATE TABLE asked (i int, chance float);
+CREATE TABLE t0 (i int, chance float);
+CREATE TABLE t1 (LIKE t0);
+INSERT INTO asked SELECT g, random() FROM generate_series(1, 60) g RETURNING
+    format('INSERT INTO t%s SELECT %s, %s FROM pg_sleep(0.01)', i % 2, i, chance) \\gexec
+CREATE TABLE total AS TABLE t0 UNION ALL TABLE t1;
+"""
+
+
+def test_a_resumed_run_does_not_ask_again_for_its_statements(dsn18: str, tmp_path: Path) -> None:
+    path = tmp_path / "script.sql"
+    path.write_text(GENERATING, "utf-8")
+    words = ("run", str(path), "--jobs", "2")
+    execute(dsn18, "CREATE TABLE wanted AS SELECT 0 AS statements")
+    for wanted in (4, 30):
+        started = Client(dsn18, *words)
+        wait_until(lambda: has_journal(dsn18), "the journal")
+        wait_until(partial(has_done, dsn18, wanted), f"{wanted} statements")
+        started.kill()
+    with command(dsn18, *words) as last:
+        ended = last.end()
+    assert ended.code == 0, ended.said
+    assert query(dsn18, "SELECT count(*) FROM asked") == [(60,)]
+    assert_holds(dsn18, "total", "SELECT i, chance FROM asked")
+
+
 def has_done(dsn: str, least: int) -> bool:
     (count,) = query(dsn, "SELECT count(*) FROM pgfan.task WHERE state = 'done'")[0]
     return bool(count >= least)

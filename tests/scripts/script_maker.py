@@ -49,7 +49,7 @@ class ScriptMaker:
             *[self.insert] * 6, *[self.table] * 3, *[self.change] * 3, *[self.query] * 3,
             *[self.view] * 2, self.index, self.alter, self.drop, self.function, self.call,
             self.trigger, self.sequence, self.setting, self.block, self.copy, self.create_as,
-            self.rename, self.truncate, self.anonymous, self.analyse, self.comment,
+            self.rename, self.truncate, self.anonymous, self.analyse, self.comment, self.cells,
         ]  # fmt: skip
         return self.random.choice(kinds)()
 
@@ -246,6 +246,17 @@ class ScriptMaker:
             return self.query()
         rows = "".join(f"{self.number()}\tc;{self.number()}\n" for _ in range(3))
         return f"COPY {table.name} (a, b) FROM stdin;\n{rows}\\."
+
+    def cells(self) -> str:
+        table = self.any_table()
+        if not table.key and self.random.random() < 0.4:
+            text = f"INSERT INTO {table.name} (a) VALUES (%s)".replace("'", "''")
+            rows = f"(SELECT DISTINCT a FROM {self.source()}) q ORDER BY 1 LIMIT 4"
+            return f"SELECT format('{text}', q.a) FROM {rows} \\gexec"
+        makers = [self.insert, self.change, self.table, self.index, self.view, self.setting]
+        count = self.random.randint(1, 5)
+        made = ", ".join(f"$cell${self.random.choice(makers)()}$cell$" for _ in range(count))
+        return f"SELECT {made} \\gexec"
 
     def anonymous(self) -> str:
         table = self.any_table()

@@ -62,10 +62,18 @@ class RunAccount:
     """Keeps the books of one run. Called from the loop's thread alone."""
 
     def __init__(
-        self, run_id: str, labels: Sequence[TaskLabel], progress: Progress, clock: Clock
+        self,
+        run_id: str,
+        labels: Sequence[TaskLabel],
+        progress: Progress,
+        clock: Clock,
+        order: Sequence[int] | None = None,
     ) -> None:
+        """`labels` by number, and `order` for the result, may grow; None: as they are numbered."""
         self._run_id = run_id
         self._labels = labels
+        self._order = order
+        self._told = 0
         self._progress = progress
         self._clock = clock
         self._began_s = clock.now_s()
@@ -94,7 +102,14 @@ class RunAccount:
 
     def run_started(self, jobs: int, *, resumed: bool) -> None:
         """The run begins."""
+        self._told = len(self._labels)
         self._progress.emit(events.RunStarted(self._run_id, jobs, len(self._labels), resumed))
+
+    def tasks_added(self) -> None:
+        """Tasks may have appeared."""
+        if len(self._labels) > self._told:
+            self._told = len(self._labels)
+            self._progress.emit(events.TasksAdded(self._told, self.at_s()))
 
     def workers_changed(self, change: WorkersChange) -> None:
         """There are more workers now, or fewer, or none."""
@@ -224,10 +239,11 @@ class RunAccount:
         for number in self._tasks:
             if number not in self._outcomes:
                 self.close(number, "not run")
-        outcomes = [
-            self._outcomes.get(number, TaskOutcome(label.id, label.source, label.kind, "not run"))
-            for number, label in enumerate(self._labels)
-        ]
+        outcomes = []
+        for number in self._order if self._order is not None else range(len(self._labels)):
+            label = self._labels[number]
+            not_run = TaskOutcome(label.id, label.source, label.kind, "not run")
+            outcomes.append(self._outcomes.get(number, not_run))
         ok = all(outcome.state in {"done", "skipped"} for outcome in outcomes)
         stopped = interrupted and not ok
         seconds = self.at_s()

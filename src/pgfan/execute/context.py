@@ -30,6 +30,8 @@ class RunContext(Struct, frozen=True):
     on_result: Callable[[int, Sequence[Result]], None]
     on_error: Callable[[int, PgfanError, int], PgfanError]
     """Task, error, index of its statement: the error with its place in the user's source."""
+    order: Sequence[int] | None = None
+    """Numbers of tasks as the result lists them; None: as they are."""
     resumed: bool = False
     notes: tuple[str, ...] = ()
     """What the user should know before the run starts."""

@@ -20,11 +20,16 @@ class InOrder:
 
     def __init__(
         self,
-        echoes: Sequence[Sequence[Sequence[str]]],
+        order: Sequence[int],
+        echoes: Callable[[int], Sequence[Sequence[str]]],
         say: Callable[[str], None],
         write: Callable[[Sequence[Result]], None],
     ) -> None:
-        """`echoes`: for each statement of each task the texts before it, which `say` is given."""
+        """`order`: the numbers of the tasks; it may grow behind a task that has ended last.
+
+        `echoes`: for each statement of a task the texts before it, which `say` is given.
+        """
+        self._order = order
         self._echoes = echoes
         self._say = say
         self._write = write
@@ -39,20 +44,23 @@ class InOrder:
     def end(self, task: int) -> None:
         """A task answers no more."""
         self._ended.add(task)
-        while self._next in self._ended:
-            self._ended.remove(self._next)
-            self._hand_out(self._next)
+        while self._next < len(self._order) and self._order[self._next] in self._ended:
+            number = self._order[self._next]
+            self._ended.remove(number)
+            self._hand_out(number)
             self._next += 1
 
     def end_all(self) -> None:
         """No task answers any more: hand out what those that ended have said."""
-        for task in sorted(self._ended | set(self._answers)):
-            self._hand_out(task)
+        said = self._ended | set(self._answers)
+        for task in self._order[self._next :]:
+            if task in said:
+                self._hand_out(task)
         self._ended.clear()
 
     def _hand_out(self, task: int) -> None:
         answers = self._answers.pop(task, [])
-        echoes = self._echoes[task]
+        echoes = self._echoes(task)
         if not any(echoes):
             for results in answers:
                 self._write(results)

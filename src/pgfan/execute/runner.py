@@ -56,7 +56,9 @@ class Runner:
         self._context = context
         self._scheduler = scheduler
         self._labels = labels
-        self._account = RunAccount(context.run_id, labels, context.progress, context.clock)
+        self._account = RunAccount(
+            context.run_id, labels, context.progress, context.clock, context.order
+        )
         self._answers: SimpleQueue[WorkerAnswer[tuple[Report, ...]] | None] = SimpleQueue()
         self._threads: WorkerThreads[tuple[Report, ...]] = WorkerThreads(self._answers)
         most = len(context.sessions)
@@ -102,6 +104,7 @@ class Runner:
                 following = self._context.next_scheduler(max(1, self._allowed))
                 if following is None:
                     break
+                self._account.tasks_added()
                 self._scheduler = following
                 self._tell(messages.WorkersAllowed(self._allowed))
                 self._tell(messages.Begin())

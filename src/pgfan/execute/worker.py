@@ -29,18 +29,21 @@ from pgfan.plan.sqlstate import (
     TOO_MANY_CONNECTIONS,
     disposition_of,
 )
+from pgfan.ports import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgfan.plan.messages import Disposition
     from pgfan.plan.ranges import Range
-    from pgfan.ports import Clock, Journal, PreparedTask, Rejects, Result, Session
+    from pgfan.ports import Clock, Journal, PreparedTask, Rejects, Session
 
 ROLLED_BACK = "25P02"
 SEPARATOR = "\n;"
 """A statement's text may end in a line comment."""
 SNAPSHOT = "SET TRANSACTION SNAPSHOT"
+SAID = ("INSERT", "UPDATE", "DELETE", "MERGE")
+"""Tags that are shown although the rows are not."""
 _TIMEOUT = (
     "SELECT setting FROM pg_catalog.pg_settings "
     "WHERE name OPERATOR(pg_catalog.=) 'statement_timeout'"
@@ -204,7 +207,10 @@ class _Batch:
         task, journal = self._task, self._journal
         shown = 1 if task.plan.verdict == "native" else statements
         answers = tuple(results[len(results) - shown :])
+        kept = task.keep(answers[-1].rows) if task.keep is not None else ""
         rows = answers[0].row_count if len(answers) == 1 else None
+        if task.keep is not None:  # as psql, which shows the rows of such a query to nobody
+            answers = tuple(Result(one.tag) for one in answers if one.tag.startswith(SAID))
         report = ChunkDoneReport(rows, seconds, answers, self._notices())
         closing = "COMMIT;"
         if task.rolls_back:
@@ -214,7 +220,7 @@ class _Batch:
         elif journal is not None:
             unlogged = task.plan.unlogged
             closing = journal.settle(task.key, piece.lo, rows, seconds, unlogged=unlogged) + closing
-        return _Worked(piece, report, closing)
+        return _Worked(piece, report, kept + closing)
 
     def _commit(self, worked: _Worked) -> None:
         try:
@@ -338,7 +344,7 @@ class _Batch:
         The journal says so first: if the client is lost now, nobody knows how it ended.
         """
         task, journal, session = self._task, self._journal, self._session
-        if len(task.statements) != 1:
+        if len(task.statements) != 1 or task.keep is not None:
             return ChunkErrorReport(refusal, "fatal", self._notices())
         try:
             if journal is not None:

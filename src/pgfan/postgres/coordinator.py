@@ -77,7 +77,7 @@ class PostgresCoordinator:
         options: ResumeOptions,
         feed: OneByOne | ScriptFeed,
     ) -> None:
-        """`feed` tells which tasks need the first worker's session."""
+        """`items` may grow. `feed` tells which tasks need the first worker's session."""
         self._session = owner
         self._journal = journal
         self._run = run
@@ -97,7 +97,9 @@ class PostgresCoordinator:
         return self._prepared[number]
 
     def _prepare(self, number: int) -> PreparedTask:
-        record = self._run.tasks.get(number)
+        refusal, record = self._items[number].refusal, self._run.tasks.get(number)
+        if refusal is not None:
+            raise refusal
         resumed = self._resumed(number, record) if record is not None else None
         return resumed if resumed is not None else self._fresh(number)
 
@@ -364,6 +366,7 @@ class PostgresCoordinator:
             rolls_back=item.rolls_back,
             pinned=self._feed.is_pinned(number),
             copies=item.copies,
+            keep=self._feed.keep(number),
         )
 
     def _open(self, number: int, split: SplitPlan, settings: tuple[str, ...]) -> Snapshot:

@@ -1,24 +1,33 @@
 """A script's tasks in segments: within one, what waits for what is known before anything runs.
 
 A statement that may have changed any definition (`Accesses.is_opaque`) ends a segment. What comes
-after it is analysed when it has finished, with what the database then has.
+after it is analysed when it has finished, with what the database then has. So does a query that
+makes statements of its rows: they are the first ones of the next segment.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from pgfan.errors import UnsupportedError
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.graph import Sequencer
 from pgfan.sql.accesses import ScriptAccesses, mentions_currval
+from pgfan.sql.effects import Accesses, Barrier
+from pgfan.sql.generated import generated_items
 from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pgfan.plan.graph import Step
     from pgfan.postgres.durations import Measured
-    from pgfan.sql.effects import Accesses
+    from pgfan.postgres.generated_rows import GeneratedRows
+    from pgfan.sql.agenda import Agenda
+    from pgfan.sql.generated import Row
     from pgfan.sql.known import KnownObjects
     from pgfan.sql.script import ScriptItem
 
@@ -27,31 +36,39 @@ FRESH_SESSION = "CLOSE ALL; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNL
 
 
 class ScriptFeed:
-    """Reads `items` in program order. Task numbers are their indexes, those of gates negative."""
+    """Reads an agenda in program order. Numbers of gates are negative."""
 
     def __init__(
         self,
-        items: Sequence[ScriptItem],
+        agenda: Agenda,
         read_known: Callable[[], KnownObjects],
         durations: Mapping[tuple[str, str], Measured],
+        made_of: GeneratedRows,
     ) -> None:
-        """Look at the database as it is now, by `read_known`; `durations` of earlier runs."""
-        self._items = items
+        """Look at the database as it is now, by `read_known`; `durations` of earlier runs.
+
+        `made_of`: the rows of queries that make statements.
+        """
+        self._agenda = agenda
+        self._made_of = made_of
         self._durations = durations
         self._read_known = read_known
-        currval = any(mentions_currval(one.text) for item in items for one in item.statements)
-        self._accesses = ScriptAccesses(read_known(), calls_currval=currval)
+        self._currval = any(map(mentions_currval, _texts(agenda.items)))
+        self._accesses = ScriptAccesses(read_known(), calls_currval=self._currval)
         self._sequencer = Sequencer[int]()
         self._numbers: list[int] = []
         """The task's number, or the gate's, of each step."""
         self._segment_begins = 0
         self._next = 0
         self._stale = False
-        self.accesses: list[Accesses] = []
+        self._generates: int | None = None
+        """The last task of the segment, when it makes those of the next one."""
+        self.accesses: dict[int, Accesses] = {}
         """Those of the items that were read."""
         self._pinned: set[int] = set()
-        self._session = items[0].session if items else ""
-        self._sessions: list[int] = []
+        self._session = agenda.items[agenda.order[0]].session if agenda.order else ""
+        self._ended = 0
+        self._sessions: dict[int, int] = {}
         """How many sessions had ended before each of the items that were read."""
 
     def is_pinned(self, number: int) -> bool:
@@ -63,7 +80,7 @@ class ScriptFeed:
 
         The files of a folder take turns on that one, and each is to find it as new.
         """
-        if number not in self._pinned or not self._items[number].session:
+        if number not in self._pinned or not self._agenda.items[number].session:
             return ()
         return (f"{FRESH_SESSION} -- {self._sessions[number]}",)
 
@@ -74,28 +91,49 @@ class ScriptFeed:
         uses = ", ".join(sorted(self.accesses[number].session))
         return Reason("session", f"only its own session has what it uses or leaves: {uses}")
 
+    def keep(self, number: int) -> Callable[[Sequence[Row]], str] | None:
+        """See `pgfan.ports.PreparedTask.keep`."""
+        generates = self._agenda.items[number].first.generates is not None
+        return partial(self._made_of.keep, number) if generates else None
+
     def segment(self) -> tuple[TaskSpec, ...]:
         """The next segment's tasks; what came before has finished. Empty at the end."""
         if self._stale:
             self._accesses.refresh(self._read_known())
             self._stale = False
         self._segment_begins = len(self._numbers)
+        if self._generates is not None:
+            self._generate(self._generates)
+            self._generates = None
         specs: list[TaskSpec] = []
-        ended = self._sessions[-1] if self._sessions else 0
-        while self._next < len(self._items) and not self._stale:
-            number, self._next = self._next, self._next + 1
-            item = self._items[number]
+        order = self._agenda.order
+        while self._next < len(order) and not self._stale and self._generates is None:
+            number, self._next = order[self._next], self._next + 1
+            item = self._agenda.items[number]
             if item.session != self._session:
                 self._session = item.session
                 self._accesses.new_session()
-                ended += 1
-            self._sessions.append(ended)
-            trees = [statement.tree for statement in item.statements]
-            found = self._accesses.read(trees, rolls_back=item.rolls_back)
-            self.accesses.append(found)
+                self._ended += 1
+            self._sessions[number] = self._ended
+            self.accesses[number] = found = self._read(item)
             specs.extend(self._spec(step) for step in self._sequencer.add(number, found))
             self._stale = found.is_opaque
+            self._generates = number if item.first.generates is not None else None
         return tuple(specs)
+
+    def _read(self, item: ScriptItem) -> Accesses:
+        if item.refusal is not None:  # nothing of it runs, and nothing after it
+            return Accesses(barrier=Barrier("statement-unknown", "it does not parse", opaque=False))
+        trees = [statement.tree for statement in item.statements]
+        return self._accesses.read(trees, rolls_back=item.rolls_back)
+
+    def _generate(self, number: int) -> None:
+        """The statements that the rows of a task make."""
+        items = self._agenda.items
+        made = generated_items(items[number], self._made_of.read(number))
+        if not self._currval and any(map(mentions_currval, _texts(made))):
+            made = tuple(map(_without_currval, made))
+        self._agenda.insert(number, made)
 
     def _spec(self, step: Step[int]) -> TaskSpec:
         number = step.task if step.task is not None else -1 - len(self._numbers)
@@ -106,8 +144,28 @@ class ScriptFeed:
         waits_for = frozenset(self._numbers[before] for before in after)
         if number < 0:
             return TaskSpec(number, waits_for, work_s=0.0, divisible=False)
-        item = self._items[number]
-        known = self._durations.get((item.source, item.kind))
+        item = self._agenda.items[number]
+        known = self._durations.get((item.source, item.kind)) if not item.generated_by else None
         if known is None:
             return TaskSpec(number, waits_for)
         return TaskSpec(number, waits_for, known.work_s, known.divisible)
+
+
+def _texts(items: Iterable[ScriptItem]) -> Iterator[str]:
+    for item in items:
+        for statement in item.statements:
+            yield statement.text
+            if statement.generates is not None and statement.generates.template is not None:
+                yield statement.generates.template
+
+
+def _without_currval(item: ScriptItem) -> ScriptItem:
+    """Earlier statements may have drawn from their sequences on any connection."""
+    if item.refusal is not None or not any(map(mentions_currval, _texts((item,)))):
+        return item
+    error = UnsupportedError(
+        "currval() or lastval() in a generated statement, and in no text of the script: statements "
+        "before it were not kept on one connection",
+        hint="have the words currval or lastval in the query that makes it",
+    )
+    return replace(item, refusal=error)

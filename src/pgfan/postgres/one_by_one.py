@@ -24,6 +24,9 @@ class OneByOne:
         """As of `ScriptFeed`: nothing, since whoever looks at a task sees all its session has."""
         return None if number >= 0 else Reason("session", "a gate is no statement")
 
+    def keep(self, number: int) -> None:
+        """As of `ScriptFeed`: no statement makes others here."""
+
     def segment(self) -> tuple[TaskSpec, ...]:
         """See `pgfan.postgres.feed.ScriptFeed.segment`."""
         count, self._left = self._left, 0

@@ -22,6 +22,7 @@ from pgfan.events import (
     RunFinished,
     RunStarted,
     TaskFinished,
+    TasksAdded,
     TaskStarted,
     WorkersChanged,
 )
@@ -199,7 +200,7 @@ def line_of(event: Event, task: TaskTally | None, tally: RunTally) -> Line:
             level: Level = "warning" if event.severity == "WARNING" else "info"
             tag = clean(event.severity.lower(), 8)
             return Line(tag, f"{source}{_safe(event.message)}", level)
-        case Message():
+        case Message() | TasksAdded():
             return _message_line(event)
         case WorkersChanged():
             return workers_line(event)
@@ -209,7 +210,9 @@ def line_of(event: Event, task: TaskTally | None, tally: RunTally) -> Line:
             assert_never(event)
 
 
-def _message_line(event: Message) -> Line:
+def _message_line(event: Message | TasksAdded) -> Line:
+    if isinstance(event, TasksAdded):
+        return Line("tasks", f"{counted(event.tasks, 'task')} now", "detail")
     match event.level:
         case "warning":
             return Line("warning", _safe(event.text), "warning")

@@ -22,6 +22,7 @@ from pgfan.events import (
     RunFinished,
     RunStarted,
     TaskFinished,
+    TasksAdded,
     TaskStarted,
     WorkersChanged,
 )
@@ -149,6 +150,8 @@ class RunTally:
                 return self.running.get(event.task_id)
             case RunStarted():
                 self.run_id, self._jobs, self.tasks = event.run_id, event.jobs, event.tasks
+            case TasksAdded():
+                self.tasks = event.tasks
             case WorkersChanged():
                 self._jobs = event.workers
                 self.paused = None if event.workers else event.why

@@ -44,3 +44,8 @@ def placed(found: Position, begins: Position) -> Position:
     """A place in a text as a place in the source, where the text begins at `begins`."""
     before = begins.column - 1 if found.line == 1 else 0
     return Position(begins.source, begins.line + found.line - 1, found.column + before)
+
+
+def with_statement(message: str, maker: str, text: str) -> str:
+    """An error's message, with the statement that is in no file because `maker` made it."""
+    return f"{message}\nin the statement that {maker} made: {excerpt(text, 200)}"

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError, PgfanError, Position, UsageError
-from pgfan.sql.places import excerpt, locate
+from pgfan.sql.places import excerpt, locate, with_statement
 from pgfan.sql.script import ScriptItem, Statement, read_script
 from pgfan.sql.variables import interpolate
 
@@ -134,6 +134,16 @@ class Program(Struct, frozen=True):
         """All statements, those of transaction blocks too."""
         return tuple(statement for item in self.items for statement in item.statements)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What tells it from other programs: all statements, and what is made of their rows."""
+        found: list[str] = []
+        for statement in self.statements:
+            found.append(statement.text)
+            if statement.generates is not None:
+                found.append(statement.generates.template or statement.generates.name)
+        return tuple(found)
+
     def place(self, item: ScriptItem, error: PgfanError, index: int) -> PgfanError:
         """`error` with its place in the source, for the statement of `item` at `index`.
 
@@ -144,7 +154,9 @@ class Program(Struct, frozen=True):
         inside = item.statements[1:-1] if item.is_block else item.statements
         statement = inside[min(index, len(inside) - 1)] if inside else item.first
         position = statement.position
-        if isinstance(error, DatabaseError) and error.statement_offset is not None:
+        if item.generated_by is not None:
+            error.message = with_statement(error.message, item.generated_by, statement.text)
+        elif isinstance(error, DatabaseError) and error.statement_offset is not None:
             found, _ = locate(statement.text, position.source, error.statement_offset)
             before = position.column - 1 if found.line == 1 else 0
             position = Position(

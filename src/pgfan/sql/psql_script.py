@@ -16,6 +16,7 @@ import postgast
 from msgspec import Struct, field
 
 from pgfan.errors import UnsupportedError, UsageError
+from pgfan.sql.generated import Generator, returns_rows
 from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.places import LineIndex
 from pgfan.sql.psql_arguments import ArgumentError, split_arguments, truth_of
@@ -24,13 +25,13 @@ from pgfan.sql.psql_lexer import PsqlLexer
 from pgfan.sql.script import (
     ScriptItem,
     Statement,
-    is_utf8,
     items_of,
     refuse_characters,
     syntax_error,
     too_deep,
 )
 from pgfan.sql.tree import Message, inner, kind_of
+from pgfan.sql.unsupported import is_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -160,8 +161,11 @@ class _Reader:
 
     # Statements ---------------------------------------------------------------------------------
 
-    def _send(self, file: _File, *, generates: bool = False) -> None:
-        """The statement that was put together is one, if it counts."""
+    def _send(self, file: _File, gexec_at: int | None = None) -> None:
+        r"""The statement that was put together is one, if it counts.
+
+        `gexec_at`: where the \gexec is that its rows go to.
+        """
         lexer = file.lexer
         text, start, comments = lexer.statement, lexer.start, tuple(lexer.comments)
         if start is None or not file.active:
@@ -173,7 +177,10 @@ class _Reader:
         if kind_of(tree) == "CopyStmt" and tree.is_from and not (tree.filename or tree.is_program):
             data = lexer.data_lines()
         lexer.reset()
-        self._add(Statement(text, position, tree, data, None, generates, self._echoes(), comments))
+        generator = None
+        if gexec_at is not None and returns_rows(tree):
+            generator = Generator(file.lines.locate(gexec_at)[0])
+        self._add(Statement(text, position, tree, data, None, generator, self._echoes(), comments))
 
     def _add(self, statement: Statement) -> None:
         self.statements.append(statement)
@@ -242,7 +249,7 @@ class _Reader:
             case "g" | "gx" if not arguments or arguments[0].startswith("("):
                 self._send(file)
             case "gexec":
-                self._send(file, generates=True)
+                self._send(file, start)
             case "r" | "reset":
                 file.lexer.reset()
             case "q" | "quit":
@@ -308,7 +315,7 @@ class _Reader:
         tree = self._parsed(sql, position)
         data = lexer.data_lines() if name is None and tree.is_from else None
         path = None if name is None else self._in_folder(name)
-        self._add(Statement(sql, position, tree, data, path, False, self._echoes()))
+        self._add(Statement(sql, position, tree, data, path, None, self._echoes()))
 
     # Conditions ---------------------------------------------------------------------------------
 

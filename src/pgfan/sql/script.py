@@ -16,17 +16,21 @@ from typing import TYPE_CHECKING
 
 import postgast
 from msgspec import Struct
+from msgspec.structs import replace
 
-from pgfan.errors import Position, UnsupportedError, UsageError
+from pgfan.errors import Position, UsageError
 from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.places import excerpt, locate, placed
-from pgfan.sql.tree import Message, inner, kind_of, names, walk
+from pgfan.sql.tree import Message, inner, kind_of
+from pgfan.sql.unsupported import calls, refusal, refuse, set_names, transaction_kind
 from pgfan.sql.variables import interpolate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-ROLE_SETTINGS = frozenset({"role", "session_authorization"})
+    from pgfan.errors import PgfanError
+    from pgfan.sql.generated import Generator
+
 NOT_CARRIED = frozenset({"transaction", "seed"})
 _NOT_IN_SQL = re.compile("[\0\ud800-\udfff]")
 KINDS = {
@@ -52,8 +56,8 @@ class Statement:
     """What COPY ... FROM STDIN is given, when it stands in the script."""
     client_file: str | None = None
     """The file that psql's \\copy reads or writes."""
-    generates: bool = False
-    """Whether the cells of its result are statements to be run (psql's \\gexec)."""
+    generates: Generator | None = None
+    """What makes statements of the rows of its result (psql's \\gexec)."""
     echoes: tuple[str, ...] = ()
     """What is printed before it (psql's \\echo)."""
     comments: tuple[str, ...] = field(default=(), repr=False)
@@ -91,6 +95,10 @@ class ScriptItem(Struct, frozen=True):
     """random() was seeded before: it must go on in the one session that was seeded."""
     session: str = ""
     """The file of a folder that it belongs to: each has a session of its own. "": one for all."""
+    generated_by: str | None = None
+    """What made it while the run went on: \\gexec, for each. The position is that one's."""
+    refusal: PgfanError | None = None
+    """Why it cannot run, when that was not known before the run began."""
 
     @property
     def first(self) -> Statement:
@@ -139,15 +147,10 @@ def read_script(
     and UnsupportedError for statements that pgfan does not run.
     """
     refuse_characters(text, source)
-    statements = list(_statements(interpolate(text, variables or {}), source))
+    statements = list(statements_of(interpolate(text, variables or {}), source))
     if not statements:
         raise UsageError(f"{source} holds no SQL statement", hint="give at least one statement")
     return tuple(items_of(statements))
-
-
-def is_utf8(encoding: str) -> bool:
-    """Whether it is a name of PostgreSQL's UTF8."""
-    return encoding.lower().replace("-", "") in {"utf8", "unicode"}
 
 
 def refuse_characters(text: str, source: str) -> None:
@@ -167,7 +170,8 @@ def refuse_characters(text: str, source: str) -> None:
     )
 
 
-def _statements(text: str, source: str) -> Iterator[Statement]:
+def statements_of(text: str, source: str) -> Iterator[Statement]:
+    """The statements of a text; raises UsageError when it does not parse."""
     try:
         parsed = parse(text)
     except postgast.PgQueryError as error:
@@ -226,46 +230,49 @@ def too_deep(text: str, begins: Position) -> UsageError:
     )
 
 
-def items_of(statements: Sequence[Statement]) -> Iterator[ScriptItem]:
+def items_of(
+    statements: Sequence[Statement], settings: tuple[str, ...] = (), *, seeded: bool = False
+) -> Iterator[ScriptItem]:
     """Statements to items: transaction blocks put together, settings carried along."""
-    settings: tuple[str, ...] = ()
-    seeded = False
     block: list[Statement] = []
     for statement in statements:
-        _refuse(statement)
-        ends = _ends_block(statement)
+        refuse(statement, in_block=bool(block))
+        ends = ends_block(statement)
         if block:
             block.append(statement)
-            if ends:
-                rolls_back = ends == "rollback"
-                yield ScriptItem(
-                    tuple(block), settings, is_block=True, rolls_back=rolls_back, seeded=seeded
-                )
-                seeded = seeded or any(_seeds(s) for s in block)
-                if ends == "commit":
-                    settings += tuple(_committed_settings(block))
-                block = []
-        elif _begins_block(statement):
+            if not ends:
+                continue
+            rolls_back = ends == "rollback"
+            item = ScriptItem(tuple(block), settings, is_block=True, rolls_back=rolls_back)
+            block = []
+        elif begins_block(statement):
             block = [statement]
+            continue
         elif ends:
-            raise _refusal(statement, f"{statement.text.upper()} without BEGIN", "remove it")
+            raise refusal(statement, f"{statement.text.upper()} without BEGIN", "remove it")
         else:
-            yield ScriptItem((statement,), settings, seeded=seeded)
-            seeded = seeded or _seeds(statement)
-            if is_setting(statement):
-                settings += (statement.text,)
+            item = ScriptItem((statement,), settings)
+        yield replace(item, seeded=seeded) if seeded else item
+        seeded, settings = seeded or seeds(item), settings_after(item)
     if block:
-        raise _refusal(block[0], "this transaction block is never ended", "end it with COMMIT")
+        raise refusal(block[0], "this transaction block is never ended", "end it with COMMIT")
 
 
-def _committed_settings(block: Sequence[Statement]) -> list[str]:
+def settings_after(item: ScriptItem) -> tuple[str, ...]:
+    """The SET statements in force after an item."""
+    if item.is_block:
+        return item.settings + (() if item.rolls_back else _committed_settings(item.statements))
+    return item.settings + ((item.first.text,) if is_setting(item.first) else ())
+
+
+def _committed_settings(block: Sequence[Statement]) -> tuple[str, ...]:
     """The SET statements of a block that COMMIT leaves: ROLLBACK TO undoes those after it."""
     kept: list[str] = []
     savepoints: list[tuple[str, int]] = []
     for statement in block:
         tree = statement.tree
         if kind_of(tree) == "TransactionStmt":
-            match _transaction_kind(tree):
+            match transaction_kind(tree):
                 case "TRANS_STMT_SAVEPOINT":
                     savepoints.append((tree.savepoint_name, len(kept)))
                 case "TRANS_STMT_ROLLBACK_TO":
@@ -278,68 +285,24 @@ def _committed_settings(block: Sequence[Statement]) -> list[str]:
                     pass
         elif is_setting(statement):
             kept.append(statement.text)
-    return kept
+    return tuple(kept)
 
 
-def _refuse(statement: Statement) -> None:
+def begins_block(statement: Statement) -> bool:
+    """Whether it is BEGIN."""
     tree = statement.tree
-    match kind_of(tree):
-        case _ if ROLE_SETTINGS & set(_set_names(statement)):
-            raise _refusal(
-                statement,
-                "SET ROLE and SET SESSION AUTHORIZATION are not supported: the journal is written "
-                "with the role that connected",
-                "connect as that role",
-            )
-        case "VariableSetStmt" if _reads_literals_otherwise(tree):
-            raise _refusal(
-                statement,
-                "standard_conforming_strings = off is not supported: statements are read with "
-                "backslashes as plain characters in '...'",
-                "write E'...' where a backslash escapes",
-            )
-        case "VariableSetStmt" if _sends_other_bytes(tree):
-            raise _refusal(
-                statement,
-                "SET client_encoding is not supported for anything but UTF8: statements are sent "
-                "in UTF-8",
-                "convert the file to UTF-8 and remove the statement",
-            )
-        case "CopyStmt" if not (tree.filename or tree.is_program) and not statement.has_client:
-            raise _refusal(
-                statement,
-                "COPY from or to the client is not supported by pgfan exec",
-                "use psql's \\copy, or COPY with a file on the server",
-            )
-        case "TransactionStmt" if tree.chain or "PREPARE" in _transaction_kind(tree):
-            raise _refusal(
-                statement,
-                "AND CHAIN and two-phase transactions are not supported: a task must end with "
-                "its own COMMIT",
-                "use BEGIN and COMMIT",
-            )
-        case _:
-            pass
-
-
-def _transaction_kind(tree: Message) -> str:
-    kinds = tree.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number
-    return str(kinds[tree.kind].name)
-
-
-def _begins_block(statement: Statement) -> bool:
-    tree = statement.tree
-    return kind_of(tree) == "TransactionStmt" and _transaction_kind(tree) in {
+    return kind_of(tree) == "TransactionStmt" and transaction_kind(tree) in {
         "TRANS_STMT_BEGIN",
         "TRANS_STMT_START",
     }
 
 
-def _ends_block(statement: Statement) -> str | None:
+def ends_block(statement: Statement) -> str | None:
+    """With which word it ends a block, "commit" or "rollback"; None for any other statement."""
     if kind_of(statement.tree) != "TransactionStmt":
         return None
     ends = {"TRANS_STMT_COMMIT": "commit", "TRANS_STMT_ROLLBACK": "rollback"}
-    return ends.get(_transaction_kind(statement.tree))
+    return ends.get(transaction_kind(statement.tree))
 
 
 def is_setting(statement: Statement) -> bool:
@@ -349,48 +312,12 @@ def is_setting(statement: Statement) -> bool:
         return not tree.is_local and tree.name.lower() not in NOT_CARRIED
     if kind_of(tree) == "DiscardStmt":
         return True
-    return kind_of(tree) == "SelectStmt" and any(_calls(statement, "set_config"))
+    return kind_of(tree) == "SelectStmt" and any(calls(statement, "set_config"))
 
 
-def _seeds(statement: Statement) -> bool:
-    """SET seed, or a call of setseed()."""
-    return "seed" in _set_names(statement) or any(_calls(statement, "setseed"))
-
-
-def _set_names(statement: Statement) -> Iterator[str]:
-    """The settings that SET, RESET or set_config() with a constant name change, in lower case."""
-    if kind_of(statement.tree) == "VariableSetStmt":
-        yield statement.tree.name.lower()
-    for call in _calls(statement, "set_config"):
-        for part in walk(call.args[0]) if call.args else ():
-            if kind_of(part) == "A_Const" and part.WhichOneof("val") == "sval":
-                yield part.sval.sval.lower()
-
-
-def _calls(statement: Statement, function: str) -> Iterator[Message]:
-    """The calls of a function by name; only a text that has the name is walked."""
-    if function in statement.text.lower():
-        for node in walk(statement.tree):
-            if kind_of(node) == "FuncCall" and names(node.funcname)[-1:] == (function,):
-                yield node
-
-
-def _reads_literals_otherwise(tree: Message) -> bool:
-    value = [part.a_const for part in tree.args if part.WhichOneof("node") == "a_const"]
-    return tree.name.lower() == "standard_conforming_strings" and not (
-        not value or value[0].sval.sval.lower() in {"on", "true", "yes", "1"} or value[0].ival.ival
-    )
-
-
-def _sends_other_bytes(tree: Message) -> bool:
-    values = [part.a_const.sval.sval for part in tree.args if part.WhichOneof("node") == "a_const"]
-    return tree.name.lower() == "client_encoding" and not (not values or is_utf8(values[0]))
-
-
-def _refusal(statement: Statement, message: str, hint: str) -> UnsupportedError:
-    line = statement.text.split("\n", 1)[0]
-    padded = " " * (statement.position.column - 1) + line
-    return UnsupportedError(message, position=statement.position, source_line=padded, hint=hint)
+def seeds(item: ScriptItem) -> bool:
+    """Whether it has a SET seed, or a call of setseed()."""
+    return any("seed" in set_names(s) or any(calls(s, "setseed")) for s in item.statements)
 
 
 def _words(name: str) -> str:

@@ -1,0 +1,79 @@
+r"""Rows of a query to statements, as psql's `\gexec` has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgfan.sql.agenda import Agenda
+from pgfan.sql.generated import generated_items
+from pgfan.sql.psql_script import read_psql
+
+if TYPE_CHECKING:
+    from pgfan.sql.script import ScriptItem
+
+
+def items_of(text: str) -> tuple[ScriptItem, ...]:
+    def nothing(name: str) -> str:
+        raise AssertionError(name)
+
+    return read_psql([("main.sql", text)], {}, nothing).items
+
+
+def made_by(*row: str | None) -> tuple[ScriptItem, ...]:
+    (item,) = items_of("SELECT 1 \\gexec")
+    return generated_items(item, [row])
+
+
+CELLS: list[tuple[tuple[str | None, ...], list[list[str]]]] = [
+    (("SELECT 1", None, "SELECT 2;"), [["SELECT 1"], ["SELECT 2"]]),
+    (("", "-- a comment", " ;"), []),
+    (("SELECT 1; SELECT 2",), [["BEGIN", "SELECT 1", "SELECT 2", "COMMIT"]]),
+    (("BEGIN", "SELECT 1; SELECT 2", "ROLLBACK"), [["BEGIN", "SELECT 1", "SELECT 2", "ROLLBACK"]]),
+    (("BEGIN; SELECT 1; COMMIT", "SELECT 2"), [["BEGIN", "SELECT 1", "COMMIT"], ["SELECT 2"]]),
+    (("SELECT ':x'",), [["SELECT ':x'"]]),
+]
+
+
+@pytest.mark.parametrize(("cells", "expected"), CELLS)
+def test_cells_to_statements(cells: tuple[str | None, ...], expected: list[list[str]]) -> None:
+    made = made_by(*cells)
+    found = [[statement.text.strip() for statement in item.statements] for item in made]
+    assert found == expected
+    assert {item.generated_by for item in made} <= {"\\gexec"}
+    assert all(str(item.first.position) == "main.sql:1:10" for item in made if not item.is_block)
+
+
+REFUSED = [
+    (("SELECT 1", "SELEC 2", "SELECT 3"), 1, "syntax error", "SELEC 2"),
+    (("SELECT 1", "BEGIN", "SELECT 2"), 1, "never ended", "BEGIN"),
+    (("COMMIT",), 0, "without BEGIN", "COMMIT"),
+    (("SELECT 1; BEGIN; SELECT 2; COMMIT",), 0, "BEGIN or COMMIT after", "SELECT 1; BEGIN;"),
+    (("SET ROLE someone",), 0, "SET ROLE", "SET ROLE someone"),
+    (("COPY t FROM stdin",), 0, "COPY from or to the client", "COPY t FROM stdin"),
+]
+
+
+@pytest.mark.parametrize(("cells", "before", "message", "text"), REFUSED)
+def test_what_is_no_statement_is_the_last_item(
+    cells: tuple[str, ...], before: int, message: str, text: str
+) -> None:
+    *well, last = made_by(*cells)
+    assert [item.refusal for item in well] == [None] * before
+    assert last.refusal is not None
+    assert message in last.refusal.message
+    assert last.first.text.startswith(text)
+    assert str(last.first.position) == "main.sql:1:10"
+
+
+def test_what_follows_runs_under_the_settings_that_were_generated() -> None:
+    agenda = Agenda(items_of("SET a.b = 1;\nSELECT 1 \\gexec\nSET a.c = 2;\nSELECT 3;"))
+    maker = agenda.items[1]
+    agenda.insert(1, generated_items(maker, [("SET a.d = 4", "SELECT setseed(0.5)")]))
+    assert agenda.order == [0, 1, 4, 5, 2, 3]
+    assert [agenda.ids[number] for number in agenda.order] == ["1", "2", "2.1", "2.2", "3", "4"]
+    settings = [agenda.items[number].settings for number in agenda.order]
+    assert settings[2] == ("SET a.b = 1",)
+    assert settings[-1] == ("SET a.b = 1", "SET a.d = 4", "SET a.c = 2")
+    assert [item.seeded for item in agenda.items] == [False, False, True, True, False, False]
