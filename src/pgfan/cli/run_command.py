@@ -40,14 +40,11 @@ def run_(
     """
     from pgfan import api
     from pgfan.cli import running as shared
-    from pgfan.cli.sources import read_source, read_text
-    from pgfan.sql.program import Program
+    from pgfan.cli.sources import read_program
     from pgfan.sql.variables import parse_assignment
 
     options = running.to_exec_options(target)
-    variables = dict(parse_assignment(text) for text in set_)
-    sources = [read_source(name) for name in path or (Path("-"),)]
-    program = Program.read_psql(sources, variables, read_text)
+    program = read_program(path, dict(parse_assignment(text) for text in set_))
     with shared.server(target) as dsn, shared.progress(display) as progress:
 
         def echo(text: str) -> None:

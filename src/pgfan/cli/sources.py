@@ -12,7 +12,10 @@ from cyclopts import Parameter
 from pgfan.errors import Position, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pgfan.api import Source
+    from pgfan.sql.program import Program
 
 
 @Parameter(name="*")
@@ -55,6 +58,17 @@ class Script:
                 raise UsageError("no SQL: give -c SQL, -f FILE, or standard input")
             sources.append(_decoded("<stdin>", sys.stdin.buffer.read()))
         return sources
+
+
+def read_program(paths: Sequence[Path], variables: Mapping[str, str]) -> Program:
+    """Psql scripts, one after the other; without any, standard input.
+
+    Raises UsageError for a file that cannot be read, and for all that psql or pgfan would refuse.
+    """
+    from pgfan.sql.program import Program
+
+    sources = [read_source(path) for path in paths or (Path("-"),)]
+    return Program.read_psql(sources, variables, read_text)
 
 
 def read_text(name: str) -> str:

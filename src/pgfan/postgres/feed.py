@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.graph import Sequencer
+from pgfan.plan.outline import session_objection
 from pgfan.sql.accesses import ScriptAccesses, mentions_currval
-from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pgfan.postgres.durations import Measured
     from pgfan.sql.effects import Accesses
     from pgfan.sql.known import KnownObjects
+    from pgfan.sql.reasons import Reason
     from pgfan.sql.script import ScriptItem
 
 
@@ -56,8 +57,7 @@ class ScriptFeed:
         """Why a task is not split, whatever its statement says."""
         if number not in self._pinned:
             return None
-        uses = ", ".join(sorted(self.accesses[number].session))
-        return Reason("session", f"only its own session has what it uses or leaves: {uses}")
+        return session_objection(self.accesses[number])
 
     def segment(self) -> tuple[TaskSpec, ...]:
         """The next segment's tasks; what came before has finished. Empty at the end."""
