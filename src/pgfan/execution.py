@@ -91,6 +91,10 @@ class Execution:
         try:
             self._owner.on_connect = no_timeouts
             server = probe_server(self._owner)
+            if script is not None and self._options.selection is not None:
+                from pgfan.project import selected  # few runs have a selection
+
+                script = selected(self._owner, script, self._options.selection)
             try:
                 opened, script = self._open(server, script, run)
             except DatabaseError as error:
@@ -181,7 +185,7 @@ class Execution:
             script_session=self._script,
             control=RunControl(self._owner),
         )
-        labels = [_label(n, item) for n, item in enumerate(items)]
+        labels = [_label(script.number(n), item) for n, item in enumerate(items)]
         runner = Runner(context, self._scheduler(feed.segment(), jobs), labels)
         if self._on_start is not None:
             self._on_start(runner)
@@ -205,7 +209,8 @@ class Execution:
         texts = tuple(statement.text for statement in script.statements)
         fingerprint = fingerprint_of(texts, server)
         durations = measured(self._owner, fingerprint, schema) if schema is not None else {}
-        return ScriptFeed(script.items, lambda: read_known(session), durations)
+        passed_over = script.passed_over
+        return ScriptFeed(script.items, lambda: read_known(session), durations, passed_over)
 
     def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
         options = self._options

@@ -26,6 +26,8 @@ from pgfan.sql.requested import read_request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pgfan.plan.selection import Selection
+
 
 class ExecOptions(Struct, frozen=True):
     """Options of `exec`, as on the command line.
@@ -35,7 +37,7 @@ class ExecOptions(Struct, frozen=True):
     workers that may write one table at once. `chunk_s` is the target time of a chunk in seconds,
     `chunk_rows` a fixed size in its stead (for ctid: blocks that hold about as many). `by` is as
     for `pgfan.sql.requested.read_request`. `journal_schema` None runs without a journal: nothing
-    can be resumed then.
+    can be resumed then. `selection`: the tasks of a script that were asked for, None for all.
     """
 
     jobs: int | None = None
@@ -53,6 +55,7 @@ class ExecOptions(Struct, frozen=True):
     unknown: Literal["refuse", "done", "again"] = "refuse"
     journal_schema: str | None = SCHEMA_DEFAULT
     variables: Mapping[str, str] = field(default_factory=dict)
+    selection: Selection | None = None
 
     def check(self) -> None:
         """Raise UsageError for values that make no sense."""

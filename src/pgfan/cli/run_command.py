@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from msgspec.structs import replace
 
-from pgfan.cli.options import Display, Running, Target
+from pgfan.cli.options import Chosen, Display, Running, Target
 
 DEFAULT_TARGET = Target()
 DEFAULT_DISPLAY = Display()
 DEFAULT_RUNNING = Running()
+DEFAULT_CHOSEN = Chosen()
 
 
 def run_(
     *path: Path,
     set_: Annotated[tuple[str, ...], Parameter(name=["--set", "-v"], negative="")] = (),
+    chosen: Chosen = DEFAULT_CHOSEN,
     running: Running = DEFAULT_RUNNING,
     target: Target = DEFAULT_TARGET,
     display: Display = DEFAULT_DISPLAY,
@@ -43,7 +46,7 @@ def run_(
     from pgfan.cli.sources import read_program
     from pgfan.sql.variables import parse_assignment
 
-    options = running.to_exec_options(target)
+    options = replace(running.to_exec_options(target), selection=chosen.to_selection())
     program = read_program(path, dict(parse_assignment(text) for text in set_))
     with shared.server(target) as dsn, shared.progress(display) as progress:
 

@@ -12,6 +12,8 @@ from pgfan.plan.dag import TaskSpec
 from pgfan.plan.graph import Sequencer
 from pgfan.plan.outline import session_objection
 from pgfan.sql.accesses import ScriptAccesses, mentions_currval
+from pgfan.sql.script import is_setting
+from pgfan.sql.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +34,13 @@ class ScriptFeed:
         items: Sequence[ScriptItem],
         read_known: Callable[[], KnownObjects],
         durations: Mapping[tuple[str, str], Measured],
+        passed_over: Sequence[Sequence[ScriptItem]] = (),
     ) -> None:
-        """Look at the database as it is now, by `read_known`; `durations` of earlier runs."""
+        """Look at the database as it is now, by `read_known`; `durations` of earlier runs.
+
+        `passed_over` are items before each one that do not run: of them settings count, no more.
+        """
+        self._passed_over = passed_over
         self._items = items
         self._durations = durations
         self._read_known = read_known
@@ -69,12 +76,26 @@ class ScriptFeed:
         while self._next < len(self._items) and not self._stale:
             number, self._next = self._next, self._next + 1
             item = self._items[number]
+            for left_out in self._passed_over[number] if self._passed_over else ():
+                self._take_settings(left_out)
             trees = [statement.tree for statement in item.statements]
             found = self._accesses.read(trees, rolls_back=item.rolls_back)
             self.accesses.append(found)
             specs.extend(self._spec(step) for step in self._sequencer.add(number, found))
             self._stale = found.is_opaque
         return tuple(specs)
+
+    def _take_settings(self, item: ScriptItem) -> None:
+        """What an item that does not run would have set for those after it."""
+        if not any(map(is_setting, item.statements)):
+            return
+        trees = [
+            statement.tree
+            for statement in item.statements
+            if is_setting(statement) or kind_of(statement.tree) == "TransactionStmt"
+        ]
+        if self._accesses.read(trees, rolls_back=item.rolls_back).is_opaque:
+            self._accesses.refresh(self._read_known())
 
     def _spec(self, step: Step[int]) -> TaskSpec:
         number = step.task if step.task is not None else -1 - len(self._numbers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError, PgfanError, Position
 from pgfan.sql.places import excerpt, locate
@@ -15,7 +16,7 @@ from pgfan.sql.script import ScriptItem, Statement, read_script
 from pgfan.sql.variables import interpolate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 
 class Source(Struct, frozen=True):
@@ -35,6 +36,10 @@ class Program(Struct, frozen=True):
     """Of psql scripts, which may be run out of order: all texts by name, those included too."""
     ends_with: tuple[str, ...] = ()
     """What \\echo says after the last statement."""
+    numbers: tuple[int, ...] | None = None
+    """Of a choice of a script's tasks: which they are, from 0; None: all of them."""
+    passed_over: tuple[tuple[ScriptItem, ...], ...] = ()
+    """Of a choice: the items that were left out before each one."""
 
     @classmethod
     def read_psql(
@@ -66,22 +71,44 @@ class Program(Struct, frozen=True):
         """The inverse of `to_json`."""
         sources = [Source(*pair) for pair in value["sources"]]
         if value["command"] == "run":
-            return cls.read_psql(sources, value["variables"], value["files"].__getitem__)
+            found = cls.read_psql(sources, value["variables"], value["files"].__getitem__)
+            return found.chosen(set(value["numbers"])) if "numbers" in value else found
         return cls.read(sources, value["variables"])
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
-        kept = (
+        kept: dict[str, Any] = (
             {"command": "exec"}
             if self.files is None
             else {"command": "run", "files": {**self.files}}
         )
+        if self.numbers is not None:
+            kept["numbers"] = list(self.numbers)
         return {
             **kept,
             "sources": [[source.name, source.text] for source in self.sources],
             "variables": dict(self.variables),
             "tasks": len(self.items),
         }
+
+    def chosen(self, numbers: Collection[int]) -> Program:
+        """The items with these numbers, from 0, as a program of their own."""
+        items: list[ScriptItem] = []
+        passed_over: list[tuple[ScriptItem, ...]] = []
+        left_out: list[ScriptItem] = []
+        for number, item in enumerate(self.items):
+            if number in numbers:
+                items.append(item)
+                passed_over.append(tuple(left_out))
+                left_out = []
+            else:
+                left_out.append(item)
+        kept = tuple(sorted(numbers))
+        return replace(self, items=tuple(items), numbers=kept, passed_over=tuple(passed_over))
+
+    def number(self, index: int) -> int:
+        """The number of an item in its whole script, from 0."""
+        return index if self.numbers is None else self.numbers[index]
 
     @property
     def title(self) -> str:
