@@ -6,6 +6,7 @@ gives, query results to its callback.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ __all__ = [
     "forget",
     "load",
     "plan",
+    "plan_run",
     "resume",
     "run",
     "status",
@@ -46,12 +48,12 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pgfan.execute.outcome import RunResult
     from pgfan.execute.runner import Runner
     from pgfan.loader import LoadOptions, load
-    from pgfan.plan.preview import StatementPlan
+    from pgfan.plan.preview import ProgramPlan, StatementPlan
     from pgfan.ports import Progress, Result
     from pgfan.unloader import UnloadOptions, unload
 
@@ -142,6 +144,35 @@ def plan(
     options = options or ExecOptions()
     options.check()
     program = Program.read(_sources(sql), options.variables)
+    with _previewing(dsn, options) as previewer:
+        return _looked_at(previewer.plans(program), on_statement)
+
+
+def plan_run(
+    dsn: str,
+    program: Program,
+    options: ExecOptions | None = None,
+    *,
+    on_statement: Callable[[StatementPlan], None] | None = None,
+) -> ProgramPlan:
+    """What `run` would do with psql scripts: the tasks, and what each waits for. As `plan`."""
+    from pgfan.plan.outline import outline_of
+    from pgfan.plan.preview import ProgramPlan
+    from pgfan.postgres.known import read_known
+    from pgfan.postgres.preview import step_id
+    from pgfan.sql.accesses import accesses_of
+
+    options = options or ExecOptions()
+    options.check()
+    with _previewing(dsn, options) as previewer:
+        outline = outline_of(accesses_of(program.items, read_known(previewer.session)))
+        tasks = _looked_at(previewer.plans(program, outline), on_statement)
+    gates = {step_id(gate): tuple(map(step_id, before)) for gate, before in outline.gates.items()}
+    return ProgramPlan(tasks, gates, outline.longest, outline.widest)
+
+
+@contextmanager
+def _previewing(dsn: str, options: ExecOptions) -> Iterator[Previewer]:
     session, snapshots = PostgresSession(complete_dsn(dsn)), SnapshotHolder(complete_dsn(dsn))
     try:
         server = probe_server(session)
@@ -149,15 +180,21 @@ def plan(
         jobs = options.scaling(host, server.connections_free).workers
         chosen = replace(split_options(options, jobs), closely=True)
         analyst = Analyst(session, snapshots, chosen, server.refuses_split)
-        plans = []
-        for found in Previewer(session, snapshots, analyst, options.chunk_rows).plans(program):
-            plans.append(found)
-            if on_statement is not None:
-                on_statement(found)
-        return tuple(plans)
+        yield Previewer(session, snapshots, analyst, options.chunk_rows)
     finally:
         snapshots.end()
         session.close()
+
+
+def _looked_at(
+    plans: Iterable[StatementPlan], on_statement: Callable[[StatementPlan], None] | None
+) -> tuple[StatementPlan, ...]:
+    looked_at = []
+    for found in plans:
+        looked_at.append(found)
+        if on_statement is not None:
+            on_statement(found)
+    return tuple(looked_at)
 
 
 def resume(

@@ -95,6 +95,10 @@ class Execution:
         try:
             self._owner.on_connect = no_timeouts
             server = probe_server(self._owner)
+            if script is not None and self._options.selection is not None:
+                from pgfan.project import selected  # few runs have a selection
+
+                script = selected(self._owner, script, self._options.selection)
             try:
                 opened, script = self._open(server, script, run)
             except DatabaseError as error:
@@ -146,7 +150,7 @@ class Execution:
         host = self._owner.connection.info.host or ""
         scaling = self._options.scaling(host, server.connections_free)
         jobs = scaling.workers
-        agenda = Agenda(script.items)
+        agenda = Agenda(script.items, script.numbers)
         items = agenda.items
         in_order = InOrder(agenda.order, agenda.echoes, self._say, self._hand_out)
         guard = worker_guard(self._journal, opened.id, opened.owner)
@@ -240,7 +244,8 @@ class Execution:
         fingerprint = fingerprint_of(script.texts, server)
         durations = measured(self._owner, fingerprint, schema) if schema is not None else {}
         made_of = GeneratedRows(self._owner, schema, run)
-        return ScriptFeed(agenda, lambda: read_known(session), durations, made_of)
+        passed_over = script.passed_over
+        return ScriptFeed(agenda, lambda: read_known(session), durations, made_of, passed_over)
 
     def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
         options = self._options

@@ -25,6 +25,8 @@ from pgfan.postgres.journal_schema import SCHEMA_DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pgfan.plan.selection import Selection
+
 
 class Publish(Struct, frozen=True):
     """Build aside, and take the name of `schema` at the end; the old one is kept or dropped."""
@@ -41,7 +43,8 @@ class ExecOptions(Struct, frozen=True):
     workers that may write one table at once. `chunk_s` is the target time of a chunk in seconds,
     `chunk_rows` a fixed size in its stead (for ctid: blocks that hold about as many). `by` is as
     for `pgfan.sql.requested.read_request`. `journal_schema` None runs without a journal: nothing
-    can be resumed then. `publish` is for scripts alone.
+    can be resumed then. `publish` and `selection` are for scripts alone: the latter are the tasks
+    that were asked for, None for all.
     """
 
     jobs: int | None = None
@@ -60,6 +63,7 @@ class ExecOptions(Struct, frozen=True):
     journal_schema: str | None = SCHEMA_DEFAULT
     variables: Mapping[str, str] = field(default_factory=dict)
     publish: Publish | None = None
+    selection: Selection | None = None
 
     def check(self) -> None:
         """Raise UsageError for values that make no sense."""

@@ -307,3 +307,52 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--command", "--file", "--set", "--sql", "--json", "--by", "--split", "--dsn")
     assert all(option in ended.out for option in (*options, "--embedded", "--atomic"))
     assert not any(option in ended.out for option in ("--journal-schema", "--jobs", "--restart"))
+
+
+SCRIPT = """\
+CREATE TABLE made (i int);
+INSERT INTO made SELECT i FROM source;
+\\ir more.sql
+SELECT count(*) FROM made \\g
+"""
+DYNAMIC = "DO $$ DECLARE said text := 'TABLE t'; BEGIN EXECUTE said; END $$;\n"
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Path:
+    (tmp_path / "a.sql").write_text(SCRIPT)
+    (tmp_path / "more.sql").write_text("DELETE FROM t;\n" + DYNAMIC)
+    return tmp_path / "a.sql"
+
+
+def test_scripts_and_what_each_task_waits_for(
+    capsys: pytest.CaptureFixture[str], made: str, scripts: Path
+) -> None:
+    with psycopg.connect(made, autocommit=True) as connection:
+        before = connection.execute(STATE).fetchone()
+        ended = pgfan_here(capsys, "plan", scripts, "-d", made, "--split", "always")
+        assert connection.execute(STATE).fetchone() == before
+    assert (ended.code, ended.err) == (0, "")
+    text = " ".join(ended.out.replace(f"{scripts.parent}/", "").split())
+    assert "2 a.sql:2 INSERT INTO made SELECT i FROM source judged when it runs" in text
+    assert "3 more.sql:1 DELETE FROM t split by blocks of t" in text
+    assert "5 a.sql:4 SELECT count(*) FROM made" in text
+    assert "4 one after the other at the most; up to 2 at once barrier: more.sql:2 waits" in text
+
+
+def test_scripts_as_json(capsys: pytest.CaptureFixture[str], made: str, scripts: Path) -> None:
+    ended = pgfan_here(capsys, "plan", scripts, "-d", made, "--json")
+    value = json.loads(ended.out)
+    assert [task["after"] for task in value["tasks"]] == [[], ["1"], [], ["2", "3"], ["4"]]
+    assert [task["id"] for task in value["tasks"] if task["barrier"]] == ["4"]
+    assert value["gates"] == []
+
+
+def test_a_script_is_no_list_of_statements(
+    capsys: pytest.CaptureFixture[str], scripts: Path
+) -> None:
+    ended = pgfan_here(capsys, "plan", scripts, "-d", "host=/nonexistent", "-c", "SELECT 1")
+    assert (ended.code, ended.err[:6]) == (2, "error:")
+    scripts.write_text("SELECT 1;\n\\! ls\n")
+    ended = pgfan_here(capsys, "plan", scripts, "-d", "host=/nonexistent")
+    assert (ended.code, "a.sql:2:1" in ended.err) == (2, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import psycopg
 from pgfan_command import pgfan
 
 if TYPE_CHECKING:
@@ -186,3 +187,57 @@ def test_a_file_that_cannot_be_copied(dsn18: str, tmp_path: Path) -> None:
     (tmp_path / "a.sql").write_text("CREATE TABLE t (i int);\n\\copy t from 'none.csv'\n", "utf-8")
     ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)
     assert (ended.code, "a.sql:2" in ended.err, "none.csv" in ended.err) == (1, True, True)
+
+
+CHOSEN = """SET search_path = s;
+CREATE TABLE a (i int);
+CREATE TABLE b (i int);
+INSERT INTO a VALUES (1);
+INSERT INTO b SELECT i FROM a;
+CREATE TABLE other (i int);
+CREATE TABLE c AS SELECT * FROM b;
+"""
+
+
+def rows_of(dsn: str, sql: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        cursor = connection.execute(sql.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_tasks_that_were_asked_for(dsn18: str, tmp_path: Path) -> None:
+    rows_of(dsn18, "CREATE SCHEMA s")
+    (tmp_path / "a.sql").write_text(CHOSEN, "utf-8")
+    words = ("run", "a.sql", "-d", dsn18, "--json")
+    until = pgfan(*words, "--until", "a.sql:5", folder=tmp_path)
+    assert until.code == 0, until.err
+    assert [task["id"] for task in json.loads(until.out)["tasks"]] == ["2", "3", "4", "5"]
+    assert rows_of(dsn18, "TABLE s.b") == [(1,)]
+    since = pgfan(*words, "--from", "b", "--from", "7", "--until", "c", folder=tmp_path)
+    assert since.code == 1, "b is there already"
+    assert [task["id"] for task in json.loads(since.out)["tasks"]] == ["3", "5", "7"]
+    last = pgfan(*words, "--from", "c", folder=tmp_path)
+    assert last.code == 0, last.err
+    assert rows_of(dsn18, "SELECT to_regclass('s.other'), (SELECT sum(i) FROM s.c)") == [(None, 1)]
+
+
+def test_a_choice_is_gone_on_with_as_it_was(dsn18: str, tmp_path: Path) -> None:
+    rows_of(dsn18, "CREATE SCHEMA s; CREATE VIEW s.b AS SELECT 1 AS j")
+    (tmp_path / "a.sql").write_text(CHOSEN, "utf-8")
+    words = ("run", "a.sql", "-d", dsn18, "--json")
+    assert pgfan(*words, "--until", "c", folder=tmp_path).code == 1
+    rows_of(dsn18, "DROP VIEW s.b")
+    ended = pgfan("resume", "-d", dsn18, "--json", folder=tmp_path)
+    assert ended.code == 0, ended.err
+    assert [task["id"] for task in json.loads(ended.out)["tasks"]] == ["2", "3", "4", "5", "7"]
+    assert rows_of(dsn18, "TABLE s.c") == [(1,)]
+
+
+def test_a_name_that_no_task_has(dsn18: str, tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text(CHOSEN, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--only", "othr", folder=tmp_path)
+    assert (ended.code, "--only othr" in ended.err, "other" in ended.err) == (2, True, True)
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--from", "c", "--until", "a", folder=tmp_path)
+    assert (ended.code, "no task is left" in ended.err) == (2, True)
+    found = rows_of(dsn18, "SELECT to_regclass('pgfan.run'), to_regnamespace('s')")
+    assert found == [(None, None)]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgfan.api import ExecOptions
+    from pgfan.plan.selection import Selection
 
 
 @Parameter(name="*")
@@ -129,6 +130,28 @@ class Running(Splitting):
             new_snapshot=self.new_snapshot,
             journal_schema=None if self.no_journal else target.journal_schema,
         )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Chosen:
+    """Which tasks of a script run; each option may be given more than once."""
+
+    only: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """These tasks and what they need that is not done: the name of a relation that they write, a
+    file, FILE:LINE, or the number that pgfan plan shows."""
+    from_: Annotated[tuple[str, ...], Parameter(name="--from", negative="")] = ()
+    """These tasks and all that depends on them."""
+    until: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """These tasks and all that they depend on."""
+
+    def to_selection(self) -> Selection | None:
+        """What the options mean together; None for all tasks."""
+        if not (self.only or self.from_ or self.until):
+            return None
+        from pgfan.plan.selection import Selection
+
+        return Selection(self.only, self.from_, self.until)
 
 
 def parse_jobs(text: str) -> int | None:

@@ -9,19 +9,21 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from pgfan.cli.options import Json, Server, Splitting
 from pgfan.cli.sources import Script
-from pgfan.errors import EXIT_TASK_FAILED
+from pgfan.errors import EXIT_TASK_FAILED, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfan.api import ExecOptions, Source
     from pgfan.plan.preview import StatementPlan
+    from pgfan.report.plans import PlanLook
 
 DEFAULT_SCRIPT = Script()
 DEFAULT_SPLITTING = Splitting()
@@ -29,7 +31,7 @@ DEFAULT_SERVER = Server()
 
 
 def plan_(
-    *,
+    *path: Path,
     script: Script = DEFAULT_SCRIPT,
     sql: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
@@ -42,11 +44,18 @@ def plan_(
 
     Parameters
     ----------
+    path
+        Psql scripts, as for pgfan run: the tasks, and what each waits for.
     sql
         Print the example chunks whole.
     """
     options = splitting.to_options(script.variables)
     chunk: Literal["clipped", "whole"] = "whole" if sql else "clipped"
+    if path:
+        if script.command or script.file:
+            raise UsageError("-c and -f are for statements in order, a PATH is a script of psql")
+        chosen: Literal["none", "whole"] = "whole" if sql else "none"
+        return show_program(server, path, options, chunk=chosen, json_=json_)
     return show_plan(server, script.read(), options, chunk=chunk, json_=json_)
 
 
@@ -62,11 +71,9 @@ def show_plan(
     from pgfan import api
     from pgfan.cli import running as shared
     from pgfan.plan.preview import PlanCounts
-    from pgfan.report.ansi import wants_color
-    from pgfan.report.plans import PlanLook, plan_text, plans_to_json, summary_text
+    from pgfan.report.plans import plan_text, plans_to_json, summary_text
 
-    width = shutil.get_terminal_size((100, 24)).columns
-    look = PlanLook(width, wants_color(sys.stdout, os.environ), chunk)
+    look = _look(chunk)
     counts = PlanCounts()
 
     def show(found: StatementPlan) -> None:
@@ -85,3 +92,51 @@ def show_plan(
     else:
         sys.stdout.write(summary_text(counts, look))
     return EXIT_TASK_FAILED if counts.wrong else 0
+
+
+def show_program(
+    server: Server,
+    paths: Sequence[Path],
+    options: ExecOptions,
+    *,
+    chunk: Literal["none", "whole"],
+    json_: bool,
+) -> int:
+    """Print the tasks of psql scripts with what they wait for, and the summary; the exit code.
+
+    Example chunks are printed only `whole`, one block for each task then.
+    """
+    from pgfan import api
+    from pgfan.cli import running as shared
+    from pgfan.plan.preview import PlanCounts
+    from pgfan.reading.paths import read_paths
+    from pgfan.report.plans import plan_text, plans_to_json, summary_text
+    from pgfan.report.program import program_text, shape_text
+
+    look = _look(chunk)
+    program = read_paths(paths, options.variables)
+    shared.tolerate_encoding(sys.stdout)
+    with shared.server(server) as dsn:
+        plan = api.plan_run(dsn, program, options)
+    counts = PlanCounts(plan.tasks)
+    if json_:
+        sys.stdout.write(json.dumps(plans_to_json(plan.tasks, counts, plan.gates)) + "\n")
+    elif chunk == "whole":
+        sys.stdout.write("".join(plan_text(task, look) for task in plan.tasks))
+    else:
+        sys.stdout.write(program_text(plan, look))
+    if not json_:
+        sys.stdout.write(summary_text(counts, look) + shape_text(plan, look))
+    sys.stdout.flush()
+    for task in plan.tasks:
+        if task.error is not None and task.is_wrong:
+            shared.show_error(task.error)
+    return EXIT_TASK_FAILED if counts.wrong else 0
+
+
+def _look(chunk: Literal["none", "clipped", "whole"]) -> PlanLook:
+    from pgfan.report.ansi import wants_color
+    from pgfan.report.plans import PlanLook
+
+    width = shutil.get_terminal_size((100, 24)).columns
+    return PlanLook(width, wants_color(sys.stdout, os.environ), chunk)

@@ -12,12 +12,13 @@ from typing import Annotated
 from cyclopts import Parameter
 from msgspec.structs import replace
 
-from pgfan.cli.options import Display, Running, Target
+from pgfan.cli.options import Chosen, Display, Running, Target
 from pgfan.errors import UsageError
 
 DEFAULT_TARGET = Target()
 DEFAULT_DISPLAY = Display()
 DEFAULT_RUNNING = Running()
+DEFAULT_CHOSEN = Chosen()
 
 
 def run_(
@@ -25,6 +26,7 @@ def run_(
     set_: Annotated[tuple[str, ...], Parameter(name=["--set", "-v"], negative="")] = (),
     publish: str | None = None,
     drop_old: Annotated[bool, Parameter(negative="")] = False,
+    chosen: Chosen = DEFAULT_CHOSEN,
     running: Running = DEFAULT_RUNNING,
     target: Target = DEFAULT_TARGET,
     display: Display = DEFAULT_DISPLAY,
@@ -55,11 +57,10 @@ def run_(
     from pgfan.reading.paths import read_paths
     from pgfan.sql.variables import parse_assignment
 
-    options = running.to_exec_options(target)
+    options = replace(running.to_exec_options(target), selection=chosen.to_selection())
     if publish is not None:
         options = replace(options, publish=api.Publish(publish, drop_old))
-    variables = dict(parse_assignment(text) for text in set_)
-    program = read_paths(path, variables)
+    program = read_paths(path, dict(parse_assignment(text) for text in set_))
     with shared.server(target) as dsn, shared.progress(display) as progress:
 
         def echo(text: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pgfan.errors import PgfanError
     from pgfan.events import Unit
@@ -77,7 +77,9 @@ class StatementPlan(Struct, frozen=True):
     by: DrivingKey | None = None
     """What divides it; None for one connection."""
     after: tuple[str, ...] = ()
-    """Ids of the statements that must be done before it begins."""
+    """Ids of the statements that must be done before it begins, and of gates (`ProgramPlan`)."""
+    barrier: tuple[str, str] | None = None
+    """(code, message): why it waits for all before it, and all after it wait for it."""
     unit: Unit = "rows"
     units: int = 1
     """Into how many pieces of the key it can be cut; a chunk is some of them."""
@@ -105,6 +107,19 @@ class StatementPlan(Struct, frozen=True):
     def is_wrong(self) -> bool:
         """Whether PostgreSQL will refuse it, whatever the statements before it do."""
         return self.error is not None and not self.may_pass
+
+
+class ProgramPlan(Struct, frozen=True):
+    """What `run` would do with the tasks of scripts.
+
+    `gates` are ids with the ids that each waits for: where many tasks wait for the same many, they
+    wait for one gate. `longest` tasks must run one after the other, `widest` may run at once.
+    """
+
+    tasks: tuple[StatementPlan, ...]
+    gates: Mapping[str, tuple[str, ...]]
+    longest: int
+    widest: int
 
 
 class PlanCounts:

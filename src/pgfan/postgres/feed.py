@@ -15,10 +15,12 @@ from msgspec.structs import replace
 from pgfan.errors import UnsupportedError
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.graph import Sequencer
+from pgfan.plan.outline import session_objection
 from pgfan.sql.accesses import ScriptAccesses, mentions_currval
 from pgfan.sql.effects import Accesses, Barrier
 from pgfan.sql.generated import generated_items
-from pgfan.sql.reasons import Reason
+from pgfan.sql.script import is_setting
+from pgfan.sql.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pgfan.sql.agenda import Agenda
     from pgfan.sql.generated import Row
     from pgfan.sql.known import KnownObjects
+    from pgfan.sql.reasons import Reason
     from pgfan.sql.script import ScriptItem
 
 FRESH_SESSION = "CLOSE ALL; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNLISTEN *"
@@ -44,13 +47,16 @@ class ScriptFeed:
         read_known: Callable[[], KnownObjects],
         durations: Mapping[tuple[str, str], Measured],
         made_of: GeneratedRows,
+        passed_over: Sequence[Sequence[ScriptItem]] = (),
     ) -> None:
         """Look at the database as it is now, by `read_known`; `durations` of earlier runs.
 
-        `made_of`: the rows of queries that make statements.
+        `made_of`: the rows of queries that make statements. `passed_over` are items before each one
+        that do not run: of them settings count, no more.
         """
         self._agenda = agenda
         self._made_of = made_of
+        self._passed_over = passed_over
         self._durations = durations
         self._read_known = read_known
         self._currval = any(map(mentions_currval, _texts(agenda.items)))
@@ -88,8 +94,7 @@ class ScriptFeed:
         """Why a task is not split, whatever its statement says."""
         if number not in self._pinned:
             return None
-        uses = ", ".join(sorted(self.accesses[number].session))
-        return Reason("session", f"only its own session has what it uses or leaves: {uses}")
+        return session_objection(self.accesses[number])
 
     def keep(self, number: int) -> Callable[[Sequence[Row]], str] | None:
         """See `pgfan.ports.PreparedTask.keep`."""
@@ -115,6 +120,8 @@ class ScriptFeed:
                 self._accesses.new_session()
                 self._ended += 1
             self._sessions[number] = self._ended
+            for left_out in self._passed_over[number] if number < len(self._passed_over) else ():
+                self._take_settings(left_out)
             self.accesses[number] = found = self._read(item)
             specs.extend(self._spec(step) for step in self._sequencer.add(number, found))
             self._stale = found.is_opaque
@@ -134,6 +141,18 @@ class ScriptFeed:
         if not self._currval and any(map(mentions_currval, _texts(made))):
             made = tuple(map(_without_currval, made))
         self._agenda.insert(number, made)
+
+    def _take_settings(self, item: ScriptItem) -> None:
+        """What an item that does not run would have set for those after it."""
+        if not any(map(is_setting, item.statements)):
+            return
+        trees = [
+            statement.tree
+            for statement in item.statements
+            if is_setting(statement) or kind_of(statement.tree) == "TransactionStmt"
+        ]
+        if self._accesses.read(trees, rolls_back=item.rolls_back).is_opaque:
+            self._accesses.refresh(self._read_known())
 
     def _spec(self, step: Step[int]) -> TaskSpec:
         number = step.task if step.task is not None else -1 - len(self._numbers)

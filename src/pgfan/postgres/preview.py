@@ -33,6 +33,7 @@ from pgfan.sql.script import is_setting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pgfan.plan.outline import Outline
     from pgfan.plan.task import SplitPlan
     from pgfan.postgres.analysis import Analysis, Analyst
     from pgfan.postgres.session import PostgresSession
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pgfan.sql.candidates import Candidate
     from pgfan.sql.facts import Name
     from pgfan.sql.program import Program
+    from pgfan.sql.reasons import Reason
     from pgfan.sql.script import ScriptItem
 
 EXAMPLE_CHUNKS = 50
@@ -63,7 +65,7 @@ class Previewer:
         chunk_rows: int | None = None,
     ) -> None:
         """`analyst` works with `session` and `snapshots`; `chunk_rows` sizes the examples."""
-        self._session = session
+        self._session = self.session = session
         self._snapshots = snapshots
         self._analyst = analyst
         self._chunk_rows = chunk_rows
@@ -71,16 +73,23 @@ class Previewer:
         self._refused: set[str] = set()
         self._may_be_defined = False
 
-    def plans(self, program: Program) -> Iterator[StatementPlan]:
-        """The plan of each item, one by one."""
+    def plans(self, program: Program, outline: Outline | None = None) -> Iterator[StatementPlan]:
+        """The plan of each item, one by one; without an outline each waits for the one before."""
         for number, item in enumerate(program.items, 1):
-            yield self._plan(number, item, program)
+            if outline is None:
+                yield self._plan(number, item, program)
+            else:
+                against = outline.objection(number - 1)
+                found = self._plan(number, item, program, against)
+                yield _within(outline, number - 1, found)
             for statement in item.statements if not item.rolls_back else ():
                 place = f"{statement.position.source}:{statement.position.line}"
                 self._made |= dict.fromkeys(made_relations(statement.tree), place)
                 self._may_be_defined |= may_define(statement.tree)
 
-    def _plan(self, number: int, item: ScriptItem, program: Program) -> StatementPlan:
+    def _plan(
+        self, number: int, item: ScriptItem, program: Program, against: Reason | None = None
+    ) -> StatementPlan:
         text = "; ".join(statement.text for statement in item.statements)
         position = item.first.position
         plan = StatementPlan(
@@ -93,7 +102,7 @@ class Previewer:
         )
         item = self._with_settings(item)
         try:
-            plan = self._with_verdict(plan, self._analyse(item))
+            plan = self._with_verdict(plan, self._analyse(item, against))
             if not item.is_block and is_setting(item.first):
                 self._try_setting(item.settings, item.first.text)
             if item.kind not in _EXPLAINED:
@@ -131,9 +140,9 @@ class Previewer:
             self._refused.add(setting)
             raise
 
-    def _analyse(self, item: ScriptItem) -> Analysis:
+    def _analyse(self, item: ScriptItem, against: Reason | None) -> Analysis:
         try:
-            return self._analyst.analyse(item)
+            return self._analyst.analyse(item, against=against)
         except DatabaseError as error:
             error.statement_offset = None  # it counts in SQL that the user has not written
             raise
@@ -191,6 +200,22 @@ class Previewer:
             return ()
         missing = self._session.execute(_MISSING.replace("{names}", array(list(found))))[0].rows
         return tuple(found[name] for (name,) in missing if name is not None)
+
+
+def step_id(number: int) -> str:
+    """What a task, or a gate (negative), of an outline is called."""
+    return str(number + 1) if number >= 0 else f"gate {-number}"
+
+
+def _within(outline: Outline, number: int, plan: StatementPlan) -> StatementPlan:
+    barrier = outline.accesses[number].barrier
+    unjudged = any(code == "relation-unknown" for code, _ in plan.reasons)
+    return replace(
+        plan,
+        not_yet=plan.not_yet if unjudged else (),
+        after=tuple(step_id(before) for before in outline.after[number]),
+        barrier=(barrier.code, barrier.message) if barrier is not None else None,
+    )
 
 
 def _may_be(name: Name, made: Name) -> bool:

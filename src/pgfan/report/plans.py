@@ -18,7 +18,7 @@ from pgfan.sql.layout import laid_out
 from pgfan.sql.reasons import HAZARDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pgfan.plan.preview import DrivingKey, PlanCounts, StatementPlan
 
@@ -58,7 +58,7 @@ def plan_text(plan: StatementPlan, look: PlanLook) -> str:
         lines = [f"{head}{_INDENT}{clipped(_safe(plan.title), room)}"]
     else:
         lines = [head, _INDENT + clipped(_safe(plan.title), look.cells - len(_INDENT))]
-    lines += _verdict_lines(plan, look)
+    lines += _hanging(*verdict_words(plan), look)
     if plan.estimate is not None:
         rows = counted(round(plan.estimate.rows), "row")
         lines += _labelled("estimate", [f"{rows}, cost {plan.estimate.cost:,.0f}"], look)
@@ -97,13 +97,21 @@ def summary_text(counts: PlanCounts, look: PlanLook) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def plans_to_json(plans: Sequence[StatementPlan], counts: PlanCounts) -> dict[str, Any]:
-    """JSON values: the tasks as `exec --json` has them, and what is known of each before it."""
+def plans_to_json(
+    plans: Sequence[StatementPlan],
+    counts: PlanCounts,
+    gates: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any]:
+    """JSON values: the tasks as `exec --json` has them, and what is known of each before it.
+
+    `gates` are those of a `ProgramPlan`; what is not a script has none.
+    """
     return {
         "schema": SCHEMA,
         "tasks": [_task_json(plan) for plan in plans],
         "verdicts": dict(counts.verdicts),
         "reasons": dict(counts.reasons.most_common()),
+        "gates": [{"id": gate, "after": list(after)} for gate, after in (gates or {}).items()],
     }
 
 
@@ -124,6 +132,7 @@ def _task_json(plan: StatementPlan) -> dict[str, Any]:
         "seconds": None,
         "error": plan.error.message if plan.error else None,
         "after": list(plan.after),
+        "barrier": _reasons_json([plan.barrier])[0] if plan.barrier else None,
         "title": plan.title,
         "cost": plan.estimate.cost if plan.estimate else None,
         "driving": {"relation": by.relation, "alias": by.alias} if by else None,
@@ -150,12 +159,10 @@ def _reasons_json(reasons: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"code": code, "message": text} for code, text in reasons]
 
 
-def _verdict_lines(plan: StatementPlan, look: PlanLook) -> Iterator[str]:
+def verdict_words(plan: StatementPlan) -> tuple[str, str, list[str]]:
+    """The verdict in a few words, their colour, and what follows them: reasons, one by one."""
     if plan.by is not None:
-        how = f"split by {_key_text(plan.by)}, {_units(plan.units, plan)}"
-        yield from _hanging(how, GREEN, [], look)
-        return
-    reasons = [f"{_safe(text)} ({code})" for code, text in plan.reasons]
+        return f"split by {_key_text(plan.by)}, {_units(plan.units, plan)}", GREEN, []
     if plan.not_yet:
         codes = ", ".join(code for code, _ in plan.reasons)
         makers = [
@@ -163,19 +170,18 @@ def _verdict_lines(plan: StatementPlan, look: PlanLook) -> Iterator[str]:
             for one in plan.not_yet
         ]
         makers[-1] += f", and exec judges again then ({codes})"
-        yield from _hanging("one connection as of now:", YELLOW, makers, look)
-    elif plan.error is not None:
+        return "one connection as of now:", YELLOW, makers
+    if plan.error is not None:
         says = _safe(plan.error.message)
         if plan.is_wrong:
-            yield from _hanging("PostgreSQL refuses it:", RED, [says], look)
-            return
+            return "PostgreSQL refuses it:", RED, [says]
         place = f"{plan.error.position}: " if plan.error.position else ""
         says = f"{_safe(place)}{says} (statements before it are not run)"
-        yield from _hanging("PostgreSQL refuses it as of now:", YELLOW, [says], look)
-    else:
-        native = plan.verdict == "native"
-        head, style = (_NATIVE, GREEN) if native else ("one connection", YELLOW)
-        yield from _hanging(f"{head}:" if reasons else head, style, reasons, look)
+        return "PostgreSQL refuses it as of now:", YELLOW, [says]
+    reasons = [f"{_safe(text)} ({code})" for code, text in plan.reasons]
+    native = plan.verdict == "native"
+    head, style = (_NATIVE, GREEN) if native else ("one connection", YELLOW)
+    return (f"{head}:" if reasons else head), style, reasons
 
 
 def _hanging(head: str, style: str, items: Sequence[str], look: PlanLook) -> Iterator[str]:

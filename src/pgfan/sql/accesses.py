@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pgfan.sql.effects import Effect, SessionUse
     from pgfan.sql.known import KnownObjects
+    from pgfan.sql.script import ScriptItem
 
 
 class ScriptAccesses:
@@ -133,6 +134,10 @@ class ScriptAccesses:
         for relation in temporary:
             self._definitions.put(relation)
 
+    def go_on(self) -> None:
+        """Go on as though an opaque task had changed no definition: for what is shown, not run."""
+        self._waits_for = None
+
     def _use(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._closure = Closure(definitions, self._session, of_set=self._of_set)
@@ -165,6 +170,26 @@ class ScriptAccesses:
         for name in tuple(self._definitions.until_commit):
             self._definitions.remove(name)
         self._definitions.until_commit.clear()
+
+
+def accesses_of(items: Sequence[ScriptItem], known: KnownObjects) -> tuple[Accesses, ...]:
+    """What each item of a script touches, read in order before anything has run.
+
+    A run looks at the database again after a task that may have changed any definition. Here what
+    stands after such a task is read with what is known now; that it waits for the task is certain.
+    """
+    currval = any(mentions_currval(one.text) for item in items for one in item.statements)
+    script = ScriptAccesses(known, calls_currval=currval)
+    found: list[Accesses] = []
+    session = items[0].session if items else ""
+    for item in items:
+        if item.session != session:
+            session = item.session
+            script.new_session()
+        trees = [statement.tree for statement in item.statements]
+        found.append(script.read(trees, rolls_back=item.rolls_back))
+        script.go_on()
+    return tuple(found)
 
 
 def _rolls_back_to(tree: Message) -> bool:

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 class Agenda:
     """Grows while a run goes on. The lists may be held, and must not be written by others."""
 
-    def __init__(self, items: Sequence[ScriptItem]) -> None:
+    def __init__(self, items: Sequence[ScriptItem], numbers: Sequence[int] | None = None) -> None:
+        """`numbers`: of a choice of a script's items, which they are there, from 0."""
         self.items = list(items)
         """By number."""
         self.order = list(range(len(items)))
         """Numbers in program order."""
-        self.ids = [str(number + 1) for number in self.order]
+        self.ids = [str(number + 1) for number in numbers or self.order]
         """How people call each: 3, and 3.1 for the first that it made."""
 
     def echoes(self, number: int) -> tuple[tuple[str, ...], ...]:

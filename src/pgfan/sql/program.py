@@ -17,7 +17,7 @@ from pgfan.sql.script import ScriptItem, Statement, read_script
 from pgfan.sql.variables import interpolate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pgfan.sql.psql_script import PsqlScript
 
@@ -41,6 +41,10 @@ class Program(Struct, frozen=True):
     """What \\echo says after the last statement."""
     folder: str = ""
     """The folder whose files the sources are, each with variables and a session of its own."""
+    numbers: tuple[int, ...] | None = None
+    """Of a choice of a script's tasks: which they are, from 0; None: all of them."""
+    passed_over: tuple[tuple[ScriptItem, ...], ...] = ()
+    """Of a choice: the items that were left out before each one."""
 
     @classmethod
     def read_psql(
@@ -102,10 +106,12 @@ class Program(Struct, frozen=True):
             folder, variables = value["folder"], value["variables"]
             fetch = value["files"].__getitem__
             scripts = [read_of_folder(folder, source, variables, fetch) for source in sources]
-            return cls.of_folder(folder, sources, variables, scripts)
-        if value["command"] == "run":
-            return cls.read_psql(sources, value["variables"], value["files"].__getitem__)
-        return cls.read(sources, value["variables"])
+            found = cls.of_folder(folder, sources, variables, scripts)
+        elif value["command"] == "run":
+            found = cls.read_psql(sources, value["variables"], value["files"].__getitem__)
+        else:
+            found = cls.read(sources, value["variables"])
+        return found.chosen(set(value["numbers"])) if "numbers" in value else found
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -116,12 +122,33 @@ class Program(Struct, frozen=True):
         )
         if self.folder:
             kept["folder"] = self.folder
+        if self.numbers is not None:
+            kept["numbers"] = list(self.numbers)
         return {
             **kept,
             "sources": [[source.name, source.text] for source in self.sources],
             "variables": dict(self.variables),
             "tasks": len(self.items),
         }
+
+    def chosen(self, numbers: Collection[int]) -> Program:
+        """The items with these numbers, from 0, as a program of their own."""
+        items: list[ScriptItem] = []
+        passed_over: list[tuple[ScriptItem, ...]] = []
+        left_out: list[ScriptItem] = []
+        for number, item in enumerate(self.items):
+            if number in numbers:
+                items.append(item)
+                passed_over.append(tuple(left_out))
+                left_out = []
+            else:
+                left_out.append(item)
+        kept = tuple(sorted(numbers))
+        return replace(self, items=tuple(items), numbers=kept, passed_over=tuple(passed_over))
+
+    def number(self, index: int) -> int:
+        """The number of an item in its whole script, from 0."""
+        return index if self.numbers is None else self.numbers[index]
 
     @property
     def title(self) -> str:
