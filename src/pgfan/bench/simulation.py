@@ -15,7 +15,7 @@ from random import Random
 from time import thread_time
 from typing import TYPE_CHECKING, assert_never
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from pgfan.plan import messages
 from pgfan.plan.dag import TaskSpec
@@ -115,30 +115,29 @@ class _Running(Struct):
     token: int
 
 
-class _Simulation(Struct):
-    tasks: Sequence[ModelTask]
-    workers: int
-    options: SchedulerOptions
-    server: ModelServer
-    seed: int
-    clock_s: float = 0.0
-    loop_s: float = 0.0
-    chunks: int = 0
-    cancelled: int = 0
-    scheduler_s: float = 0.0
-    running: dict[int, _Running] = field(default_factory=dict)
-    answers: list[tuple[float, int, int, int, bool]] = field(default_factory=list)
-    """(when, tie-break, worker, token, cancelled): a heap."""
-
-    def __post_init__(self) -> None:
+class _Simulation:
+    def __init__(
+        self,
+        tasks: Sequence[ModelTask],
+        workers: int,
+        options: SchedulerOptions,
+        server: ModelServer,
+        seed: int,
+    ) -> None:
+        self.tasks, self.workers, self.options, self.server = tasks, workers, options, server
         self.specs = [
             TaskSpec(number, task.after, task.least_s if task.known else None)
-            for number, task in enumerate(self.tasks)
+            for number, task in enumerate(tasks)
         ]
-        self.scheduler = Scheduler(self.specs, self.workers, self.options)
-        self.random = Random(self.seed)  # noqa: S311  # a model's dice
+        self.scheduler = Scheduler(self.specs, workers, options)
+        self.random = Random(seed)  # noqa: S311  # a model's dice
         self.tokens = count()
-        self.left = [task.units for task in self.tasks]
+        self.left = [task.units for task in tasks]
+        self.clock_s = self.loop_s = self.scheduler_s = 0.0
+        self.chunks = self.cancelled = 0
+        self.running: dict[int, _Running] = {}
+        self.answers: list[tuple[float, int, int, int, bool]] = []
+        """(when, tie-break, worker, token, cancelled): a heap."""
 
     def run(self) -> Simulated:
         self._tell(messages.Begin())
