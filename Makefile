@@ -3,7 +3,7 @@
 # make check   lint, types, layers, dead links
 # make format  mend what the linter can mend
 # make bench   the comparisons
-# make fuzz    random statements, split and not, compared; EXAMPLES=, SEED=, FUZZ=--all to go on
+# make fuzz    random statements, split and not, compared; STATEMENTS=, SEED=, FUZZ=--all to go on
 # make mutants  each rule of the analysis broken on purpose: do the tests notice?
 # make mutants-all  the same for small random breakages of all of sql/; SAMPLE=, SEED= to choose them
 # make kill    SIGKILL at 20 random moments, and the rows counted
@@ -17,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ROWS ?= 20000000
-EXAMPLES ?= 2000
+STATEMENTS ?= 2000
 SAMPLE ?= 1500
 SCALE ?= 0.1
 export PYTHONWARNINGS ?= ignore:XDG_RUNTIME_DIR is not set
@@ -92,10 +92,10 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 fuzz: $(STAMP)
-	$(BIN)/python tests/fuzz/fuzz.py --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED)) $(FUZZ)
+	$(BIN)/python tests/fuzz/fuzz.py --statements $(STATEMENTS) $(if $(SEED),--seed $(SEED)) $(FUZZ)
 
 mutants: $(STAMP)
-	$(BIN)/python tests/mutants/make_mutants.py $(if $(SEED),--seed $(SEED)) --examples $(EXAMPLES)
+	$(BIN)/python tests/mutants/make_mutants.py $(if $(SEED),--seed $(SEED)) --statements $(STATEMENTS)
 
 mutants-all: $(STAMP)
 	$(BIN)/python tests/mutants/sample_mutants.py --sample $(SAMPLE) $(if $(SEED),--seed $(SEED))

@@ -196,6 +196,28 @@ def test_a_mistake_is_placed_as_exec_places_it(
     assert "1 with an error" in planned.out
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE made AS SELECT i, i FROM source",
+        "SELECT *, i INTO made FROM source",
+        "CREATE TABLE made (j, k) AS SELECT i FROM source",
+        "CREATE TABLE made (j) AS SELECT i, i AS j FROM source",
+    ],
+)
+def test_columns_that_no_table_can_have_are_errors_of_the_plan_too(
+    capsys: pytest.CaptureFixture[str], made: str, statement: str
+) -> None:
+    options = ("--split", "always", "-d", made, "-c", statement)
+    planned = pgfan_here(capsys, "plan", *options)
+    run = pgfan_here(capsys, "exec", "-q", *options)
+    assert (planned.code, run.code) == (1, 1)
+    assert planned.err.splitlines()[0] == run.err.splitlines()[0]
+    assert "split by" not in planned.out
+    (fine,) = api.plan(made, "CREATE TABLE made (j) AS SELECT i, i FROM source")
+    assert not fine.is_wrong
+
+
 def test_a_setting_that_is_refused_spoils_no_statement_after_it(made: str) -> None:
     script = (
         "SET work_mem = '8MB'; SET lc_time = 'nowhere'; SELECT 1; SET work_mem = '9MB'; SELECT 2"

@@ -1,6 +1,6 @@
 """`make fuzz`: a seeded run of the differential fuzzer on both servers, and its report.
 
-EXAMPLES and SEED choose how many examples each server gets, and which. --all goes on after a
+STATEMENTS and SEED choose how many each server gets, and which. --all goes on after a
 mismatch and prints each one as it was found; without it the first one is shrunk and ends the run.
 """
 
@@ -22,7 +22,7 @@ from pgfan.postgres.embedded import ServerBinaries
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--examples", type=int, default=2000)
+    parser.add_argument("--statements", type=int, default=2000)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--all", action="store_true", help="go on after a mismatch")
     arguments = parser.parse_args()
@@ -38,9 +38,12 @@ def main() -> int:
 
     for name, binaries in servers.items():
         with running_server(binaries, TEST_SETTINGS) as server, fresh_database(server) as dsn:
-            print(f"{name} {_version(dsn)}, seed {seed}, {arguments.examples} examples", flush=True)
+            print(
+                f"{name} {_version(dsn)}, seed {seed}, {arguments.statements} statements",
+                flush=True,
+            )
             try:
-                print(run(dsn, arguments.examples, seed, keep if arguments.all else None))
+                print(run(dsn, arguments.statements, seed, keep if arguments.all else None))
             except MismatchError as mismatch:
                 print(f"MISMATCH with seed {seed}: {mismatch}")
                 return 1

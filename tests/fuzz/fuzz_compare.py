@@ -1,7 +1,8 @@
 """One example run by one connection and by pgfan from the same state; their rows compared.
 
 The serial run is rolled back, so that pgfan finds the very tables that it found; each further
-driving relation that the analysis claims is tried on a state made anew. Transaction times differ
+driving relation that the analysis claims, and the next statement on the schema, is tried once the
+table that was written has been made anew. Transaction times differ
 between the runs: a date or time after 2020, which no example has as a constant, is compared as
 "now", and as many different ones must be there.
 """
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 CANDIDATES_MAX = 3
 """Driving relations tried for one example."""
 _NOW = re.compile(rb"20[2-9]\d-\d\d-\d\d.*")
-_CLEAN = "DROP SCHEMA public CASCADE; CREATE SCHEMA public; "
+_CLEAN = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 _RELATIONS = (
     "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = 'public'::regnamespace "
     "AND relkind IN ('r', 'p', 'v', 'S', 'm') ORDER BY 1"
@@ -80,10 +81,14 @@ class State:
 
 @dataclass
 class Differential:
-    """Compares examples in one database, which it empties for each."""
+    """Compares examples in one database, which it empties for each schema."""
 
     dsn: str
     tally: Tally = field(default_factory=Tally)
+    _schema: tuple[str, ...] | None = None
+    """What the database was made of; None when nobody knows what is in it."""
+    _restored: tuple[str, ...] = ()
+    """What brings it back to that."""
 
     def __post_init__(self) -> None:
         settings = "-c statement_timeout=5s -c client_min_messages=warning"
@@ -95,7 +100,14 @@ class Differential:
     def check(self, example: Example) -> None:
         """Raise MismatchError when the runs differ; count the example."""
         try:
-            self._reset(example)  # a view may not be possible
+            self._check(example)
+        except MismatchError:
+            self._schema = None
+            raise
+
+    def _check(self, example: Example) -> None:
+        try:
+            self.reset(example)  # a view may not be possible
             expected = self._serial(example)
         except psycopg.Error as error:
             self._check_error(example, error)
@@ -103,11 +115,11 @@ class Differential:
         number, candidates, codes, chunks = 0, 1, None, 0
         while number < min(candidates, CANDIDATES_MAX):
             if number:
-                self._reset(example)
+                self.reset(example)
             result, claimed, chosen = self._split(example, number)
             candidates = len(claimed)
             task = result.tasks[-1]
-            found = self._state(example.target) if result.ok else None
+            found = self.state(example.target) if result.ok else None
             if found is None or found.compared(example) != expected.compared(example):
                 if self._is_unpredictable(example, expected):
                     self.tally.unpredicted(example)
@@ -122,8 +134,14 @@ class Differential:
             number += 1
         self.tally.compared(example, codes if chunks == 0 else None, chunks)
 
-    def _reset(self, example: Example) -> None:
-        self._connection.execute((_CLEAN + "; ".join(example.setup)).encode())
+    def reset(self, example: Example) -> None:
+        """Make what `example` is run on; all of it when another schema is there."""
+        parts = (*self._restored, *example.added)
+        if self._schema != example.schema or not example.restored:
+            parts = (_CLEAN, *example.setup)
+        self._schema = None
+        self._connection.execute("; ".join(parts).encode())
+        self._schema, self._restored = example.schema, example.restored
 
     def _serial(self, example: Example, settings: str = "") -> State:
         """The state after the statement on one connection; nothing of it stays."""
@@ -132,9 +150,10 @@ class Differential:
             if settings:
                 connection.execute(settings.encode())
             connection.execute(example.statement.encode())
-            return self._state(example.target)
+            return self.state(example.target)
 
-    def _state(self, target: str) -> State:
+    def state(self, target: str) -> State:
+        """What the database holds now."""
         connection = self._connection
         relations = self._relations()
         columns = tuple(connection.execute(_COLUMNS, (target,)).fetchall())
@@ -182,7 +201,7 @@ class Differential:
 
     def _is_unpredictable(self, example: Example, expected: State) -> bool:
         """Whether one connection gives other rows when it plans otherwise."""
-        self._reset(example)
+        self.reset(example)
         for settings in _PLANS:
             try:
                 found = self._serial(example, settings)

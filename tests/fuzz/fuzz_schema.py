@@ -15,6 +15,7 @@ from fuzz_dice import LETTERS, TYPES, Dice, literal, stored
 KEY = "k1"
 """The name of an int column with unique values."""
 GOAL = "goal"
+VIEW = "v1"
 MADE = "made"
 
 
@@ -38,23 +39,49 @@ class Table:
 
 @dataclass(frozen=True)
 class Schema:
-    """`setup` is one script; `goal` is what INSERT fills: its columns, those with defaults last."""
+    """`made` is what makes each relation, in order; `goal` is what INSERT fills."""
 
     tables: tuple[Table, ...]
     views: tuple[Table, ...]
     goal: Table
-    goal_defaults: tuple[str, ...]
-    setup: tuple[str, ...] = field(repr=False)
+    analyzed: bool
+    made: dict[str, tuple[str, ...]] = field(repr=False)
+
+    @property
+    def setup(self) -> tuple[str, ...]:
+        """What makes all of it, from nothing."""
+        parts = tuple(part for parts in self.made.values() for part in parts)
+        return (*parts, "ANALYZE") if self.analyzed else parts
+
+    def restored(self, target: str) -> tuple[str, ...]:
+        """What makes `target` anew, row for row in its place, once a statement has written it."""
+        if target == MADE:
+            return (f"DROP TABLE IF EXISTS {MADE} CASCADE",)
+        drop = f"DROP TABLE {target} CASCADE"
+        anew = [
+            target,
+            *(view.name for view in self.views if view.base and view.base.name == target),
+        ]
+        parts = (part for name in anew for part in self.made[name])
+        analyze = (f"ANALYZE {target}",) if self.analyzed else ()
+        return (drop, *parts, *analyze)
 
 
 def draw_schema(dice: Dice) -> Schema:
-    setup: list[str] = []
-    tables = [_table(dice, f"r{number}", setup) for number in range(dice.number(2, 4))]
-    views = [_view(dice, dice.pick(tables), setup)] if dice.chance(30) else []
-    goal, defaults = _goal(dice, setup)
+    made: dict[str, list[str]] = {}
+    tables = []
+    for number in range(dice.number(2, 4)):
+        name = f"r{number}"
+        tables.append(_table(dice, name, made.setdefault(name, [])))
+    views = []
     if dice.chance(30):
-        setup.append("ANALYZE")
-    return Schema(tuple(tables), tuple(views), goal, defaults, tuple(setup))
+        views.append(_view(dice, dice.pick(tables), made.setdefault(VIEW, [])))
+    made["numbers"] = ["CREATE SEQUENCE numbers"]
+    goal = _goal(dice, made.setdefault(GOAL, []))
+    analyzed = dice.chance(30)
+    return Schema(
+        tuple(tables), tuple(views), goal, analyzed, {name: tuple(made[name]) for name in made}
+    )
 
 
 def column_names(types: list[str]) -> list[str]:
@@ -121,11 +148,11 @@ def _view(dice: Dice, base: Table, setup: list[str]) -> Table:
     listed = ", ".join(name for name, _ in columns)
     where = f" WHERE {columns[0][0]} IS NOT NULL" if dice.chance(40) else ""
     word = "DISTINCT " if distinct else ""
-    setup.append(f"CREATE VIEW v1 AS SELECT {word}{listed} FROM {base.name}{where}")
-    return Table("v1", columns, base=base, distinct=distinct)
+    setup.append(f"CREATE VIEW {VIEW} AS SELECT {word}{listed} FROM {base.name}{where}")
+    return Table(VIEW, columns, base=base, distinct=distinct)
 
 
-def _goal(dice: Dice, setup: list[str]) -> tuple[Table, tuple[str, ...]]:
+def _goal(dice: Dice, setup: list[str]) -> Table:
     types = ["int", *(dice.pick(TYPES) for _ in range(dice.number(0, 3)))]
     columns = list(zip(column_names(types), types, strict=True))
     parts = [f"{column} {kind}" for column, kind in columns]
@@ -136,11 +163,10 @@ def _goal(dice: Dice, setup: list[str]) -> tuple[Table, tuple[str, ...]]:
         "day": "date DEFAULT current_date",
     }
     chosen = [name for name in defaults if dice.chance(15)]
-    setup.append("CREATE SEQUENCE numbers")
     parts += [f"{name} {defaults[name]}" for name in chosen]
     setup.append(f"CREATE TABLE {GOAL} ({', '.join(parts)})")
     for number in range(dice.number(0, 3)):
         values = [str(number), *(literal(dice, kind) for kind in types[1:])]
         listed = ", ".join(name for name, _ in columns)
         setup.append(f"INSERT INTO {GOAL} ({listed}) VALUES ({', '.join(values)})")
-    return Table(GOAL, tuple(columns)), tuple(chosen)
+    return Table(GOAL, tuple(columns))

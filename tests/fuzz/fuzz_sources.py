@@ -63,14 +63,14 @@ class Cte:
 class Site:
     """Where the statement is built: the schema, what has been read, the CTEs that may be named.
 
-    `setup` makes the views that the statement reads besides those of the schema.
+    `views` are those that the statement reads besides the schema's, with what makes each.
     """
 
     dice: Dice
     schema: Schema
     reads: Reads = field(default_factory=Reads)
     ctes: list[Cte] = field(default_factory=list)
-    setup: list[str] = field(default_factory=list)
+    views: dict[str, str] = field(default_factory=dict)
 
 
 class Queries(Protocol):
@@ -275,7 +275,7 @@ def _view_item(site: Site, queries: Queries, depth: int) -> Item:
         names = [dice.name(f"{name}_") if dice.chance(40) else name for name in names]
         listed = f" ({', '.join(names)})"
     site.reads.views = True
-    site.setup.append(f"CREATE VIEW {view}{listed} AS {below.sql}")
+    site.views[view] = f"CREATE VIEW {view}{listed} AS {below.sql}"
     columns = [
         replace(column, sql=f"{alias}.{name}")
         for column, name in zip(below.columns, names, strict=True)

@@ -1,4 +1,4 @@
-"""Whole examples: a schema, a statement that writes, what to compare, and what to expect."""
+"""Whole examples: a statement that writes, what to compare, what to expect; many on one schema."""
 
 from __future__ import annotations
 
@@ -32,12 +32,22 @@ _KINDS = {
 }
 
 
+STATEMENTS_MAX = 8
+"""On one schema, which takes longer to make than most statements take to run."""
+_SPAN = 0x5EED
+"""Label of the first statement's draws."""
+
+
 @dataclass(frozen=True)
 class Example:
-    """`compared` is "counts" where one connection alone would not promise the very rows either."""
+    """One statement. `schema` makes what it is run on, `added` what it needs of its own.
+
+    `restored` takes away what both and the statement did, but for `schema`. `compared` is "counts"
+    where one connection alone would not promise the very rows either.
+    """
 
     kind: str
-    setup: tuple[str, ...]
+    schema: tuple[str, ...]
     statement: str
     target: str
     expected: Expectation
@@ -45,6 +55,13 @@ class Example:
     chunk_rows: int = 1
     jobs: int = 2
     reads_view: bool = False
+    added: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
+
+    @property
+    def setup(self) -> tuple[str, ...]:
+        """All that the statement needs, from nothing."""
+        return (*self.schema, *self.added)
 
 
 @dataclass(frozen=True)
@@ -53,29 +70,43 @@ class _Written:
     target: str
     drives: Drives
     compared: Compared = "rows"
-    setup: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
 
-class Examples(SearchStrategy[Example]):
-    """Draws its numbers straight from Hypothesis, not through a strategy for each.
+class Examples(SearchStrategy[tuple[Example, ...]]):
+    """Statements on one schema, drawn straight from Hypothesis, not through a strategy for each.
 
     Hypothesis makes most of its examples by copying what one strategy drew over what it drew
-    elsewhere, and two thirds of the statements of a run were then ones that it had seen.
+    elsewhere, and two thirds of the statements of a run were then ones that it had seen. So the
+    draws of each statement, which shrinking leaves out together, have a label of their own.
     """
 
-    def do_draw(self, data: ConjectureData) -> Example:
-        return draw_example(Dice(data.draw_integer))
+    def do_draw(self, data: ConjectureData) -> tuple[Example, ...]:
+        dice = Dice(data.draw_integer)
+        schema = draw_schema(dice)
+        examples = []
+        for number in range(STATEMENTS_MAX):
+            data.start_span(_SPAN + number)
+            if is_wanted := dice.chance(90) or number == 0:
+                examples.append(draw_statement(Dice(data.draw_integer), schema))
+            data.stop_span()
+            if not is_wanted:
+                break
+        return tuple(examples)
 
 
 def draw_example(dice: Dice) -> Example:
-    schema = draw_schema(dice)
+    return draw_statement(dice, draw_schema(dice))
+
+
+def draw_statement(dice: Dice, schema: Schema) -> Example:
     site = Site(dice, schema)
-    writer = _Writer(site)
     kind = dice.weighted(_KINDS)
-    written = writer.write(kind)
+    written = _Writer(site).write(kind)
+    views = tuple(f"DROP VIEW {view} CASCADE" for view in reversed(site.views))
     return Example(
         kind,
-        (*schema.setup, *site.setup, *written.setup),
+        schema.setup,
         written.statement,
         written.target,
         expectation(written.drives, site.reads, written.target),
@@ -83,6 +114,8 @@ def draw_example(dice: Dice) -> Example:
         dice.number(1, 7),
         dice.number(2, 3),
         site.reads.views,
+        (*site.views.values(), *written.added),
+        (*views, *schema.restored(written.target)),
     )
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fuzz_statements import Example
 
-Outcome: TypeAlias = Literal["split", "refused", "error", "timeout", "unpredictable"]
 SOUND = ("sound by rows", "sound by key")
 
 
 @dataclass
 class Tally:
-    """Counts of examples; `stopped` after a mismatch, whose shrinking does not count."""
+    """Counts of statements; `stopped` after a mismatch, whose shrinking does not count."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     accepted: Counter[tuple[str, bool]] = field(default_factory=Counter)
@@ -32,6 +31,8 @@ class Tally:
     surprising: list[str] = field(default_factory=list)
     unpredictable: list[str] = field(default_factory=list)
     stopped: bool = False
+
+    """Hashes of the statements, to count those that are alike once."""
 
     def compared(self, example: Example, codes: tuple[str, ...] | None, chunks: int) -> None:
         """An example that ran: split when `codes` is None, else refused for these reasons."""
@@ -68,15 +69,19 @@ class Tally:
             self.outcomes["unpredictable"] += 1
             self.unpredictable.append(example.statement)
 
+    @property
+    def total(self) -> int:
+        """How many there were so far."""
+        return sum(self.outcomes.values())
+
     def report(self) -> str:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        total = sum(self.outcomes.values())
         figures = ", ".join(f"{name} {count}" for name, count in self.outcomes.most_common())
-        yield f"examples {total}: {figures}"
+        yield f"statements {self.total}: {figures}"
         yield (
-            f"runs split {self.runs}; examples in several chunks {self.divided}; "
+            f"runs split {self.runs}; statements in several chunks {self.divided}; "
             f"split, and failed as one connection does {self.failed_split}"
         )
         for expected in (*SOUND, "unknown", "unsound"):

@@ -1,17 +1,24 @@
 """Random statements on random tables: split by pgfan they leave what one connection leaves.
 
-PGFAN_FUZZ_EXAMPLES and PGFAN_FUZZ_SEED choose how many and which; `make fuzz` runs more.
+PGFAN_FUZZ_STATEMENTS and PGFAN_FUZZ_SEED choose how many and which; `make fuzz` runs more.
 """
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import fuzz_run
 import psycopg
 import pytest
 from fuzz_compare import Differential, MismatchError
-from fuzz_run import EXAMPLES, SEED, run
-from fuzz_statements import Example
+from fuzz_dice import Dice
+from fuzz_pool import pooled
+from fuzz_run import SEED, STATEMENTS, run
+from fuzz_schema import draw_schema
+from fuzz_statements import Example, draw_statement
+from fuzz_tally import Tally
 
 from pgfan import api
 
@@ -31,10 +38,48 @@ EXAMPLE = Example(
 )
 
 
-@pytest.mark.timeout(60 + 2 * EXAMPLES)
+@pytest.mark.timeout(60 + 2 * STATEMENTS)
 def test_split_statements_leave_what_one_connection_leaves(dsn: str) -> None:
-    print(f"seed {SEED}, {EXAMPLES} examples")  # noqa: T201  # shown when the test fails
-    print(run(dsn, EXAMPLES, SEED))  # noqa: T201
+    print(f"seed {SEED}, {STATEMENTS} statements")  # noqa: T201  # shown when the test fails
+    print(run(dsn, STATEMENTS, SEED))  # noqa: T201
+
+
+def test_a_mismatch_is_shrunk_to_a_small_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong:
+        def __init__(self, _dsn: str) -> None:
+            self.tally = Tally()
+
+        def check(self, example: Example) -> None:
+            self.tally.compared(example, None, 1)
+            if "GROUP BY" in example.statement:
+                self.tally.stopped = True
+                raise MismatchError(example.statement)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(fuzz_run, "Differential", Wrong)
+    with pytest.raises(MismatchError) as caught:
+        run("", 300, 1)
+    assert str(caught.value).startswith("INSERT INTO goal SELECT ")
+    assert len(str(caught.value)) < 100
+
+
+def test_statements_on_one_schema_find_it_as_the_first_one_did(dsn18: str) -> None:
+    differential, dice = Differential(dsn18), Dice(random.Random(5).randint)  # noqa: S311
+    with pooled():
+        schema = draw_schema(dice)
+        examples = [draw_statement(dice, schema) for _ in range(12)]
+        differential.reset(examples[0])
+        tables = [table.name for table in (*schema.tables, schema.goal)]
+        begun = [differential.state(table) for table in tables]
+        for example in examples:
+            differential.check(example)
+        differential.reset(replace(examples[0], added=()))
+        assert [differential.state(table) for table in tables] == begun
+    assert differential.tally.total == len(examples)
+    assert {example.target for example in examples} > {"goal", "made"}
+    differential.close()
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import postgast
 from fuzz_dice import Dice
 from fuzz_facts import facts_of
 from fuzz_statements import draw_example
+from msgspec.structs import replace
 
 from pgfan.sql.distribute import Serial, Verdict, distribute
 from pgfan.sql.judged import Judged, shape
@@ -56,8 +57,14 @@ def _of_the_shape(text: str, chance: random.Random) -> Iterator[str]:
 
 
 def _all_of(verdict: Verdict) -> tuple[object, ...]:
-    tree = b"" if isinstance(verdict, Serial) else verdict.tree.SerializeToString()
-    return verdict, list(verdict.rejected.items()), tree
+    rejected = list(verdict.rejected.items())
+    if isinstance(verdict, Serial):
+        return verdict, rejected
+    return replace(verdict, made=_not_asked), rejected, verdict.tree.SerializeToString()
+
+
+def _not_asked() -> NoReturn:
+    raise AssertionError("how the tree is made is no part of a verdict")
 
 
 def _tree(text: str) -> Any:  # noqa: ANN401  # the parser's messages have no types

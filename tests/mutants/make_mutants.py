@@ -37,7 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--only", default="", help="mutants whose name matches this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--examples", type=int, default=2000, help="of the fuzzer; 0: without it")
+    parser.add_argument("--statements", type=int, default=2000, help="of the fuzzer; 0: without it")
     parser.add_argument("--seed", type=int, default=3)
     arguments = parser.parse_args()
     if _run(None, [*_PYTEST, *_tables(Path("sql")), *_tables(Path("plan"))]) != 0:
@@ -51,8 +51,8 @@ def main() -> int:
             if outcome != "tables":
                 print(f"{outcome}: {mutant.name}", flush=True)
     for mutant in [each for each, outcome in outcomes.items() if outcome == "survived"]:
-        if arguments.examples:
-            outcomes[mutant] = _by_fuzzer(mutant, arguments.examples, arguments.seed)
+        if arguments.statements:
+            outcomes[mutant] = _by_fuzzer(mutant, arguments.statements, arguments.seed)
     _print(outcomes)
     return 0 if set(outcomes.values()) <= {"tables", "fuzzer"} else 1
 
@@ -67,8 +67,8 @@ def _by_tables(mutant: Mutant) -> Outcome:
             return "not run"
 
 
-def _by_fuzzer(mutant: Mutant, examples: int, seed: int) -> Outcome:
-    command = ["tests/fuzz/fuzz.py", "--examples", str(examples), "--seed", str(seed)]
+def _by_fuzzer(mutant: Mutant, statements: int, seed: int) -> Outcome:
+    command = ["tests/fuzz/fuzz.py", "--statements", str(statements), "--seed", str(seed)]
     return "survived" if _run(mutant, command, FUZZ_TIMEOUT_S) == 0 else "fuzzer"
 
 

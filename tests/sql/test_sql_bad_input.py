@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sql_catalogue import catalogue, in_words, split_of, tree_of, verdict_of
 
-from pgfan.sql.distribute import Split, distribute
+from pgfan.sql.distribute import Serial, Split, distribute
 from pgfan.sql.keys import DEPTH_MAX
 from pgfan.sql.rewrite import restrict_blocks, restrict_column
 
@@ -52,7 +52,7 @@ WIDE = {
     "ten thousand branches": (" UNION ALL ".join(["SELECT x FROM b"] * 10_000), "! deparse"),
     "two thousand queries in WITH": (
         f"WITH {', '.join(f'w{at} AS (TABLE b)' for at in range(2000))} SELECT x FROM w7",
-        "! cte relation-unknown",
+        "! cte",
     ),
     "windows upon windows": (f"SELECT sum(x) OVER w399 FROM b WINDOW {WINDOWS}", "column x b"),
 }
@@ -150,10 +150,18 @@ def test_subqueries_in_from_are_looked_into_to_a_depth(depth: int, expected: str
 
 @pytest.mark.parametrize(
     ("count", "expected"),
-    [(20, "ctid b"), (150, "! no-driving-relation"), (400, "! cte relation-unknown")],
+    [(20, "ctid b"), (150, "! no-driving-relation"), (400, "! cte")],
 )
 def test_a_chain_of_queries_in_with(count: int, expected: str) -> None:
     assert in_words(verdict_of(f"INSERT INTO t {chained(count)}")) == expected
+
+
+def test_a_refusal_of_many_queries_in_with_says_how_many_may_be() -> None:
+    verdict = verdict_of(f"INSERT INTO t {chained(250)}")
+    assert isinstance(verdict, Serial)
+    assert [reason.message for reason in verdict.reasons] == [
+        "250 queries in WITH, and 200 are analysed: put some results into tables"
+    ]
 
 
 @pytest.mark.parametrize("name", ['"b"".""c"', '"select"', '"größe"', '"a b"', f'"{"n" * 63}"'])

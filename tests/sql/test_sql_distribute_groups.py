@@ -305,7 +305,7 @@ WITH_CASES = [
         f"{COUNTER} SEARCH DEPTH FIRST BY n SET o SELECT x FROM c, r",
         "! cte relation-unknown unknown-construct",
     ),
-    ("WITH s AS (TABLE b), s AS (TABLE c) SELECT x FROM d, s", "! cte relation-unknown"),
+    ("WITH s AS (TABLE b), s AS (TABLE c) SELECT x FROM d, s", "! cte"),
     # A name means the query nearest to it, and the table before its own query is over.
     ("WITH b AS (SELECT x FROM b) SELECT x FROM b", "ctid b"),
     ("WITH c AS (SELECT x FROM b), b AS (SELECT z FROM d) SELECT c.x FROM c, b", "ctid b, ctid d"),

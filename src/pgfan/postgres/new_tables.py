@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import Counter
 from typing import TYPE_CHECKING, Literal, LiteralString, TypeAlias
 
 from msgspec import Struct
 
 from pgfan.errors import DatabaseError
-from pgfan.plan.sqlstate import DUPLICATE_TABLE, UNDEFINED_TABLE
+from pgfan.plan.sqlstate import (
+    DUPLICATE_COLUMN,
+    DUPLICATE_TABLE,
+    SYNTAX_ERROR,
+    UNDEFINED_TABLE,
+)
 from pgfan.quoting import identifier, literal, qualified
 from pgfan.sql.reasons import Reason
+from pgfan.sql.render import RenderError, render
+from pgfan.sql.tree import inner, names
 
 if TYPE_CHECKING:
     from pgfan.plan.task import NewTable
@@ -84,6 +92,24 @@ def read_place(session: PostgresSession, creation: Creation) -> Place | Reason:
     if publication is not None and not creation.unlogged:
         return Reason("published", f"{publication} publishes the rows under the hidden name")
     return Place(schema, wal_level == "minimal")
+
+
+def refuse_columns(session: PostgresSession, creation: Creation) -> None:
+    """Raise the DatabaseError that making the table would raise for the names of its columns.
+
+    EXPLAIN does not look at them. What it does look at is left to it.
+    """
+    try:
+        found = [name for name, _ in session.columns_of(render(inner(creation.query())))]
+    except (DatabaseError, RenderError):
+        return
+    given = names(creation.into.col_names)
+    if len(given) > len(found):
+        raise DatabaseError("too many column names were specified", sqlstate=SYNTAX_ERROR)
+    for name, times in Counter([*given, *found[len(given) :]]).items():
+        if times > 1:
+            message = f'column "{name}" specified more than once'
+            raise DatabaseError(message, sqlstate=DUPLICATE_COLUMN)
 
 
 def make(session: PostgresSession, table: NewTable) -> int:

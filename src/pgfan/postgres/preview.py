@@ -25,8 +25,10 @@ from pgfan.plan.ranges import Range
 from pgfan.postgres.catalog import RESOLVED
 from pgfan.postgres.chosen import key_name
 from pgfan.postgres.explain import explain
+from pgfan.postgres.new_tables import refuse_columns
 from pgfan.quoting import array, qualified
 from pgfan.sql.access import made_relations, may_define, references
+from pgfan.sql.creation import creation_of
 from pgfan.sql.places import excerpt
 from pgfan.sql.script import is_setting
 
@@ -102,7 +104,11 @@ class Previewer:
         )
         item = self._with_settings(item)
         try:
-            plan = self._with_verdict(plan, self._analyse(item, against))
+            analysis = self._analyse(item, against)
+            creation = creation_of(item.first.tree)
+            if creation is not None:
+                refuse_columns(self._session, creation)
+            plan = self._with_verdict(plan, analysis)
             if not item.is_block and is_setting(item.first):
                 self._try_setting(item.settings, item.first.text)
             if item.kind not in _EXPLAINED:

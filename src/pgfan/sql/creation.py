@@ -49,7 +49,7 @@ class Creation(Struct, frozen=True):
         on with the table, and must have made it.
         """
         tree = pb.CreateTableAsStmt(objtype="OBJECT_TABLE")
-        tree.query.CopyFrom(self._query())
+        tree.query.CopyFrom(self.query())
         tree.into.CopyFrom(self.into)
         tree.into.skip_data = True
         tree.into.rel.schemaname = schema
@@ -58,10 +58,11 @@ class Creation(Struct, frozen=True):
     def insert(self) -> Message:
         """The rows of the query into the table by its name as written."""
         tree = pb.InsertStmt(override="OVERRIDING_NOT_SET")
-        tree.select_stmt.CopyFrom(self._query())
+        tree.select_stmt.CopyFrom(self.query())
         return aimed_at(tree, self.relation.schemaname, self.relation.relname)
 
-    def _query(self) -> Message:
+    def query(self) -> Message:
+        """The SELECT, in a Node."""
         if kind_of(self.tree) == "CreateTableAsStmt":
             return self.tree.query
         return wrap("select_stmt", without_into(self.tree))

@@ -31,7 +31,7 @@ from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_seri
 from pgfan.sql.creation import Creation, creation_objection, creation_of, writes_unlogged
 from pgfan.sql.hazards import hazards_of, reads_of
 from pgfan.sql.index import TreeIndex
-from pgfan.sql.inline import inlined, is_with_query
+from pgfan.sql.inline import inlined, is_with_query, objection
 from pgfan.sql.meeting import meeting_of, meeting_of_series
 from pgfan.sql.merge import merge_columns
 from pgfan.sql.objections import objections_everywhere
@@ -112,6 +112,8 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     index = TreeIndex(written)
     if index.levels > LEVELS_MAX:
         return Serial((_TOO_DEEP,))
+    if (why := objection(index.nodes)) is not None:
+        return Serial((why,))
     plain = inlined(written, index.nodes)
     whole = expanded(plain, facts, nodes=index.nodes if plain is written else None)
     known = index if whole.tree is written else None

@@ -11,12 +11,14 @@ it, which may mean others in another place: such a one stays too.
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from postgast import pg_query_pb2 as pb
 
+from pgfan.sql.reasons import Reason
 from pgfan.sql.tree import Message, Nodes, add_copies, copy_of, fields, inner, kind_of, walk, wrap
 
 if TYPE_CHECKING:
@@ -53,14 +55,11 @@ class _Place(Struct, frozen=True):
 def inlined(tree: Message, nodes: Nodes | None = None) -> Message:
     """The statement, or query, without WITH but for queries that stay; `tree` when it has none.
 
-    Also `tree` when it has too many of them, or two of one name: then their names are as written.
+    Also `tree` when `objection` has something against it: then their names are as written.
     `nodes` are those of `tree` where they are known.
     """
-    clauses = (nodes or Nodes(walk(tree))).of("WithClause")
-    titles = [[inner(node).ctename for node in clause.ctes] for clause in clauses]
-    if not 0 < sum(map(len, titles)) <= QUERIES_MAX:
-        return tree
-    if any(len(set(names)) != len(names) for names in titles):
+    nodes = nodes or Nodes(walk(tree))
+    if not nodes.of("WithClause") or objection(nodes) is not None:
         return tree
     copy = copy_of(tree)
     queries = list(_queries(copy))
@@ -76,6 +75,24 @@ def inlined(tree: Message, nodes: Nodes | None = None) -> Message:
             _drop_unread(holder)
     _move_into_select(copy)
     return copy
+
+
+def objection(nodes: Nodes) -> Reason | None:
+    """Why the WITH queries of a tree stay as they are written, and it cannot be analysed."""
+    titles = [[inner(node).ctename for node in one.ctes] for one in nodes.of("WithClause")]
+    total = sum(map(len, titles))
+    if total > QUERIES_MAX:
+        why = (
+            f"{total} queries in WITH, and {QUERIES_MAX} are analysed: put some results into tables"
+        )
+        return Reason("cte", why)
+    for names in titles:
+        for name, times in Counter(names).items():
+            if times > 1:
+                return Reason(
+                    "cte", f"WITH has the name {name} more than once: PostgreSQL refuses it"
+                )
+    return None
 
 
 def is_with_query(relation: Message) -> bool:
