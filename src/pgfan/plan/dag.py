@@ -10,7 +10,7 @@ from collections import Counter, deque
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,27 +49,33 @@ class Retry(NamedTuple):
     expected_s: float | None = None
 
 
-class Task(Struct):
-    """A task's state. Written by the scheduler, but for `state`, which `Dag.move` writes."""
+class Task:
+    """A task's state. Written by the scheduler, but for `state`, which `Dag.move` writes.
 
-    number: int
-    priority: tuple[float, int]
-    """Lower ones go first: the rank, negative, then the place in the script."""
-    workers_max: int | None = None
-    """Of the task alone; None: no bound of its own."""
-    state: State = "waiting"
-    doomed: bool = False
-    """Failed while a Renew was out: it fails when that is answered."""
-    left: Remainder | None = None
-    retries: deque[Retry] = field(default_factory=deque)
-    running: int = 0
-    """Workers that have chunks of it."""
-    worker: int | None = None
-    """The only worker that may run it."""
-    queue: Queue | None = None
-    """Where it stands in `pgfan.plan.offers`."""
-    target: str | None = None
-    """The table that its chunks write."""
+    No value: it stands in the queue that it holds, a cycle that a Struct's deep copy would tear.
+    """
+
+    def __init__(
+        self, number: int, priority: tuple[float, int], workers_max: int | None = None
+    ) -> None:
+        self.number = number
+        self.priority = priority
+        """Lower ones go first: the rank, negative, then the place in the script."""
+        self.workers_max = workers_max
+        """Of the task alone; None: no bound of its own."""
+        self.state: State = "waiting"
+        self.doomed = False
+        """Failed while a Renew was out: it fails when that is answered."""
+        self.left: Remainder | None = None
+        self.retries: deque[Retry] = deque()
+        self.running = 0
+        """Workers that have chunks of it."""
+        self.worker: int | None = None
+        """The only worker that may run it."""
+        self.queue: Queue | None = None
+        """Where it stands in `pgfan.plan.offers`."""
+        self.target: str | None = None
+        """The table that its chunks write."""
 
     @property
     def has_work(self) -> bool:
