@@ -46,6 +46,8 @@ class Caps:
 
     def most(self, task: Task, workers: int) -> int:
         """How many of `workers` may run chunks of `task` at once, at least 1."""
+        if task.workers_max is None and self._per_target_max is None:
+            return max(1, workers)
         caps = [workers]
         if task.workers_max is not None:
             caps.append(task.workers_max)

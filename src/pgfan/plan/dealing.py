@@ -69,6 +69,8 @@ class Dealer:
     ) -> tuple[Range, ...]:
         if seconds is None or not self._batch_s:
             return ()
+        if 2 * seconds > self._batch_s:
+            return ()
         fair = left.units_beside(first) // (len(first) * BATCH_SHARE * workers)
         count = min(BATCH_MAX, fair, int(self._batch_s / max(seconds, BATCH_TICK_S)))
         return left.take_beside(first, count - 1)

@@ -15,6 +15,8 @@ from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgfan.plan.caps import Caps
     from pgfan.plan.dag import Task
 
@@ -49,7 +51,7 @@ class Offers:
     def update(self, task: Task, wanted: int) -> None:
         """Put `task` where it belongs now, if it wants `wanted` workers."""
         queue = self._queue_for(task, wanted)
-        if queue is task.queue:
+        if queue is task.queue:  # most chunks change nothing
             return
         if task.queue is not None:
             del task.queue[bisect_left(task.queue, (task.priority,))]
@@ -64,10 +66,10 @@ class Offers:
         self._caps.started(task)
         self.update(task, wanted)
 
-    def ended(self, task: Task, wanted: int) -> None:
+    def ended(self, task: Task, wanted: Callable[[], int]) -> None:
         """One worker less has; others may have waited for room on the same table."""
         for waiting in self._caps.ended(task):
-            self.update(waiting, wanted)
+            self.update(waiting, wanted())
 
     def best(self, worker: int) -> Task | None:
         """The task that `worker` should take from; it stays here."""

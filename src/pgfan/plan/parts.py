@@ -99,7 +99,7 @@ class Remainder:
 
     def observe(self, piece: Range, seconds: float) -> None:
         """See ChunkSizer."""
-        self._sizers[self._at(piece.lo)].observe(len(piece), seconds)
+        self._sizers[self._at(piece.lo)].observe(piece.hi - piece.lo, seconds)
 
     def too_large(self, piece: Range) -> None:
         """See ChunkSizer."""
@@ -107,7 +107,7 @@ class Remainder:
 
     def seconds_for(self, piece: Range) -> float | None:
         """See ChunkSizer."""
-        return self._sizers[self._at(piece.lo)].seconds_for(len(piece))
+        return self._sizers[self._at(piece.lo)].seconds_for(piece.hi - piece.lo)
 
     def fixed_s(self, piece: Range) -> float:
         """Seconds that every chunk of the part pays, whatever its size."""
@@ -115,8 +115,9 @@ class Remainder:
 
     def _take(self, at: int, units: int) -> Range:
         piece = self._left[at].take(units)
-        self._units -= len(piece)
-        self._cost -= len(piece) * self._unit_costs[at]
+        taken = piece.hi - piece.lo
+        self._units -= taken
+        self._cost -= taken * self._unit_costs[at]
         return piece
 
     def _at(self, ordinal: int) -> int:

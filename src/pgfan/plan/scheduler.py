@@ -190,14 +190,12 @@ class Scheduler:
 
     def _ready(self) -> list[Command]:
         """Prepare tasks whose predecessors have ended, as many as free workers could take."""
-        commands: list[Command] = []
-        if not self._dag.startable:
-            return commands
+        startable = self._dag.startable
+        if not startable:
+            return []
         wanted = self._workers.idle_count + PREPARED_AHEAD
         wanted -= self._offers.wanting + self._dag.preparing
-        while self._dag.startable and len(commands) < wanted:
-            commands.append(Prepare(self._dag.start_next().number))
-        return commands
+        return [Prepare(self._dag.start_next().number) for _ in range(min(wanted, startable))]
 
     def _prepared(self, event: Prepared) -> list[Command]:
         task = self._enter(event.task, {"preparing"}, "running")
@@ -248,7 +246,8 @@ class Scheduler:
         """Workers that should be on one task: more of them when there are few tasks left."""
         tasks = self._offers.free + self._dag.startable + self._dag.preparing
         present = self._workers.present
-        return max(-(-present // max(1, tasks)), min(self._workers_wanted, present))
+        fair = -(-present // tasks) if tasks else present
+        return min(max(fair, self._workers_wanted), present)
 
     def _start(self, worker: int, task: Task) -> StartChunk:
         wanted = self._wanted_on_each()
@@ -274,7 +273,7 @@ class Scheduler:
         if not busy.pieces:
             task.running -= 1
             self._workers.end(worker)
-            self._offers.ended(task, self._wanted_on_each())
+            self._offers.ended(task, self._wanted_on_each)
             if worker == self._cancelled:
                 self._cancelled = None
         return busy, piece, task
@@ -336,8 +335,9 @@ class Scheduler:
     def _rescue(self) -> list[Command]:
         """Cancel a chunk that idle workers would end sooner, one at a time."""
         idle = self._workers.idle_count
-        waits = self._cancelled is not None or self._dag.count(*UNANSWERED)
-        if not idle or waits or self._offers.free or self._dag.startable:
+        if not idle or self._offers.free or self._dag.startable:
+            return []
+        if self._cancelled is not None or self._dag.count(*UNANSWERED):
             return []
         found, self._look_again_s = stragglers.choose(self._candidates(), idle, self._now_s)
         busy = self._workers.get(found.worker) if found is not None else None

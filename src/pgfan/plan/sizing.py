@@ -112,18 +112,19 @@ class ChunkSizer:
     def observe(self, units: int, seconds: float) -> None:
         """A chunk of `units` took `seconds` in one worker; sets the size to grow from."""
         target_s = self._options.target_s
-        expected_s = self.seconds_for(units) or 0.0
+        fixed_s, unit_s = self._fit
+        # With a large fixed cost long chunks are wanted, and expected.
+        is_far_over = seconds > PANIC_ABOVE * max(target_s, fixed_s + unit_s * units)
         self._limit *= LIMIT_GROWTH
         self._fixed.observe(units, seconds)
         self._weight = self._weight * FADE_UNIT + 1
         self._sum_n = self._sum_n * FADE_UNIT + units
         self._sum_t = self._sum_t * FADE_UNIT + seconds
         self._fit = self._fitted()
-        # With a large fixed cost long chunks are wanted, and expected.
-        if seconds > PANIC_ABOVE * max(target_s, expected_s):
+        if is_far_over:
             self._size = max(1, min(self._size, units) // PANIC_DIVISOR)
             return
-        fixed_s, unit_s = self.fit()
+        fixed_s, unit_s = self._fit
         wanted = self._wanted(fixed_s, unit_s)
         costly = fixed_s > TAIL_FIXED_SHARE_MAX * seconds
         ramping = costly or seconds < RAMP_BELOW * target_s
@@ -156,9 +157,10 @@ class ChunkSizer:
         size = min(self._size, math.ceil(self._limit)) if self._limit else self._size
         if workers == 1:  # nobody would idle at the end
             return max(1, min(size, left_units))
-        fair = math.ceil(left_units / (TAIL_DIVISOR * workers))
-        fixed_s, unit_s = self.fit()
-        floor = min(self._floor(fixed_s, unit_s, TAIL_FIXED_SHARE_MAX), size)
+        fair = -(-left_units // (TAIL_DIVISOR * workers))
+        if fair >= size:
+            return size
+        floor = self._floor(*self._fit, TAIL_FIXED_SHARE_MAX)
         return max(1, min(size, max(fair, floor)))
 
     def too_large(self, units: int) -> None:
@@ -169,7 +171,7 @@ class ChunkSizer:
         """How long a chunk of `units` is expected to take; None before any has finished."""
         if not self._weight:
             return None
-        fixed_s, unit_s = self.fit()
+        fixed_s, unit_s = self._fit
         return fixed_s + unit_s * units
 
     def _wanted(self, fixed_s: float, unit_s: float) -> int:

@@ -45,12 +45,14 @@ class Workers:
     @property
     def idle(self) -> list[int]:
         """Those who could take a chunk, in order."""
-        return sorted(self._idle)[: max(0, self._allowed - len(self._busy))]
+        count = self.idle_count
+        return sorted(self._idle)[:count] if count else []
 
     @property
     def idle_count(self) -> int:
         """How many could take a chunk."""
-        return max(0, min(len(self._idle), self._allowed - len(self._busy)))
+        idle, room = len(self._idle), self._allowed - len(self._busy)
+        return idle if idle <= room else max(0, room)
 
     def is_idle(self, worker: int) -> bool:
         """Whether the worker could take a chunk."""
@@ -64,7 +66,8 @@ class Workers:
     @property
     def present(self) -> int:
         """How many share the work, at least 1."""
-        return max(1, min(self._allowed, len(self._busy) + len(self._idle)))
+        count = len(self._busy) + len(self._idle)
+        return min(count, self._allowed) or 1
 
     def allow(self, count: int) -> None:
         """Have `count` workers at most; those above it end what they have. 0 is a pause."""
@@ -99,5 +102,6 @@ class Workers:
 
     def call_back(self) -> None:
         """Those who are away may try again."""
-        self._idle |= self._away
-        self._away.clear()
+        if self._away:
+            self._idle |= self._away
+            self._away.clear()
