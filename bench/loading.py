@@ -1,14 +1,18 @@
 r"""Load files with `pgfan load` and with psql, interleaved: bench/loading.py --help.
 
-TPC-H's lineitem as CSV (tpchgen-cli makes it) against psql's \copy, the same compressed against
-`zcat | psql`, and 10,000 files of 100 rows. Each round empties the table before each way; the table
-of medians has the client's CPU seconds beside the wall time.
+TPC-H's lineitem as CSV (tpchgen-cli makes it) against psql's \copy, and pgloader if asked for; the
+same compressed against `zcat | psql`, the same as Parquet, and 10,000 files of 100 rows. Each round
+empties the table before each way. The table of medians has the CPU seconds of client and server
+beside the wall time: they hold where others use the machine, which wall time does not. `limit`: how
+many times as fast as psql the way would be with all cores busy all the time. psql's server works on
+one core, so that is its CPU seconds times the cores, by the way's own on both sides.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import os
 import resource
 import shutil
 import statistics
@@ -19,6 +23,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgfan.bench.machine import server_cpu_s
 from pgfan.postgres.embedded import EmbeddedServer
 from pgfan.postgres.session import PostgresSession
 
@@ -43,42 +48,63 @@ class Way:
     command: list[str]
 
 
+@dataclass(frozen=True)
+class Run:
+    """What one way took: wall time, and CPU seconds (user and system) on both sides."""
+
+    seconds: float
+    client_s: float
+    server_s: float
+
+
 def main() -> None:
     """Make the files, run the rounds, print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--only", default="", help="names of ways, with commas")
+    parser.add_argument("--with-pgloader", action="store_true", help="which takes minutes")
     parser.add_argument("--embedded", type=Path, default=Path(".bench"))
     parser.add_argument("--files", type=Path, default=Path(".bench-files"))
     options = parser.parse_args()
-    csv, packed, small = make_files(options.files, options.scale)
+    make_files(options.files, options.scale)
     with EmbeddedServer(options.embedded) as server:
-        chosen = ways(server.dsn, csv, packed, small)
+        chosen = ways(server.dsn, options.files)
+        if options.with_pgloader:
+            chosen.append(pgloader(server, options.files))
         only = {name for name in options.only.split(",") if name}
         chosen = [way for way in chosen if not only or way.name in only]
-        wall, cpu = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+        runs = defaultdict[str, list[Run]](list)
         for number in range(options.repeat):
             for way in chosen if number % 2 == 0 else reversed(chosen):
-                seconds, used = timed(server.dsn, way)
-                wall[way.name].append(seconds)
-                cpu[way.name].append(used)
-                print(f"round {number + 1} {way.name:14} {seconds:7.2f} s", flush=True)
-    print(f"\n{'way':14} {'seconds':>8} {'client CPU':>10}   all")
-    for way in chosen:
-        every = " ".join(f"{one:.2f}" for one in wall[way.name])
-        middle, used = statistics.median(wall[way.name]), statistics.median(cpu[way.name])
-        print(f"{way.name:14} {middle:8.2f} {used:10.2f}   {every}")
+                runs[way.name].append(run := timed(server, way))
+                print(f"round {number + 1} {way.name:14} {run.seconds:7.2f} s", flush=True)
+    print_medians(runs)
 
 
-def make_files(folder: Path, scale: float) -> tuple[Path, Path, Path]:
-    """lineitem.csv, the same with gzip, and the folder of small files; kept for the next time."""
+def print_medians(runs: dict[str, list[Run]]) -> None:
+    """One line for each way."""
+    psql_s = statistics.median([run.server_s for run in runs.get("psql", [])] or [0.0])
+    cores = len(os.sched_getaffinity(0))
+    print(f"\n{'way':14} {'seconds':>8} {'client CPU':>10} {'server CPU':>10} {'limit':>6}   all")
+    for name, found in runs.items():
+        seconds = statistics.median(run.seconds for run in found)
+        client = statistics.median(run.client_s for run in found)
+        server = statistics.median(run.server_s for run in found)
+        limit = psql_s * cores / (client + server)
+        every = " ".join(f"{run.seconds:.2f}" for run in found)
+        print(f"{name:14} {seconds:8.2f} {client:10.2f} {server:10.2f} {limit:6.2f}   {every}")
+
+
+def make_files(folder: Path, scale: float) -> None:
+    """Make lineitem as CSV, the same with gzip, as Parquet, and small files; kept for later."""
     folder.mkdir(exist_ok=True)
     csv, packed, small = folder / "lineitem.csv", folder / "lineitem.csv.gz", folder / "small"
-    if not csv.exists():
-        maker = Path(sys.executable).with_name("tpchgen-cli")
-        words = [str(maker), "csv", "-s", str(scale), "-T", "lineitem", "-o", str(folder)]
-        subprocess.run(words, check=True)
+    for format_ in ("csv", "parquet"):
+        if not (folder / f"lineitem.{format_}").exists():
+            maker = Path(sys.executable).with_name("tpchgen-cli")
+            words = [str(maker), format_, "-s", str(scale), "-T", "lineitem", "-o", str(folder)]
+            subprocess.run(words, check=True)
     if not packed.exists():
         with csv.open("rb") as plain, gzip.open(packed, "wb", 6) as file:
             shutil.copyfileobj(plain, file, 1 << 20)
@@ -88,38 +114,55 @@ def make_files(folder: Path, scale: float) -> tuple[Path, Path, Path]:
             rows = range(number * ROWS, number * ROWS + ROWS)
             text = "".join(f"{row},name {row},2025-01-01\n" for row in rows)
             (small / f"{number:05}.csv").write_text("id,name,day\n" + text)
-    return csv, packed, small
 
 
-def ways(dsn: str, csv: Path, packed: Path, small: Path) -> list[Way]:
+def ways(dsn: str, folder: Path) -> list[Way]:
     """What is compared."""
     load = [sys.executable, "-m", "pgfan", "load", "-q", "-d", dsn]
+    csv, packed = folder / "lineitem.csv", folder / "lineitem.csv.gz"
     copy = "COPY lineitem FROM STDIN (FORMAT csv, HEADER)"
     plain = f"\\copy lineitem FROM '{csv}' (FORMAT csv, HEADER)"
     pipe = 'zcat "$1" | psql -q "$2" -c "$3"'
+    parquet = str(folder / "lineitem.parquet")
     return [
         Way("psql", "lineitem", ["psql", "-q", dsn, "-c", plain]),
         Way("pgfan", "lineitem", [*load, str(csv), "--into", "lineitem"]),
         Way("zcat psql", "lineitem", ["sh", "-c", pipe, "sh", str(packed), dsn, copy]),
         Way("pgfan gzip", "lineitem", [*load, str(packed), "--into", "lineitem"]),
-        Way("pgfan small", "small", [*load, str(small), "--into", "small"]),
+        Way("pgfan parquet", "lineitem", [*load, parquet, "--into", "lineitem"]),
+        Way("pgfan small", "small", [*load, str(folder / "small"), "--into", "small"]),
     ]
 
 
-def timed(dsn: str, way: Way) -> tuple[float, float]:
-    """Wall and client CPU seconds of one way into an empty table."""
-    session = PostgresSession(dsn)
+def pgloader(server: EmbeddedServer, folder: Path) -> Way:
+    """Debian's pgloader with its own defaults, on the same file."""
+    address = f"postgresql://postgres@unix:{server.socket_dir}:{server.port}/postgres"
+    script = folder / "lineitem.load"
+    script.write_text(
+        f"LOAD CSV FROM '{(folder / 'lineitem.csv').absolute()}' INTO {address} "
+        "TARGET TABLE public.lineitem WITH skip header = 1, "
+        "fields optionally enclosed by '\"', fields terminated by ',';\n"
+    )
+    return Way("pgloader", "lineitem", ["pgloader", "--quiet", str(script)])
+
+
+def timed(server: EmbeddedServer, way: Way) -> Run:
+    """One way into an empty table."""
+    session = PostgresSession(server.dsn)
     session.execute("DROP TABLE IF EXISTS lineitem")
     session.execute("DROP TABLE IF EXISTS small")
     session.execute(LINEITEM if way.table == "lineitem" else SMALL)
     session.execute("CHECKPOINT")
+    server_s = server_cpu_s(server.pid) or 0.0
     before, began_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(way.command, check=True)
     seconds, after = time.monotonic() - began_s, resource.getrusage(resource.RUSAGE_CHILDREN)
+    server_s = (server_cpu_s(server.pid) or 0.0) - server_s
     count = session.execute(f"SELECT count(*) FROM {way.table}")[0].rows[0][0]
     assert int(count or 0) > 0, f"{way.name} loaded nothing"
     session.close()
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    client_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(seconds, client_s, server_s)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,8 @@ class LoadOptions(Struct, frozen=True):
     """Of geographic files that have several."""
     columns: tuple[str, ...] = ()
     missing: Literal["refuse", "default"] = "refuse"
+    skip_columns: tuple[str, ...] = ()
+    """Columns of the files that are left out, by the header's names or those of `columns`."""
     create: bool = False
     """Make the table when it is not there, with names and types from the files."""
     truncate: bool = False
@@ -101,6 +103,8 @@ class LoadOptions(Struct, frozen=True):
             raise UsageError(f"--reject {self.reject}: there is no such folder")
         if self.upsert and (self.truncate or self.defer_indexes):
             raise UsageError("--upsert goes with neither --truncate nor --defer-indexes")
+        if self.skip_columns and self.create:
+            raise UsageError("--create makes all of the files' columns, and skips none")
         copy, kind = self._read_as()
         return LoadRequest(
             files=tuple(
@@ -112,6 +116,7 @@ class LoadOptions(Struct, frozen=True):
             given_format=self.format is not None or kind is not None,
             columns=self.columns,
             missing=self.missing,
+            skip_columns=self.skip_columns,
             truncate=self.truncate,
             upsert=self.upsert,
             defer_indexes=self.defer_indexes,

@@ -88,6 +88,8 @@ class Into:
     """Names of the table's columns in the files' order, with commas; in place of a header."""
     missing: Literal["refuse", "default"] = "refuse"
     """What to do about columns of the table that a file's header lacks: refuse, or leave NULL."""
+    skip_columns: Names = ()
+    """Columns of the files to leave out, by the header's names or those of --columns."""
     create: Annotated[bool, Parameter(negative="")] = False
     """Make the table when it is not there, with names and types from the files; print its DDL."""
     truncate: Annotated[bool, Parameter(negative="--append")] = False
@@ -159,6 +161,7 @@ def load_(
         layer=copying.layer,
         columns=_names(rows.columns),
         missing=rows.missing,
+        skip_columns=_names(rows.skip_columns),
         create=rows.create,
         truncate=rows.truncate,
         upsert=_names(rows.upsert),

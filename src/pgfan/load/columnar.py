@@ -86,6 +86,12 @@ class ColumnarSource(Struct, frozen=True, dict=True):
     types: tuple[str, ...] | None = None
     text: bool = False
     line_end: bytes = b"\n"
+    left_out: frozenset[int] = frozenset()
+    """Places of columns that are not wanted."""
+
+    def without(self, left_out: frozenset[int]) -> ColumnarSource:
+        """The same file without the columns at these places."""
+        return replace(self, left_out=left_out)
 
     def for_columns(self, types: Sequence[str], *, text: bool = False) -> ColumnarSource:
         """The same file as columns of such types need it; `text`: never binary."""
@@ -104,14 +110,24 @@ class ColumnarSource(Struct, frozen=True, dict=True):
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """See Source."""
-        return tuple(self.batches.schema.names)
+        return tuple(self._schema.names)
+
+    @cached_property
+    def _places(self) -> list[int]:
+        return [at for at in range(len(self.batches.schema)) if at not in self.left_out]
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        """Of the columns that are wanted."""
+        schema = self.batches.schema
+        return pa.schema([schema.field(at) for at in self._places], schema.metadata)
 
     @cached_property
     def table_columns(self) -> tuple[Column, ...]:
         """The columns of a table that keeps all that the file holds."""
         return tuple(
             Column(field.name, "geometry" if field.name in self._srids else sql_type(field.type))
-            for field in self.batches.schema
+            for field in self._schema
         )
 
     @property
@@ -127,7 +143,7 @@ class ColumnarSource(Struct, frozen=True, dict=True):
                 if not batch.num_rows:
                     continue
                 try:
-                    data = self._written(batch)
+                    data = self._written(batch.select(self._places))
                 except LossError as error:
                     first = self.rows(0, lo) + done + 1
                     rows = f"rows {first} to {first + batch.num_rows - 1}"
@@ -157,14 +173,14 @@ class ColumnarSource(Struct, frozen=True, dict=True):
         """One for each column, or none at all."""
         if self.types is None or self.text:
             return None
-        pairs = zip(self.batches.schema, self.types, strict=True)
+        pairs = zip(self._schema, self.types, strict=True)
         found = [encoder_of(field.type, type_) for field, type_ in pairs]
         encoders = tuple(one for one in found if one is not None)
         return encoders if len(encoders) == len(found) else None
 
     @cached_property
     def _srids(self) -> dict[str, int]:
-        return srids_of(self.batches.schema)
+        return srids_of(self._schema)
 
     @cached_property
     def _spellings(self) -> list[Spelling]:

@@ -82,6 +82,12 @@ class CopyOptions(Struct, frozen=True):
         return self.format == "csv" and all(ord(one) < EMBEDDED_MIN for one in special)
 
     @property
+    def can_be_parted(self) -> bool:
+        """Whether also a byte that looks like the delimiter always is one."""
+        plain = ord(self.delimiter_character) < EMBEDDED_MIN
+        return self.can_be_cut and (plain or _plain(self.encoding) not in EMBEDS_ASCII)
+
+    @property
     def codec(self) -> str:
         """Python's name for the encoding; for the header alone. Raises UsageError for no name."""
         plain = _plain(self.encoding)

@@ -16,6 +16,7 @@ from pgfan.load.copy_options import CopyOptions
 from pgfan.load.delimited import PIECE_BYTES, Reading
 from pgfan.load.discovery import find_files, open_source
 from pgfan.load.feed import Feed
+from pgfan.load.fewer import without
 from pgfan.load.formats import TypedSource
 from pgfan.load.infer import column_names
 from pgfan.load.sample import header_by_looks
@@ -48,6 +49,8 @@ class LoadRequest(Struct, frozen=True):
     given_format: bool = False
     columns: tuple[str, ...] = ()
     missing: Literal["refuse", "default"] = "refuse"
+    skip_columns: tuple[str, ...] = ()
+    """Columns of the files that are left out, by the files' own names or those of `columns`."""
     truncate: bool = False
     upsert: tuple[str, ...] = ()
     defer_indexes: bool = False
@@ -70,7 +73,8 @@ class LoadRequest(Struct, frozen=True):
         """The inverse of `to_json`."""
         own = {name: one for name, one in value.items() if name not in {"command", "tasks"}}
         own["options"] = CopyOptions.from_json(own["options"])
-        lists = {name: tuple(own[name]) for name in ("files", "columns", "upsert", "widths")}
+        names = ("files", "columns", "skip_columns", "upsert", "widths")
+        lists = {name: tuple(own.get(name, ())) for name in names}
         return cls(**{**own, **lists})
 
 
@@ -122,11 +126,16 @@ def open_files(
     reading = reading_of(request, server_version, _header_rule(request, target))
     named: tuple[str, ...] = ()
     if request.columns:
-        named = target.columns_for("--columns", request.columns, "default")
+        kept, _ = _parted(request.columns, request.skip_columns)
+        named = target.columns_for("--columns", kept, "default")
+    skipped: set[str] = set()
     groups: dict[tuple[tuple[str, ...], CopyOptions, bytes], list[Source]] = defaultdict(list)
     for identity in identities:
         for source in open_source(identity, reading, given_format=request.given_format):
             columns = named
+            if request.skip_columns:
+                source, names = _without(request, source)  # noqa: PLW2901
+                skipped |= names
             if source.columns is not None and not named:
                 fields = column_names(source.columns) if request.create else source.columns
                 columns = target.columns_for(source.name, fields, request.missing)
@@ -142,8 +151,36 @@ def open_files(
                     hint="leave --reject out, or write the file again as CSV",
                 )
             groups[columns, source.copy_options, source.line_end].append(source)
+    if unknown := set(request.skip_columns) - skipped:
+        raise UsageError(
+            f"--skip-columns {', '.join(sorted(unknown))}: no file has such a column",
+            hint="where files have no header, --columns names all of their columns",
+        )
     ordered = tuple((columns, tuple(group)) for (columns, _, _), group in groups.items())
     return Loaded(target, ordered, tuple(identities), request.create)
+
+
+def _without(request: LoadRequest, source: Source) -> tuple[Source, set[str]]:
+    """A file without the columns of --skip-columns, and which of them it had."""
+    names = request.columns or source.columns or ()
+    if source.columns is not None and len(source.columns) != len(names):
+        count = len(source.columns)
+        raise UsageError(f"{source.name} has {count} columns, --columns {len(names)}")
+    _, found = _parted(names, request.skip_columns)
+    if not found:
+        return source, set()
+    return without(source, names, frozenset(found)), set(found.values())
+
+
+def _parted(names: Sequence[str], skip: Sequence[str]) -> tuple[list[str], dict[int, str]]:
+    """The names that are not to be left out; and of the others the place and the name as given."""
+    given = {name.strip().casefold(): name for name in skip}
+    found = {
+        at: given[name.strip().casefold()]
+        for at, name in enumerate(names)
+        if name.strip().casefold() in given
+    }
+    return [name for at, name in enumerate(names) if at not in found], found
 
 
 def _header_rule(request: LoadRequest, target: LoadTarget) -> Callable[[list[str]], bool]:
@@ -157,7 +194,8 @@ def _header_rule(request: LoadRequest, target: LoadTarget) -> Callable[[list[str
             return told
         if request.options.format != "csv":
             return False
-        named = sum(target.is_named(field) for field in fields)
+        skipped = len(_parted(fields, request.skip_columns)[1])
+        named = skipped + sum(target.is_named(field) for field in fields)
         if 0 < 2 * named < len(fields):
             raise UsageError(
                 f"a file begins with {', '.join(fields)[:200]}: {named} of {len(fields)} are names "
