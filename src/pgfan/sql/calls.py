@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
     from pgfan.sql.facts import CatalogFacts
 
+_CALLING = frozenset({"A_Indirection", "ColumnRef", "FuncCall"})
 JUDGED_KINDS = frozenset(
     {
-        *("A_Indirection", "ColumnRef", "FuncCall", *OPERATOR_KINDS),
+        *(*_CALLING, *OPERATOR_KINDS),
         *filter(is_from_kind, pb.DESCRIPTOR.message_types_by_name),
     }
 )
@@ -59,6 +60,11 @@ class Context(Struct, frozen=True):
     def is_per_row(self, query: Message) -> bool:
         """Whether a SELECT is one of those."""
         return any(query is one for one in self.per_row)
+
+
+def kinds_to_judge(facts: CatalogFacts) -> frozenset[str]:
+    """The types of nodes in which `call_objections` may find any: most operators are nobody's."""
+    return _CALLING | (OPERATOR_KINDS if any(facts.operators.values()) else {"SubLink"})
 
 
 def call_objections(found: Placed, context: Context) -> Iterator[Reason]:

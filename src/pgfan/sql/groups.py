@@ -95,18 +95,19 @@ def _grouped(level: Level, node: Message, *, input_first: bool) -> Column | None
     It may be the number or the name of an output column; a name is one of FROM first in GROUP BY,
     and one of the output first in DISTINCT ON (manual, "SELECT").
     """
+    kind = kind_of(node)
+    column = level.resolve(node) if kind == "ColumnRef" else None
+    if kind == "ColumnRef" and (len(node.fields) != 1 or (input_first and column is not None)):
+        return column
     targets = [entry.res_target for entry in level.select.target_list]
-    if kind_of(node) == "A_Const":
+    if kind == "A_Const":
         number = node.ival.ival if node.WhichOneof("val") == "ival" else 0
         before = targets[: max(number, 0)]
         if not 1 <= number <= len(targets) or any(is_star(inner(each.val)) for each in before):
             return None
         return level.resolve(inner(targets[number - 1].val))
-    if kind_of(node) != "ColumnRef":
+    if kind != "ColumnRef":
         return None
-    column = level.resolve(node)
-    if len(node.fields) != 1 or (input_first and column is not None):
-        return column
     (name,) = names(node.fields) or ("",)
     meant = [inner(each.val) for each in targets if each.name == name]
     if input_first and level.may_have(name):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgfan.sql.tree import Message, Nodes, inner, kind_of, message_fields
+from pgfan.sql.tree import Message, Nodes, inner, message_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,41 +51,45 @@ class TreeIndex:
 
     def _walk(self, root: Message) -> None:
         # One step for every node of every statement: hence the tuples, and the loop without calls.
+        nodes, kinds, parents = self._nodes, self._kinds, self._parents
+        arounds, paths, deepest = self._around, self._fields, 1
         stack = [(root, -1, -1, "", 1)]
         while stack:
             node, parent, around, field, level = stack.pop()
-            number, kind = len(self._nodes), kind_of(node)
-            self._nodes.append(node)
-            self._kinds.append(kind)
-            self._parents.append(parent)
-            self._around.append(around)
-            self._fields.append(field)
-            self.levels = max(self.levels, level)
+            number, made = len(nodes), node.__class__
+            kind = made.__name__
+            nodes.append(node)
+            kinds.append(kind)
+            parents.append(parent)
+            arounds.append(around)
+            paths.append(field)
+            deepest = max(deepest, level)
             if kind == "Node":  # it is empty: nothing took its place
                 continue
             opens = parent < 0
             if kind == "SelectStmt":
                 opens, around = True, number
             found = []
-            for name, is_single, is_wrapped in message_fields(node.__class__):
-                through = name if opens else field
-                if is_single and not node.HasField(name):
+            has, level = node.HasField, level + 1
+            for name, is_single, is_wrapped in message_fields(made):
+                if is_single and not has(name):
                     continue
-                held = getattr(node, name)
+                held, through = getattr(node, name), name if opens else field
                 for child in (held,) if is_single else held:
                     if not is_wrapped:
-                        found.append((child, number, around, through, level + 1))
+                        found.append((child, number, around, through, level))
                         continue
                     which = child.WhichOneof("node")
                     if which is None:
-                        found.append((child, number, around, through, level + 1))
+                        found.append((child, number, around, through, level))
                     elif which != "string":
                         below = getattr(child, which)
-                        found.append((below, number, around, through, level + 2))
-                    elif level + 2 > self.levels:
-                        self.levels = level + 2
+                        found.append((below, number, around, through, level + 1))
+                    elif level >= deepest:
+                        deepest = level + 1
             found.reverse()
             stack += found
+        self.levels = deepest
 
     @cached_property
     def nodes(self) -> Nodes:

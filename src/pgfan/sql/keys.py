@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from pgfan.sql.access import relation_name
 from pgfan.sql.sources import JOIN_INNER, JOIN_LEFT, JOIN_RIGHT, FromItem, from_items
-from pgfan.sql.tree import Message, children, inner, kind_of, names, walk
+from pgfan.sql.tree import Message, children, inner, kind_of, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -104,12 +104,14 @@ class Level:
     def compared(self) -> frozenset[str]:
         """Names of columns in WHERE and in the conditions of joins, and perhaps others."""
         nodes = [self.select.where_clause, *(join.node.quals for join in self._joins)]
-        found = {
-            names(node.fields)[-1]
-            for part in nodes
-            for node in walk(part)
-            if kind_of(node) == "ColumnRef" and names(node.fields)
-        }
+        found: set[str] = set()
+        stack = list(nodes)
+        while stack:  # as `walk`, which is a call for each node
+            node = stack.pop()
+            if kind_of(node) == "ColumnRef":
+                found.update(names(node.fields)[-1:])
+            else:
+                stack += children(node)
         found.update(name for join in self._joins for name in names(join.node.using_clause))
         if any(join.node.is_natural for join in self._joins):
             found.update(name for known in self.names for name in known or ())

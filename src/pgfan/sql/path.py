@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pgfan.sql.branches import is_union_all
-from pgfan.sql.calls import JUDGED_KINDS, Context, call_objections, queries_per_row
+from pgfan.sql.calls import (
+    JUDGED_KINDS,
+    Context,
+    call_objections,
+    kinds_to_judge,
+    queries_per_row,
+)
 from pgfan.sql.conflict import conflict_items
 from pgfan.sql.constructs import EXTENT_KINDS, extent_objections
 from pgfan.sql.groups import carried_upwards, grouping_objections
@@ -81,6 +87,7 @@ class _Nodes:
         from_nodes = [place.node for place in self._places if is_from_kind(place.kind)]
         self._context = Context(facts, from_nodes + conflict_items(shape.insert))
         self._found: dict[tuple[int, bool], list[int]] = {}
+        self._judged = kinds_to_judge(facts)
         self.distinct_on = frozenset(
             place.number
             for place in self._places
@@ -116,7 +123,8 @@ class _Nodes:
             self._found[key] = [
                 at
                 for at in self._by_select[select]
-                if self._objections(at, self._context, is_on_path=is_on_path)
+                if self._places[at].kind in self._judged
+                and self._objections(at, self._context, is_on_path=is_on_path)
             ]
         return self._found[key]
 
