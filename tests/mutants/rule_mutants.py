@@ -759,7 +759,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "the tree is that of the first statement",
             "verdict",
-            "_without_tree(found)",
+            "replace(found, made=lambda: _rewritten(tree(), facts))",
             "found",
         ),
     ],

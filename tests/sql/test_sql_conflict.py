@@ -273,6 +273,13 @@ MERGES = [
         "WITH s AS (SELECT x FROM b) MERGE INTO t USING s ON s.x = t.id WHEN MATCHED THEN DELETE",
         "column x b",
     ),
+    (
+        (
+            "WITH s AS (SELECT x FROM c) MERGE INTO t USING b ON b.x = t.id "
+            "WHEN MATCHED AND b.x IN (TABLE s) AND b.x + 1 IN (TABLE s) THEN DELETE"
+        ),
+        "! cte",
+    ),
     ("MERGE INTO t USING generate_series(1, 9) g ON t.id = g WHEN MATCHED THEN DELETE", "series g"),
     (
         (
