@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fuzz_statements import Example
+    from fuzz_tally import Tally
 
 STATEMENTS = int(os.environ.get("PGFAN_FUZZ_STATEMENTS", "1000"))
 """On each server: 2,000 in `make test`."""
@@ -31,8 +31,8 @@ def run(
     count: int,
     chosen_seed: int,
     on_mismatch: Callable[[MismatchError], None] | None = None,
-) -> str:
-    """Check `count` statements; the report.
+) -> Tally:
+    """Check `count` statements; what came of them.
 
     Raises MismatchError for the first mismatch, shrunk. With `on_mismatch` it is given every one
     as it is found, and none is raised; an interrupt ends the run with its report then.
@@ -62,7 +62,6 @@ def run(
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )(test)
-    began = time.monotonic()
     try:
         with pooled(), suppress(_EnoughError):
             seed(chosen_seed)(test)()
@@ -71,5 +70,4 @@ def run(
             raise
     finally:
         differential.close()
-    seconds = time.monotonic() - began
-    return f"{tally.report()}\n{tally.total / seconds:.1f} statements/s"
+    return tally

@@ -74,6 +74,17 @@ class Tally:
         """How many there were so far."""
         return sum(self.outcomes.values())
 
+    def add(self, other: Tally) -> None:
+        """What another run counted."""
+        for name, counted in vars(other).items():
+            own = getattr(self, name)
+            if isinstance(counted, Counter):
+                own.update(counted)
+            elif isinstance(counted, dict):
+                setattr(self, name, counted | own)
+            else:
+                setattr(self, name, own + counted)
+
     def report(self) -> str:
         return "\n".join(self._lines())
 

@@ -41,7 +41,7 @@ EXAMPLE = Example(
 @pytest.mark.timeout(60 + 2 * STATEMENTS)
 def test_split_statements_leave_what_one_connection_leaves(dsn: str) -> None:
     print(f"seed {SEED}, {STATEMENTS} statements")  # noqa: T201  # shown when the test fails
-    print(run(dsn, STATEMENTS, SEED))  # noqa: T201
+    print(run(dsn, STATEMENTS, SEED).report())  # noqa: T201
 
 
 def test_a_mismatch_is_shrunk_to_a_small_statement(monkeypatch: pytest.MonkeyPatch) -> None:
