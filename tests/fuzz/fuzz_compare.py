@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 CANDIDATES_MAX = 3
 """Driving relations tried for one example."""
+TIMEOUT = "5s"
+"""Of the statement alone: what is looked at before and after it may wait for a busy machine."""
 _NOW = re.compile(rb"20[2-9]\d-\d\d-\d\d.*")
 _CLEAN = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 _RELATIONS = (
@@ -91,7 +93,7 @@ class Differential:
     """What brings it back to that."""
 
     def __post_init__(self) -> None:
-        settings = "-c statement_timeout=5s -c client_min_messages=warning"
+        settings = "-c client_min_messages=warning"
         self._connection = psycopg.connect(self.dsn, autocommit=True, options=settings)
 
     def close(self) -> None:
@@ -147,9 +149,9 @@ class Differential:
         """The state after the statement on one connection; nothing of it stays."""
         connection = self._connection
         with connection.transaction(force_rollback=True):
-            if settings:
-                connection.execute(settings.encode())
+            connection.execute(f"SET LOCAL statement_timeout = '{TIMEOUT}'; {settings}".encode())
             connection.execute(example.statement.encode())
+            connection.execute("SET LOCAL statement_timeout = 0")
             return self.state(example.target)
 
     def state(self, target: str) -> State:
