@@ -30,7 +30,7 @@ from pgfan.bench.machine import machine_facts, server_cpu_s
 from pgfan.bench.site import Site, packaged_site
 from pgfan.bench.tables import aligned
 from pgfan.bench.ways import PGFAN, POOL_SCRIPT, PYTHON
-from pgfan.bench.workloads import NAMES, WAIT, Workload, workloads
+from pgfan.bench.workloads import NAMES, Workload, wait_function, workloads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -152,7 +152,7 @@ class Bench:
         execute("DROP TABLE IF EXISTS prices, sold, people, pages, goal")
         execute("DROP FUNCTION IF EXISTS waited")
         if self._options.row_ms is not None:
-            execute(WAIT)
+            execute(wait_function(self._options.row_ms))
         if self._workload.make:
             execute(self._workload.make)
         execute("VACUUM ANALYZE")

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 Name: TypeAlias = Literal["numbers", "join", "provinces", "wide"]
 NAMES: tuple[Name, ...] = ("numbers", "join", "provinces", "wide")
-WAIT = """
-CREATE FUNCTION waited(value int, ms float8) RETURNS int LANGUAGE plpgsql IMMUTABLE
-AS $$ BEGIN PERFORM pg_catalog.pg_sleep(ms / 1000); RETURN value; END $$"""
 BUILD_SHARE = 0.01
 """Waits for a hash table, as a share of all waits."""
 BUILD_ROWS = 50
@@ -166,6 +163,14 @@ def _wide(rows: int) -> Workload:
 
 
 # Waits --------------------------------------------------------------------------------------------
+
+
+def wait_function(row_ms: float) -> str:
+    """What waits. It says what it costs, as PostgreSQL wants it said: 25 ns for each 1."""
+    return f"""
+CREATE FUNCTION waited(value int, ms float8) RETURNS int LANGUAGE plpgsql IMMUTABLE
+COST {row_ms * 40_000:.0f}
+AS $$ BEGIN PERFORM pg_catalog.pg_sleep(ms / 1000); RETURN value; END $$"""
 
 
 def _waiting_numbers(rows: int, ms: float) -> Workload:

@@ -55,6 +55,11 @@ class Task:
     No Struct: it and its queue hold each other, and a copy of a Struct cannot follow such a ring.
     """
 
+    __slots__ = (
+        *("number", "priority", "workers_max", "state", "doomed", "left", "retries", "running"),
+        *("worker", "queue", "target"),
+    )
+
     def __init__(
         self, number: int, priority: tuple[float, int], workers_max: int | None = None
     ) -> None:

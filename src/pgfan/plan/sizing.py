@@ -46,6 +46,9 @@ RAMP_GROWTH_MAX = 3.0
 """While chunks take less than an eighth of the target, their times are mostly fixed cost: grow
 faster, or thousands of units go by before the first full-size chunk."""
 RAMP_BELOW = 1 / 8
+COSTLY_GROWTH_MAX = 8.0
+"""While most of a chunk is a fixed cost that is not short itself: so many times the seconds, or a
+hash build is paid often on the way. More gains nothing: the cost of a unit is known too badly."""
 PANIC_ABOVE = 5.0
 PANIC_DIVISOR = 10
 FIRST_CHUNKS_PER_WORKER = 256
@@ -132,7 +135,9 @@ class ChunkSizer:
         # A late answer about a small chunk must not shrink what larger ones have shown since.
         largest = max(math.ceil(units * growth), self._size)
         if costly and unit_s:  # what grows is the time, and most of it is paid anyway
-            largest = max(largest, int((growth * seconds - fixed_s) / unit_s))
+            is_long = fixed_s > RAMP_BELOW * target_s
+            longest_s = (COSTLY_GROWTH_MAX if is_long else growth) * seconds
+            largest = max(largest, int((longest_s - fixed_s) / unit_s))
         self._size = max(1, min(wanted, largest))
 
     def fit(self) -> tuple[float, float]:

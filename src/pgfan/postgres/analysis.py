@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pgfan.plan.task import NewTable
+    from pgfan.postgres.explain import Explained
     from pgfan.postgres.session import PostgresSession
     from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
     from pgfan.sql.branches import Branches
@@ -92,7 +93,8 @@ class _Work(Struct, frozen=True):
     plan: Callable[..., SplitPlan]
     rejected: Rejected
     creates: NewTable | None
-    stored_apart: float
+    alone: Explained
+    """What EXPLAIN says of one query."""
 
 
 class Analyst:
@@ -240,7 +242,7 @@ class Analyst:
             tag=_TAGS.get(kind_of(statement.tree), "SELECT"),
             creates=target.creates,
         )
-        work = _Work(facts, frozen_at, plan, rejected, target.creates, alone.stored_apart)
+        work = _Work(facts, frozen_at, plan, rejected, target.creates, alone)
         found = first_that_works(self._attempts(split, work, alone.cost_with_writing))
         if isinstance(found, Reason):
             return _serial(found, unlogged=split.unlogged)
@@ -288,10 +290,16 @@ class Analyst:
         def prepare(chosen: Chosen) -> Cut:
             template = around(template_of(split, chosen, work.facts, work.frozen_at))
             plan = partial(work.plan, pieces=template.pieces, columns=template.columns)
-            return Cut(chosen, work.facts, plan, work.stored_apart)
+            return Cut(chosen, work.facts, plan, work.alone.stored_apart)
 
         choice = self._chooser.choose(
-            split, work.facts, work.frozen_at, work.rejected, cost, prepare
+            split,
+            work.facts,
+            work.frozen_at,
+            work.rejected,
+            cost,
+            prepare,
+            looks_up_from=work.alone.looks_up_from,
         )
         if isinstance(choice, Reason):
             return choice
@@ -309,7 +317,9 @@ class Analyst:
         """The statement in the branches of a UNION ALL."""
         cutter = Cutter(
             small_cost=SMALL_COST if self._options.split == "auto" else 0.0,
-            cost=partial(Weigher(self._session).cost, work.creates, stored_apart=work.stored_apart),
+            cost=partial(
+                Weigher(self._session).cost, work.creates, stored_apart=work.alone.stored_apart
+            ),
             prepare=partial(self._cuttable, replace(work, rejected={})),
         )
         divided = divide(branches, assemble(split, branches, work.facts, work.frozen_at), cutter)

@@ -2,7 +2,9 @@
 
 Candidates stand in the order in which they need least to be balanced: series and blocks before
 columns, larger relations before smaller ones. The first is taken when it can hardly be beaten;
-otherwise a few others are weighed too, and `pgfan.plan.keys` compares them.
+otherwise a few others are weighed too, and `pgfan.plan.keys` compares them. Before the larger ones
+comes the table for whose rows one query would look up others by an index: a chunk of it does its
+part of that loop, while a chunk of the looked up one would turn the loop round.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from msgspec.structs import replace
 
 from pgfan.plan.keys import CHUNKS, NEARLY, KeyCost, best_of, is_hot
 from pgfan.postgres.cells import read_cells
-from pgfan.postgres.chosen import Chosen, Cut, key_name
+from pgfan.postgres.chosen import PAGE_BYTES, Chosen, Cut, key_name
 from pgfan.postgres.key_bounds import read_key_bounds
 from pgfan.postgres.series import MeasuredSeries, measure_series
 from pgfan.postgres.target import SMALL_COST
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 RANGES = 1000
 """Ranges that a column's values are cut into at most; a chunk is some of them."""
+BLOCKS_PER_WORKER_MIN = 16
 WEIGHED_MAX = 4
 """Candidates that the server is asked about: each takes some milliseconds."""
 Rejected: TypeAlias = "dict[Candidate, tuple[Reason, ...]]"
@@ -90,8 +93,13 @@ class Chooser:
         rejected: Rejected,
         serial: float,
         prepare: Prepare,
+        *,
+        looks_up_from: str = "",
     ) -> Choice | Reason:
-        """The best candidate; `serial` is the cost of one query. Others are put into `rejected`."""
+        """The best candidate; `serial` is the cost of one query. Others are put into `rejected`.
+
+        `looks_up_from`: see `pgfan.postgres.explain`.
+        """
         wanted = self._wanted(split, rejected)
         if isinstance(wanted, Reason):
             return wanted
@@ -99,7 +107,9 @@ class Chooser:
             return WAITS
         weighed: list[Choice] = []
         reasons: list[Reason] = []
-        for option in self._options_of(split, wanted, facts, frozen_at):
+        options = self._options_of(split, wanted, facts, frozen_at)
+        options.sort(key=lambda one: self._order(one, facts, looks_up_from))
+        for option in options:
             candidate = option.candidate
             why: Choice | Reason
             if weighed and (len(weighed) == WEIGHED_MAX or self._is_enough(weighed, serial)):
@@ -251,7 +261,7 @@ class Chooser:
     def _options_of(
         self, split: Split, wanted: tuple[Candidate, ...], facts: CatalogFacts, frozen_at: str
     ) -> list[Option]:
-        """Series and blocks, then columns with an index, then others; most rows first in each."""
+        """Each with its rows."""
         found = []
         for candidate in wanted:
             if candidate.is_by_value:
@@ -264,8 +274,23 @@ class Chooser:
             else:
                 rows = rows_of(candidate, facts)
                 found.append(Option(candidate, rows, partial(_same, Chosen(candidate))))
-        found.sort(key=lambda one: _order(one, facts))
         return found
+
+    def _order(
+        self, option: Option, facts: CatalogFacts, looks_up_from: str
+    ) -> tuple[bool, bool, bool, float]:
+        """Series and blocks, then columns with an index, then others.
+
+        In each, what looks others up, then most rows first.
+        """
+        candidate = option.candidate
+        by_value = candidate.is_by_value
+        others = not looks_up_from or looks_up_from != candidate.alias[-1]
+        if not others and candidate.key == "ctid":  # few blocks cannot be shared out evenly
+            least = PAGE_BYTES * BLOCKS_PER_WORKER_MIN * self._options.jobs
+            others = facts.relations[candidate.relation or ()].size_bytes < least
+        lacks_index = by_value and not is_indexed(candidate, facts)
+        return by_value, lacks_index, others, -option.rows
 
     def _column(self, candidate: Candidate, facts: CatalogFacts) -> Option:
         return Option(candidate, rows_of(candidate, facts), partial(self._bounds, candidate, facts))
@@ -309,11 +334,6 @@ class Chooser:
 
 def _same(chosen: Chosen | Reason) -> Chosen | Reason:
     return chosen
-
-
-def _order(option: Option, facts: CatalogFacts) -> tuple[bool, bool, float]:
-    by_value = option.candidate.is_by_value
-    return by_value, by_value and not is_indexed(option.candidate, facts), -option.rows
 
 
 def _dearer(other: Choice, best: Choice, jobs: int) -> Reason:

@@ -22,6 +22,7 @@ WRITE_COST = 0.1
 _EXPLAIN = "EXPLAIN (FORMAT JSON) "
 _SERIALLY = "BEGIN; SET LOCAL max_parallel_workers_per_gather = 0; "
 _GATHERS = frozenset({"Gather", "Gather Merge"})
+_BY_INDEX = frozenset({"Index Scan", "Index Only Scan", "Bitmap Heap Scan"})
 
 
 class Explained(Struct, frozen=True):
@@ -32,6 +33,8 @@ class Explained(Struct, frozen=True):
     width: float = 0.0
     is_parallel: bool = False
     """Whether any node gathers rows from parallel workers."""
+    looks_up_from: str = ""
+    """The alias of the table for whose rows a nested loop looks up others by an index, if any."""
     stored_apart: float = 0.0
     """Bytes of a row that are out of line, which EXPLAIN does not tell (`pgfan.postgres.toast`)."""
 
@@ -84,7 +87,24 @@ def _explained(answers: list[Result]) -> Explained:
         rows=_rows(top),
         width=float(top["Plan Width"]),
         is_parallel=not kinds.isdisjoint(_GATHERS),
+        looks_up_from=_looks_up_from(top),
     )
+
+
+def _looks_up_from(plan: dict[str, Any]) -> str:
+    """The table at the outer end of all joins, when one on the way is such a loop; or nothing."""
+    found = False
+    while True:
+        below = {each.get("Parent Relationship"): each for each in plan.get("Plans", ())}
+        if plan["Node Type"] == "Nested Loop" and "Inner" in below:
+            inner = below["Inner"]
+            while inner["Node Type"] in {"Memoize", "Materialize"}:
+                inner = inner["Plans"][0]
+            found = found or inner["Node Type"] in _BY_INDEX
+        following = below.get("Outer") or below.get("Subquery")
+        if following is None:
+            return str(plan["Alias"]) if found and "Relation Name" in plan else ""
+        plan = following
 
 
 def explained(

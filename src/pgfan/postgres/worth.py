@@ -78,6 +78,8 @@ def worse(other: Option, best: Chosen, facts: CatalogFacts) -> Reason:
         name = ".".join(taken.relation or ("generate_series",))
         why = f"about {other.rows:,.0f} rows to divide; {name} has {most:,.0f}"
         return Reason("not-best", why)
+    if taken.key == "ctid":
+        return Reason("not-best", f"blocks of {'.'.join(taken.relation or ())} do as well")
     return Reason("not-best", f"{taken.stored_as or taken.key} does as well")
 
 
