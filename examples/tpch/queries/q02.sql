@@ -1,4 +1,5 @@
 -- Minimum cost supplier: who sells a part of some kind cheapest within a region.
+CREATE TABLE q02 AS
 SELECT s_acctbal, s_name, n_name, p_partkey, p_mfgr, s_address, s_phone, s_comment
 FROM part, supplier, partsupp, nation, region
 WHERE p_partkey = ps_partkey
@@ -18,4 +19,4 @@ WHERE p_partkey = ps_partkey
             AND r_name = 'EUROPE'
     )
 ORDER BY s_acctbal DESC, n_name, s_name, p_partkey
-LIMIT 100
+LIMIT 100;

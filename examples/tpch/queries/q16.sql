@@ -1,4 +1,5 @@
 -- Parts and suppliers: how many suppliers, complained of by nobody, sell which kinds of part.
+CREATE TABLE q16 AS
 SELECT p_brand, p_type, p_size, count(DISTINCT ps_suppkey) AS supplier_cnt
 FROM partsupp, part
 WHERE p_partkey = ps_partkey
@@ -9,4 +10,4 @@ WHERE p_partkey = ps_partkey
         SELECT s_suppkey FROM supplier WHERE s_comment LIKE '%Customer%Complaints%'
     )
 GROUP BY p_brand, p_type, p_size
-ORDER BY supplier_cnt DESC, p_brand, p_type, p_size
+ORDER BY supplier_cnt DESC, p_brand, p_type, p_size;

@@ -1,5 +1,6 @@
 -- Shipping priority: the unshipped orders of a market segment that are worth most.
 -- l_orderkey ends the ORDER BY, so that ties cannot change which ten rows there are.
+CREATE TABLE q03 AS
 SELECT
     l_orderkey,
     sum(l_extendedprice * (1 - l_discount)) AS revenue,
@@ -13,4 +14,4 @@ WHERE c_mktsegment = 'BUILDING'
     AND l_shipdate > date '1995-03-15'
 GROUP BY l_orderkey, o_orderdate, o_shippriority
 ORDER BY revenue DESC, o_orderdate, l_orderkey
-LIMIT 10
+LIMIT 10;

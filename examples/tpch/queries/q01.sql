@@ -1,4 +1,5 @@
 -- Pricing summary: what was shipped up to a date, by return flag and line status.
+CREATE TABLE q01 AS
 SELECT
     l_returnflag,
     l_linestatus,
@@ -13,4 +14,4 @@ SELECT
 FROM lineitem
 WHERE l_shipdate <= date '1998-12-01' - interval '90' day
 GROUP BY l_returnflag, l_linestatus
-ORDER BY l_returnflag, l_linestatus
+ORDER BY l_returnflag, l_linestatus;

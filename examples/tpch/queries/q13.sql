@@ -1,4 +1,5 @@
 -- Customer distribution: how many customers have how many orders, those without any included.
+CREATE TABLE q13 AS
 SELECT c_count, count(*) AS custdist
 FROM (
     SELECT c_custkey, count(o_orderkey) AS c_count
@@ -8,4 +9,4 @@ FROM (
     GROUP BY c_custkey
 ) AS c_orders
 GROUP BY c_count
-ORDER BY custdist DESC, c_count DESC
+ORDER BY custdist DESC, c_count DESC;

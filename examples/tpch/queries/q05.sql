@@ -1,4 +1,5 @@
 -- Local supplier volume: revenue where customer and supplier are of one nation.
+CREATE TABLE q05 AS
 SELECT n_name, sum(l_extendedprice * (1 - l_discount)) AS revenue
 FROM customer, orders, lineitem, supplier, nation, region
 WHERE c_custkey = o_custkey
@@ -11,4 +12,4 @@ WHERE c_custkey = o_custkey
     AND o_orderdate >= date '1994-01-01'
     AND o_orderdate < date '1994-01-01' + interval '1' year
 GROUP BY n_name
-ORDER BY revenue DESC
+ORDER BY revenue DESC;

@@ -1,5 +1,6 @@
 -- Returned items: the customers whose returns of a quarter cost most.
 -- c_custkey ends the ORDER BY, so that ties cannot change which twenty rows there are.
+CREATE TABLE q10 AS
 SELECT
     c_custkey,
     c_name,
@@ -18,4 +19,4 @@ WHERE c_custkey = o_custkey
     AND c_nationkey = n_nationkey
 GROUP BY c_custkey, c_name, c_acctbal, c_phone, n_name, c_address, c_comment
 ORDER BY revenue DESC, c_custkey
-LIMIT 20
+LIMIT 20;

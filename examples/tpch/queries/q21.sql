@@ -1,4 +1,5 @@
 -- Suppliers who kept orders waiting: the only late one of several in a finished order.
+CREATE TABLE q21 AS
 SELECT s_name, count(*) AS numwait
 FROM supplier, lineitem AS l1, orders, nation
 WHERE s_suppkey = l1.l_suppkey
@@ -21,4 +22,4 @@ WHERE s_suppkey = l1.l_suppkey
     AND n_name = 'SAUDI ARABIA'
 GROUP BY s_name
 ORDER BY numwait DESC, s_name
-LIMIT 100
+LIMIT 100;

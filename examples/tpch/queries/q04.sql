@@ -1,4 +1,5 @@
 -- Order priority checking: orders of a quarter with a line received late, by priority.
+CREATE TABLE q04 AS
 SELECT o_orderpriority, count(*) AS order_count
 FROM orders
 WHERE o_orderdate >= date '1993-07-01'
@@ -9,4 +10,4 @@ WHERE o_orderdate >= date '1993-07-01'
         WHERE l_orderkey = o_orderkey AND l_commitdate < l_receiptdate
     )
 GROUP BY o_orderpriority
-ORDER BY o_orderpriority
+ORDER BY o_orderpriority;

@@ -1,4 +1,5 @@
 -- Top supplier: who brought the greatest revenue of a quarter; the WITH form of the query.
+CREATE TABLE q15 AS
 WITH revenue (supplier_no, total_revenue) AS (
     SELECT l_suppkey, sum(l_extendedprice * (1 - l_discount))
     FROM lineitem
@@ -10,4 +11,4 @@ SELECT s_suppkey, s_name, s_address, s_phone, total_revenue
 FROM supplier, revenue
 WHERE s_suppkey = supplier_no
     AND total_revenue = (SELECT max(total_revenue) FROM revenue)
-ORDER BY s_suppkey
+ORDER BY s_suppkey;

@@ -1,4 +1,5 @@
 -- Shipping modes: late lines of urgent and of other orders, by mode.
+CREATE TABLE q12 AS
 SELECT
     l_shipmode,
     sum(CASE WHEN o_orderpriority IN ('1-URGENT', '2-HIGH') THEN 1 ELSE 0 END)
@@ -13,4 +14,4 @@ WHERE o_orderkey = l_orderkey
     AND l_receiptdate >= date '1994-01-01'
     AND l_receiptdate < date '1994-01-01' + interval '1' year
 GROUP BY l_shipmode
-ORDER BY l_shipmode
+ORDER BY l_shipmode;

@@ -1,4 +1,5 @@
 -- Potential promotion: suppliers of a nation with more than half a year's sales in stock.
+CREATE TABLE q20 AS
 SELECT s_name, s_address
 FROM supplier, nation
 WHERE s_suppkey IN (
@@ -16,4 +17,4 @@ WHERE s_suppkey IN (
     )
     AND s_nationkey = n_nationkey
     AND n_name = 'CANADA'
-ORDER BY s_name
+ORDER BY s_name;

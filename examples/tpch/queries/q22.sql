@@ -1,4 +1,5 @@
 -- Global sales opportunity: customers with money and without orders, by country code.
+CREATE TABLE q22 AS
 SELECT cntrycode, count(*) AS numcust, sum(c_acctbal) AS totacctbal
 FROM (
     SELECT substring(c_phone FROM 1 FOR 2) AS cntrycode, c_acctbal
@@ -14,4 +15,4 @@ FROM (
         AND NOT EXISTS (SELECT * FROM orders WHERE o_custkey = c_custkey)
 ) AS custsale
 GROUP BY cntrycode
-ORDER BY cntrycode
+ORDER BY cntrycode;

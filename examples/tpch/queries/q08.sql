@@ -1,4 +1,5 @@
 -- National market share: a nation's part of a region's trade in one type of part, by year.
+CREATE TABLE q08 AS
 SELECT
     o_year,
     sum(CASE WHEN nation = 'BRAZIL' THEN volume ELSE 0 END) / sum(volume) AS mkt_share
@@ -20,4 +21,4 @@ FROM (
         AND p_type = 'ECONOMY ANODIZED STEEL'
 ) AS all_nations
 GROUP BY o_year
-ORDER BY o_year
+ORDER BY o_year;

@@ -1,4 +1,5 @@
 -- Product type profit: what parts of one colour earned, by the supplier's nation and year.
+CREATE TABLE q09 AS
 SELECT nation, o_year, sum(amount) AS sum_profit
 FROM (
     SELECT
@@ -15,4 +16,4 @@ FROM (
         AND p_name LIKE '%green%'
 ) AS profit
 GROUP BY nation, o_year
-ORDER BY nation, o_year DESC
+ORDER BY nation, o_year DESC;

@@ -1,4 +1,5 @@
 -- Discounted revenue: three kinds of parts, delivered in person by air.
+CREATE TABLE q19 AS
 SELECT sum(l_extendedprice * (1 - l_discount)) AS revenue
 FROM lineitem, part
 WHERE (
@@ -27,4 +28,4 @@ WHERE (
         AND p_size BETWEEN 1 AND 15
         AND l_shipmode IN ('AIR', 'AIR REG')
         AND l_shipinstruct = 'DELIVER IN PERSON'
-    )
+    );

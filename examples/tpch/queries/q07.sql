@@ -1,4 +1,5 @@
 -- Volume shipping: trade between two nations, by direction and year.
+CREATE TABLE q07 AS
 SELECT supp_nation, cust_nation, l_year, sum(volume) AS revenue
 FROM (
     SELECT
@@ -19,4 +20,4 @@ FROM (
         AND l_shipdate BETWEEN date '1995-01-01' AND date '1996-12-31'
 ) AS shipping
 GROUP BY supp_nation, cust_nation, l_year
-ORDER BY supp_nation, cust_nation, l_year
+ORDER BY supp_nation, cust_nation, l_year;
