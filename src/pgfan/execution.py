@@ -40,6 +40,7 @@ from pgfan.postgres.runs import (
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.snapshot import SnapshotHolder
+from pgfan.postgres.statistics import StatisticsUpkeep
 from pgfan.sql.agenda import Agenda
 from pgfan.sql.places import excerpt
 from pgfan.sql.program import Program
@@ -184,6 +185,7 @@ class Execution:
             on_result=in_order.answer,
             on_end=in_order.end,
             next_scheduler=next_scheduler,
+            upkeep=StatisticsUpkeep(self._owner, feed.upkeep).of,
             on_error=lambda task, error, index: script.place(items[task], error, index),
             order=agenda.order,
             resumed=opened.resumed,
@@ -245,7 +247,8 @@ class Execution:
         durations = measured(self._owner, fingerprint, schema) if schema is not None else {}
         made_of = GeneratedRows(self._owner, schema, run)
         passed_over = script.passed_over
-        return ScriptFeed(agenda, lambda: read_known(session), durations, made_of, passed_over)
+        known, analyse = partial(read_known, session), self._options.analyse
+        return ScriptFeed(agenda, known, durations, made_of, passed_over, analyse=analyse)
 
     def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
         options = self._options

@@ -47,6 +47,9 @@ def write_flights(folder: Path) -> None:
             lines = file.read_bytes().splitlines(keepends=True)
             (folder / file.name).write_bytes(b"".join(lines[: FLIGHTS + 1]))
         elif file.name.endswith(".zip"):
-            with file.open("rb") as raw, zipfile.ZipFile(raw) as archive:
-                with archive.open("flights.csv") as member:
-                    (folder / "flights.csv").write_bytes(b"".join(islice(member, FLIGHTS + 1)))
+            with (
+                file.open("rb") as raw,
+                zipfile.ZipFile(raw) as archive,
+                archive.open("flights.csv") as member,
+            ):
+                (folder / "flights.csv").write_bytes(b"".join(islice(member, FLIGHTS + 1)))

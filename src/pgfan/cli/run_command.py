@@ -27,6 +27,7 @@ def run_(
     publish: str | None = None,
     drop_old: Annotated[bool, Parameter(negative="")] = False,
     chosen: Chosen = DEFAULT_CHOSEN,
+    no_analyze: Annotated[bool, Parameter(negative="")] = False,
     running: Running = DEFAULT_RUNNING,
     target: Target = DEFAULT_TARGET,
     display: Display = DEFAULT_DISPLAY,
@@ -49,6 +50,8 @@ def run_(
         schema's place in one transaction when all is done. The old one is kept under another name.
     drop_old
         With --publish: drop the old schema, when nothing outside of it depends on it.
+    no_analyze
+        Leave the statistics of tables that the run has filled to the script and to autovacuum.
     """
     if drop_old and publish is None:
         raise UsageError("--drop-old goes with --publish SCHEMA")
@@ -57,9 +60,12 @@ def run_(
     from pgfan.reading.paths import read_paths
     from pgfan.sql.variables import parse_assignment
 
-    options = replace(running.to_exec_options(target), selection=chosen.to_selection())
-    if publish is not None:
-        options = replace(options, publish=api.Publish(publish, drop_old))
+    options = replace(
+        running.to_exec_options(target),
+        selection=chosen.to_selection(),
+        analyse=not no_analyze,
+        publish=api.Publish(publish, drop_old) if publish is not None else None,
+    )
     program = read_paths(path, dict(parse_assignment(text) for text in set_))
     with shared.server(target) as dsn, shared.progress(display) as progress:
 

@@ -160,7 +160,20 @@ class PsqlLexer:
                 self.position = found.end()
                 return "semicolon"
             self.position = found.end()
-            self._take(kind, found, variables)
+            if variables is None or not self._enter(found, variables):
+                self._take(kind, found, variables)
+
+    def _enter(self, found: re.Match[str], variables: Mapping[str, str]) -> bool:
+        """Read a variable's value next, if that makes a difference."""
+        value = variables.get(found["plain"] or "")
+        if value is None or not _MARKS.search(value) or self._is_within(found):
+            return False
+        self.insert(value, found.start(), found["plain"])
+        return True
+
+    def _is_within(self, found: re.Match[str]) -> bool:
+        """Whether this stands in the value of the variable that it names: psql lets it stand."""
+        return any(outer.variable == found["plain"] for outer in self._outer)
 
     def _take(self, kind: str, found: re.Match[str], variables: Mapping[str, str] | None) -> None:
         text = found[0]
@@ -189,12 +202,7 @@ class PsqlLexer:
             case "close":
                 self._nesting.parentheses = max(0, self._nesting.parentheses - 1)
             case "variable" | "test" if variables is not None:
-                value = variables.get(found["plain"] or "")
-                used = any(outer.variable == found["plain"] for outer in self._outer)
-                if value is not None and not used and _MARKS.search(value):
-                    self.insert(value, found.start(), found["plain"])
-                    return
-                text = found[0] if used else _replaced(found, variables)
+                text = found[0] if self._is_within(found) else _replaced(found, variables)
             case _:
                 pass
         self._put(text, found.start())
