@@ -10,8 +10,9 @@
 \ir schema.sql
 \ir load.sql
 \ir keys.sql
-\ir foreign_keys.sql
 \ir indexes.sql
+\ir foreign_keys.sql
+\ir analyze.sql
 \ir queries/q01.sql
 \ir queries/q02.sql
 \ir queries/q03.sql

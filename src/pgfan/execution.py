@@ -156,7 +156,6 @@ class Execution:
         in_order = InOrder(agenda.order, agenda.echoes, self._say, self._hand_out)
         guard = worker_guard(self._journal, opened.id, opened.owner)
         self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
-        options = self._options
         looking = self._sessions[0]
         feed: OneByOne | ScriptFeed = OneByOne(len(items))
         if script.files is not None:  # no worker's session is idle while others run tasks

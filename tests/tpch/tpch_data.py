@@ -75,6 +75,7 @@ def load(dsn: str, scale: str) -> None:
             _fill(connection, table, folder / f"{table}.csv")
         connection.execute((SCRIPTS / "keys.sql").read_bytes())
         connection.execute((SCRIPTS / "indexes.sql").read_bytes())
+        connection.execute((SCRIPTS / "analyze.sql").read_bytes())
 
 
 def _fill(connection: psycopg.Connection, table: str, path: Path) -> None:

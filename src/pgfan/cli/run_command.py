@@ -12,22 +12,20 @@ from typing import Annotated
 from cyclopts import Parameter
 from msgspec.structs import replace
 
-from pgfan.cli.options import Chosen, Display, Running, Target
-from pgfan.errors import UsageError
+from pgfan.cli.options import Around, Chosen, Display, Running, Target
 
 DEFAULT_TARGET = Target()
 DEFAULT_DISPLAY = Display()
 DEFAULT_RUNNING = Running()
 DEFAULT_CHOSEN = Chosen()
+DEFAULT_AROUND = Around()
 
 
 def run_(
     *path: Path,
     set_: Annotated[tuple[str, ...], Parameter(name=["--set", "-v"], negative="")] = (),
-    publish: str | None = None,
-    drop_old: Annotated[bool, Parameter(negative="")] = False,
     chosen: Chosen = DEFAULT_CHOSEN,
-    no_analyze: Annotated[bool, Parameter(negative="")] = False,
+    around: Around = DEFAULT_AROUND,
     running: Running = DEFAULT_RUNNING,
     target: Target = DEFAULT_TARGET,
     display: Display = DEFAULT_DISPLAY,
@@ -45,16 +43,7 @@ def run_(
         into the order that they need.
     set_
         NAME=VALUE of a psql variable.
-    publish
-        A schema to build aside: names without a schema are made in SCHEMA_building, which takes the
-        schema's place in one transaction when all is done. The old one is kept under another name.
-    drop_old
-        With --publish: drop the old schema, when nothing outside of it depends on it.
-    no_analyze
-        Leave the statistics of tables that the run has filled to the script and to autovacuum.
     """
-    if drop_old and publish is None:
-        raise UsageError("--drop-old goes with --publish SCHEMA")
     from pgfan import api
     from pgfan.cli import running as shared
     from pgfan.reading.paths import read_paths
@@ -63,8 +52,8 @@ def run_(
     options = replace(
         running.to_exec_options(target),
         selection=chosen.to_selection(),
-        analyse=not no_analyze,
-        publish=api.Publish(publish, drop_old) if publish is not None else None,
+        analyse=not around.no_analyze,
+        publish=around.to_publish(),
     )
     program = read_paths(path, dict(parse_assignment(text) for text in set_))
     with shared.server(target) as dsn, shared.progress(display) as progress:

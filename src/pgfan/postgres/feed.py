@@ -7,6 +7,7 @@ makes statements of its rows: they are the first ones of the next segment.
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from pgfan.errors import UnsupportedError
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.graph import Sequencer
 from pgfan.plan.outline import session_objection
+from pgfan.plan.priority import TYPICAL_S
 from pgfan.plan.statistics import Unanalysed
 from pgfan.sql.accesses import ScriptAccesses, mentions_currval
 from pgfan.sql.bulk import fills, plans
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pgfan.plan.graph import Step
+    from pgfan.ports import CopyData
     from pgfan.postgres.durations import Measured
     from pgfan.postgres.generated_rows import GeneratedRows
     from pgfan.sql.agenda import Agenda
@@ -41,6 +44,8 @@ FRESH_SESSION = "CLOSE ALL; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNL
 """DISCARD ALL but for advisory locks: a worker's session holds one of the run's own."""
 
 
+COPY_BYTES_S = 20e6
+"""What one COPY takes in a second, roughly: it is only compared with other statements."""
 UPKEEP = -1
 """Stands for a task of pgfan's own where the graph is worked out."""
 
@@ -192,6 +197,8 @@ class ScriptFeed:
             return TaskSpec(number, waits_for, work_s=0.0, divisible=False)
         item = self._agenda.items[number]
         known = self._durations.get((item.source, item.kind)) if not item.generated_by else None
+        if known is None and item.copies:
+            return TaskSpec(number, waits_for, copy_s(item.copies), divisible=False)
         if known is None:
             return TaskSpec(number, waits_for)
         return TaskSpec(number, waits_for, known.work_s, known.divisible)
@@ -215,6 +222,15 @@ def _without_currval(item: ScriptItem) -> ScriptItem:
         hint="have the words currval or lastval in the query that makes it",
     )
     return replace(item, refusal=error)
+
+
+def copy_s(copies: Sequence[CopyData]) -> float:
+    """A guess at the seconds that rows of the client's take, by their bytes."""
+    size_bytes = 0
+    for data in copies:
+        with contextlib.suppress(OSError):  # COPY itself will say what is wrong with the file
+            size_bytes += len(data) if isinstance(data, str) else data.stat().st_size
+    return max(TYPICAL_S, size_bytes / COPY_BYTES_S)
 
 
 def _own(step: Step[int]) -> int:
