@@ -164,7 +164,7 @@ class Execution:
             feed = self._script_feed(server, script, looking, agenda, opened.id)
 
         open_desk = partial(self._open_desk, looking, server, jobs)
-        again = ResumeOptions(options.new_snapshot, options.unknown)
+        again = ResumeOptions(self._options.new_snapshot, self._options.unknown)
         coordinator = PostgresCoordinator(
             self._owner, self._journal, opened, items, open_desk, again, feed
         )
