@@ -115,7 +115,7 @@ tpch-docs: $(STAMP)
 
 examples: $(STAMP)
 	@$(BIN)/python -m compileall -q src
-	$(BIN)/python bench/examples.py --scale $(SCALE)
+	$(BIN)/python bench/examples.py --scale $(SCALE) $(EXAMPLE_OPTIONS)
 
 bench: $(STAMP)
 	@$(BIN)/python -m compileall -q src

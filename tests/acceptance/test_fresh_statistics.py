@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
 from pgfan import api
 from pgfan.events import Message
+from pgfan.plan import statistics
 from pgfan.postgres.session import PostgresSession
 from pgfan.postgres.statistics import StatisticsUpkeep
 from pgfan.sql.effects import ObjectName
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from pgfan.ports import Progress
 
 ROWS = "SELECT i, repeat('x', 500) FROM generate_series(1, 20000) AS i"
-"""More than 8 MB."""
 SCRIPT = f"""
 CREATE TABLE big (id int, t text);
 CREATE TABLE small (id int);
@@ -37,6 +38,11 @@ CREATE TABLE two AS SELECT id FROM own JOIN small USING (id) LEFT JOIN big USING
 ANALYSED = """
 SELECT relname FROM pg_stat_user_tables
 WHERE last_analyze IS NOT NULL AND schemaname = 'public' ORDER BY 1"""
+
+
+@pytest.fixture(autouse=True)
+def _large_from_8_mb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "PAGES_MIN", 1024)
 
 
 def run(
