@@ -9,6 +9,7 @@
 # make kill    SIGKILL at 20 random moments, and the rows counted
 # make tpch    the TPC-H queries serial and split at scale 0.1, and their verdicts; SCALE=1 for more
 # make tpch-docs  write the verdicts into docs/tpch.md
+# make examples  the projects of examples/ by psql and by pgfan, compared; SCALE=1 for more of TPC-H
 # make clean   remove what these commands made
 #
 # The first of them makes .venv. PYTHON=/path/to/python3 chooses the interpreter.
@@ -25,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers links format bench fuzz mutants mutants-all kill tpch tpch-docs clean
+.PHONY: help install demo test check lint types layers links format bench fuzz mutants mutants-all kill tpch tpch-docs examples clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -112,9 +113,13 @@ tpch-docs: $(STAMP)
 	$(BIN)/python tests/tpch/table.py --page > .tpch/page.md
 	@mv .tpch/page.md docs/tpch.md
 
+examples: $(STAMP)
+	@$(BIN)/python -m compileall -q src
+	$(BIN)/python bench/examples.py --scale $(SCALE) $(EXAMPLE_OPTIONS)
+
 bench: $(STAMP)
 	@$(BIN)/python -m compileall -q src
 	$(BIN)/pgfan bench example
 
 clean:
-	rm -rf $(VENV) .demo .bench .tpch .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .demo .bench .examples .tpch .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

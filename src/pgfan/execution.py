@@ -40,6 +40,7 @@ from pgfan.postgres.runs import (
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession, complete_dsn
 from pgfan.postgres.snapshot import SnapshotHolder
+from pgfan.postgres.statistics import StatisticsUpkeep
 from pgfan.sql.agenda import Agenda
 from pgfan.sql.places import excerpt
 from pgfan.sql.program import Program
@@ -155,7 +156,6 @@ class Execution:
         in_order = InOrder(agenda.order, agenda.echoes, self._say, self._hand_out)
         guard = worker_guard(self._journal, opened.id, opened.owner)
         self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
-        options = self._options
         looking = self._sessions[0]
         feed: OneByOne | ScriptFeed = OneByOne(len(items))
         if script.files is not None:  # no worker's session is idle while others run tasks
@@ -164,7 +164,7 @@ class Execution:
             feed = self._script_feed(server, script, looking, agenda, opened.id)
 
         open_desk = partial(self._open_desk, looking, server, jobs)
-        again = ResumeOptions(options.new_snapshot, options.unknown)
+        again = ResumeOptions(self._options.new_snapshot, self._options.unknown)
         coordinator = PostgresCoordinator(
             self._owner, self._journal, opened, items, open_desk, again, feed
         )
@@ -184,6 +184,7 @@ class Execution:
             on_result=in_order.answer,
             on_end=in_order.end,
             next_scheduler=next_scheduler,
+            upkeep=StatisticsUpkeep(self._owner, feed.upkeep).of,
             on_error=lambda task, error, index: script.place(items[task], error, index),
             order=agenda.order,
             resumed=opened.resumed,
@@ -245,7 +246,8 @@ class Execution:
         durations = measured(self._owner, fingerprint, schema) if schema is not None else {}
         made_of = GeneratedRows(self._owner, schema, run)
         passed_over = script.passed_over
-        return ScriptFeed(agenda, lambda: read_known(session), durations, made_of, passed_over)
+        known, analyse = partial(read_known, session), self._options.analyse
+        return ScriptFeed(agenda, known, durations, made_of, passed_over, analyse=analyse)
 
     def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
         options = self._options

@@ -43,8 +43,9 @@ class ExecOptions(Struct, frozen=True):
     workers that may write one table at once. `chunk_s` is the target time of a chunk in seconds,
     `chunk_rows` a fixed size in its stead (for ctid: blocks that hold about as many). `by` is as
     for `pgfan.sql.requested.read_request`. `journal_schema` None runs without a journal: nothing
-    can be resumed then. `publish` and `selection` are for scripts alone: the latter are the tasks
-    that were asked for, None for all.
+    can be resumed then. `publish`, `selection` and `analyse` are for scripts alone: `selection` has
+    the tasks that were asked for, None for all; `analyse` is whether tables that the run has filled
+    are analysed before they are joined.
     """
 
     jobs: int | None = None
@@ -64,6 +65,7 @@ class ExecOptions(Struct, frozen=True):
     variables: Mapping[str, str] = field(default_factory=dict)
     publish: Publish | None = None
     selection: Selection | None = None
+    analyse: bool = True
 
     def check(self) -> None:
         """Raise UsageError for values that make no sense."""

@@ -242,6 +242,14 @@ class PreparedTask(Struct, frozen=True):
     """SQL that keeps the rows of a query, of which statements are made, in its transaction."""
 
 
+class Upkeep(Struct, frozen=True):
+    """What pgfan does of its own between tasks: ANALYZE of `tables`, and why, in words."""
+
+    statement: str
+    tables: tuple[str, ...]
+    why: str
+
+
 class ChunksLost(Struct, frozen=True):
     """What the journal holds of a task after a crash of the server took some of it."""
 

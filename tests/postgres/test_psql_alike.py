@@ -27,6 +27,11 @@ SCRIPTS = {
         "\\echo :a :'b' :\"d\" ':a' \":a\" :{?a} :z x:a:a\n"
         "\\unset a\nSELECT :{?a};\n\\echo :a\n"
     ),
+    "statements and commands in values": (
+        "\\set a 'SELECT 1; SELECT (2' ', 3)'\n:a;\n\\set d ';e'\n\\set b '\\\\echo c :d'\n:b f\n"
+        "\\set g '\\\\echo h \\\\\\\\ SELECT 4'\nSELECT 5; :g, 6;\n\\set i :g '; \\\\if 0'\n"
+        ":i\nSELECT 7;\n\\endif\n\\set j 'x;y'\nSELECT :'j', ':j', length(':j');"
+    ),
     "slices": "SELECT (ARRAY[1, 2, 3])[1:2], (ARRAY[4, 5])[1\\:1];",
     "echo": "\\echo a   b 'c  d' \"e  f\"\n\\echo -n 'no end'\n\\qecho ' x' \\\\ SELECT 1;\n",
     "if": (

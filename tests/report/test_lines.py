@@ -122,6 +122,13 @@ def test_an_event_reads_as(event: Event, expected: str) -> None:
     assert lines_of([event]) == [expected]
 
 
+def test_the_end_of_a_run_counts_what_was_not_run() -> None:
+    failed = TaskFinished("a", "f.sql:3", "failed", None, 1, 2.0, "no", 3.0)
+    over = RunFinished("3f2a", ok=False, interrupted=False, seconds=3.0)
+    lines = lines_of([RunStarted("3f2a", 2, 5, resumed=False), failed, over])
+    assert lines[-1] == "[     3.0 s] failed   1 failed, 4 not run in 3.0 s"
+
+
 def chunks(count: int, every_s: float) -> list[Event]:
     events: list[Event] = []
     for number in range(count):

@@ -68,7 +68,13 @@ STATEMENTS = {
     "is there one": ("SELECT :{?v}, :{?w};", ["SELECT TRUE, FALSE"]),
     "a colon": ("SELECT a[1\\:2];", ["SELECT a[1:2]"]),
     "a backslash in a value": ("\\set w 'a\\\\b'\nSELECT :'w';", ["SELECT  E'a\\\\b'"]),
-    "a statement in a value": ("\\set w 'SELECT 2'\n:w;", ["SELECT 2"]),
+    "a value that is a statement": ("\\set w 'SELECT 2'\n:w;", ["SELECT 2"]),
+    "statements in a value": ("\\set w 'SELECT 2; SELECT'\n:w 3;", ["SELECT 2", "SELECT 3"]),
+    "a copy in a value": (
+        "\\set f 'a b.csv'\n\\set w '\\\\copy t FROM ' :'f'\n:w csv\nSELECT 1;",
+        ["COPY t FROM STDIN csv", "SELECT 1"],
+    ),
+    "a value of itself": ("\\set w 'a[1:w]'\nSELECT :w;", ["SELECT a[1:w]"]),
     "set joins its arguments": ("\\set w a b :v\nSELECT :'w';", ["SELECT 'abit''s'"]),
     "set, and set anew": ("\\set w 1\nSELECT :w; \\set w 2\nSELECT :w;", ["SELECT 1", "SELECT 2"]),
     "unset": ("\\unset v\nSELECT :{?v};", ["SELECT FALSE"]),
@@ -175,6 +181,12 @@ def test_places_are_those_of_the_file() -> None:
     script = read("\\set v 1\n  SELECT 1;\n\\i part.sql\n/* c */ SELECT 2;")
     places = [str(item.first.position) for item in script.items]
     assert places == ["main.sql:2:3", "part.sql:1:1", "deep/inner.sql:1:1", "main.sql:4:9"]
+
+
+def test_what_a_value_holds_stands_where_the_variable_does() -> None:
+    script = read("\\set v 'SELECT 1; SELECT 2'\nSELECT 0; :v;\n :v, 3;")
+    places = [str(item.first.position) for item in script.items]
+    assert places == [f"main.sql:{place}" for place in ("2:1", "2:11", "2:11", "3:2", "3:2")]
 
 
 def test_settings_and_blocks_are_as_everywhere() -> None:

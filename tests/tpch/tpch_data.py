@@ -21,8 +21,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "examples" / "tpch"
 GENERATOR = "tpchgen-cli"
 SCALE_TESTED = "0.01"
 TABLES = ("region", "nation", "supplier", "customer", "part", "partsupp", "orders", "lineitem")
@@ -70,10 +70,12 @@ def load(dsn: str, scale: str) -> None:
     """Make TPC-H's tables in the schema public of an empty database, and fill them."""
     folder = data_folder(scale)
     with psycopg.connect(dsn) as connection:
-        connection.execute((HERE / "tables.sql").read_bytes())
+        connection.execute((SCRIPTS / "schema.sql").read_bytes())
         for table in TABLES:
             _fill(connection, table, folder / f"{table}.csv")
-        connection.execute((HERE / "keys.sql").read_bytes())
+        connection.execute((SCRIPTS / "keys.sql").read_bytes())
+        connection.execute((SCRIPTS / "indexes.sql").read_bytes())
+        connection.execute((SCRIPTS / "analyze.sql").read_bytes())
 
 
 def _fill(connection: psycopg.Connection, table: str, path: Path) -> None:

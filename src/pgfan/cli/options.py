@@ -14,7 +14,7 @@ from pgfan.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgfan.api import ExecOptions
+    from pgfan.api import ExecOptions, Publish
     from pgfan.plan.selection import Selection
 
 
@@ -152,6 +152,30 @@ class Chosen:
         from pgfan.plan.selection import Selection
 
         return Selection(self.only, self.from_, self.until)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Around:
+    """What is done around the tasks of a script."""
+
+    publish: str | None = None
+    """A schema to build aside: names without a schema are made in SCHEMA_building, which takes the
+    schema's place in one transaction when all is done. The old one is kept under another name."""
+    drop_old: Annotated[bool, Parameter(negative="")] = False
+    """With --publish: drop the old schema, when nothing outside of it depends on it."""
+    no_analyze: Annotated[bool, Parameter(negative="")] = False
+    """Leave the statistics of tables that the run has filled to the script and to autovacuum."""
+
+    def to_publish(self) -> Publish | None:
+        """What --publish and --drop-old mean together. Raises UsageError."""
+        from pgfan.options import Publish
+
+        if self.publish is not None:
+            return Publish(self.publish, self.drop_old)
+        if self.drop_old:
+            raise UsageError("--drop-old goes with --publish SCHEMA")
+        return None
 
 
 def parse_jobs(text: str) -> int | None:

@@ -12,21 +12,20 @@ from typing import Annotated
 from cyclopts import Parameter
 from msgspec.structs import replace
 
-from pgfan.cli.options import Chosen, Display, Running, Target
-from pgfan.errors import UsageError
+from pgfan.cli.options import Around, Chosen, Display, Running, Target
 
 DEFAULT_TARGET = Target()
 DEFAULT_DISPLAY = Display()
 DEFAULT_RUNNING = Running()
 DEFAULT_CHOSEN = Chosen()
+DEFAULT_AROUND = Around()
 
 
 def run_(
     *path: Path,
     set_: Annotated[tuple[str, ...], Parameter(name=["--set", "-v"], negative="")] = (),
-    publish: str | None = None,
-    drop_old: Annotated[bool, Parameter(negative="")] = False,
     chosen: Chosen = DEFAULT_CHOSEN,
+    around: Around = DEFAULT_AROUND,
     running: Running = DEFAULT_RUNNING,
     target: Target = DEFAULT_TARGET,
     display: Display = DEFAULT_DISPLAY,
@@ -44,22 +43,18 @@ def run_(
         into the order that they need.
     set_
         NAME=VALUE of a psql variable.
-    publish
-        A schema to build aside: names without a schema are made in SCHEMA_building, which takes the
-        schema's place in one transaction when all is done. The old one is kept under another name.
-    drop_old
-        With --publish: drop the old schema, when nothing outside of it depends on it.
     """
-    if drop_old and publish is None:
-        raise UsageError("--drop-old goes with --publish SCHEMA")
     from pgfan import api
     from pgfan.cli import running as shared
     from pgfan.reading.paths import read_paths
     from pgfan.sql.variables import parse_assignment
 
-    options = replace(running.to_exec_options(target), selection=chosen.to_selection())
-    if publish is not None:
-        options = replace(options, publish=api.Publish(publish, drop_old))
+    options = replace(
+        running.to_exec_options(target),
+        selection=chosen.to_selection(),
+        analyse=not around.no_analyze,
+        publish=around.to_publish(),
+    )
     program = read_paths(path, dict(parse_assignment(text) for text in set_))
     with shared.server(target) as dsn, shared.progress(display) as progress:
 

@@ -25,7 +25,7 @@ CRASH_SHUTDOWN = "57P02"
 HEAVY_KINDS = frozenset({"insert", "update", "delete", "merge", "create table as"})
 MAKES_TABLE = frozenset({"create table as", "select"})
 """Of statements that fill an unlogged table; a SELECT does so with INTO."""
-QUIET_REASONS = frozenset({"small", "values"})
+QUIET_REASONS = frozenset({"not-insert-select", "small", "values"})
 """Nobody expects these to be split."""
 NATIVELY = "by the server's own parallel plan, not split"
 

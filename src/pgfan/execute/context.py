@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from pgfan.errors import PgfanError
     from pgfan.plan.scaling import Scaling
     from pgfan.plan.scheduler import Scheduler
-    from pgfan.ports import Clock, Control, Coordinator, Journal, Progress, Result, Sampler, Session
+    from pgfan.ports import (
+        Clock,
+        Control,
+        Coordinator,
+        Journal,
+        Progress,
+        Result,
+        Sampler,
+        Session,
+        Upkeep,
+    )
 
 
 class RunContext(Struct, frozen=True):
@@ -43,5 +53,7 @@ class RunContext(Struct, frozen=True):
     tables hide others); None: the first worker's."""
     on_end: Callable[[int], None] = lambda _: None
     """A task will say nothing more."""
+    upkeep: Callable[[int], Upkeep | None] = lambda _: None
+    """What a step that is none of the script's tasks has to do. Raises PgfanError."""
     next_scheduler: Callable[[int], Scheduler | None] = lambda _: None
     """Whoever decides, for so many workers, on the tasks known once all others are done."""

@@ -66,6 +66,8 @@ class RunResult(Struct, frozen=True):
     jobs: int
     tasks: tuple[TaskOutcome, ...]
     interrupted: bool = False
+    analysed: tuple[str, ...] = ()
+    """Tables that the run has analysed of its own accord before statements that join them."""
 
     @property
     def state(self) -> Literal["done", "interrupted", "failed"]:
@@ -81,7 +83,7 @@ class RunResult(Struct, frozen=True):
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, as documented for `--json`."""
-        return {
+        found = {
             "schema": SCHEMA,
             "run": self.run,
             "ok": self.ok,
@@ -89,3 +91,4 @@ class RunResult(Struct, frozen=True):
             "jobs": self.jobs,
             "tasks": [task.to_json() for task in self.tasks],
         }
+        return {**found, "analysed": list(self.analysed)} if self.analysed else found

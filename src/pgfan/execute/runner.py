@@ -19,6 +19,7 @@ from pgfan.execute.account import RunAccount, TaskLabel
 from pgfan.execute.cancelling import CancelGate
 from pgfan.execute.staffing import LOOK_S, Staffing
 from pgfan.execute.threads import WorkerAnswer, WorkerThreads
+from pgfan.execute.upkeep import UpkeepSteps
 from pgfan.execute.worker import ChunkDoneReport, ChunkErrorReport, Report, run_chunks
 from pgfan.plan import messages
 from pgfan.plan.scaling import Scaling, ScalingOptions
@@ -67,6 +68,7 @@ class Runner:
             scaling, self._account, context.clock, context.sampler, context.control
         )
         self._allowed = scaling.workers
+        self._upkeep = UpkeepSteps(context, self._account)
         self._batches: dict[int, _Batch] = {}
         self._gates = [CancelGate(session) for session in context.sessions]
         self._asked = 0
@@ -114,7 +116,8 @@ class Runner:
             self._staffing.stop()
         for number in self._context.coordinator.vanished():
             self._account.vanished(number)
-        return self._account.conclude(self._staffing.workers_most, interrupted=self._asked > 0)
+        result = self._account.conclude(self._staffing.workers_most, interrupted=self._asked > 0)
+        return replace(result, analysed=tuple(self._upkeep.analysed))
 
     # Commands -----------------------------------------------------------------------------------
 
@@ -152,8 +155,11 @@ class Runner:
                 assert_never(command)
 
     def _prepare(self, number: int) -> Sequence[messages.Command]:
-        if number < 0:  # a gate: nothing but an order between others
-            return self._handle(messages.Skipped(number))
+        if number < 0:  # a gate, which is nothing but an order between others, or upkeep
+            has_work = self._upkeep.begin(number)
+            return self._handle(
+                messages.Prepared(number, 1) if has_work else messages.Skipped(number)
+            )
         context, began_s = self._context, self._context.clock.now_s()
         try:
             prepared = context.coordinator.prepare(number)
@@ -173,14 +179,16 @@ class Runner:
         return self._handle(_sized(number, prepared))
 
     def _start(self, command: messages.StartChunk) -> None:
-        context = self._context
-        prepared = self._account[command.task].prepared
-        session = context.sessions[command.worker]
-        if context.script_session is not None and prepared.pinned and prepared.plan.split is None:
-            session = context.script_session
+        context, session = self._context, self._context.sessions[command.worker]
         pieces, gate = (command.piece, *command.more), self._gates[command.worker]
         batch = _Batch(command.task, pieces, command.attempt)
         self._batches[command.worker] = batch
+        if command.task < 0:
+            self._threads.submit(command.worker, self._upkeep.job(command.task, session))
+            return
+        prepared = self._account[command.task].prepared
+        if context.script_session is not None and prepared.pinned and prepared.plan.split is None:
+            session = context.script_session
 
         def job() -> tuple[Report, ...]:
             if command.delay_s:
@@ -210,6 +218,8 @@ class Runner:
         return self._handle(messages.Renewed(number))
 
     def _finish(self, number: int) -> Sequence[messages.Command]:
+        if number < 0:
+            return self._handle(messages.Finished(number))
         running = self._account[number]
         rows, seconds = running.rows_known, self._context.clock.now_s() - running.began_s
         try:
@@ -273,6 +283,9 @@ class Runner:
         if answer.crash is not None:
             raise answer.crash
         batch, reports = self._batches.pop(answer.worker), answer.answer or ()
+        if batch.task < 0:
+            self._tell(messages.ChunkDone(answer.worker, self._upkeep.ended(reports[0])))
+            return
         self._staffing.batch_ended(answer.worker, batch.task, batch.pieces, reports)
         for piece, report in zip(batch.pieces, reports, strict=False):
             self._account.notices(batch.task, report.notices)

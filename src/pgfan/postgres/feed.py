@@ -7,6 +7,7 @@ makes statements of its rows: they are the first ones of the next segment.
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,11 @@ from pgfan.errors import UnsupportedError
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.graph import Sequencer
 from pgfan.plan.outline import session_objection
+from pgfan.plan.priority import TYPICAL_S
+from pgfan.plan.statistics import Unanalysed
 from pgfan.sql.accesses import ScriptAccesses, mentions_currval
-from pgfan.sql.effects import Accesses, Barrier
+from pgfan.sql.bulk import fills, plans
+from pgfan.sql.effects import Accesses, Barrier, Effect
 from pgfan.sql.generated import generated_items
 from pgfan.sql.script import is_setting
 from pgfan.sql.tree import kind_of
@@ -26,9 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pgfan.plan.graph import Step
+    from pgfan.ports import CopyData
     from pgfan.postgres.durations import Measured
     from pgfan.postgres.generated_rows import GeneratedRows
     from pgfan.sql.agenda import Agenda
+    from pgfan.sql.effects import ObjectName
     from pgfan.sql.generated import Row
     from pgfan.sql.known import KnownObjects
     from pgfan.sql.reasons import Reason
@@ -38,8 +44,14 @@ FRESH_SESSION = "CLOSE ALL; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNL
 """DISCARD ALL but for advisory locks: a worker's session holds one of the run's own."""
 
 
+COPY_BYTES_S = 20e6
+"""What one COPY takes in a second, roughly: it is only compared with other statements."""
+UPKEEP = -1
+"""Stands for a task of pgfan's own where the graph is worked out."""
+
+
 class ScriptFeed:
-    """Reads an agenda in program order. Numbers of gates are negative."""
+    """Reads an agenda in program order. Numbers of gates and of pgfan's own steps are negative."""
 
     def __init__(
         self,
@@ -48,11 +60,14 @@ class ScriptFeed:
         durations: Mapping[tuple[str, str], Measured],
         made_of: GeneratedRows,
         passed_over: Sequence[Sequence[ScriptItem]] = (),
+        *,
+        analyse: bool = True,
     ) -> None:
         """Look at the database as it is now, by `read_known`; `durations` of earlier runs.
 
         `made_of`: the rows of queries that make statements. `passed_over` are items before each one
-        that do not run: of them settings count, no more.
+        that do not run: of them settings count, no more. `analyse`: there are steps before which
+        fresh tables may be analysed.
         """
         self._agenda = agenda
         self._made_of = made_of
@@ -76,6 +91,9 @@ class ScriptFeed:
         self._ended = 0
         self._sessions: dict[int, int] = {}
         """How many sessions had ended before each of the items that were read."""
+        self._unanalysed = Unanalysed() if analyse else None
+        self.upkeep: dict[int, ObjectName] = {}
+        """The steps before which a table may have to be analysed, by their numbers."""
 
     def is_pinned(self, number: int) -> bool:
         """Whether a task needs the one connection of its script."""
@@ -123,6 +141,7 @@ class ScriptFeed:
             for left_out in self._passed_over[number] if number < len(self._passed_over) else ():
                 self._take_settings(left_out)
             self.accesses[number] = found = self._read(item)
+            specs.extend(self._spec(step) for step in self._before(item, found))
             specs.extend(self._spec(step) for step in self._sequencer.add(number, found))
             self._stale = found.is_opaque
             self._generates = number if item.first.generates is not None else None
@@ -154,8 +173,21 @@ class ScriptFeed:
         if self._accesses.read(trees, rolls_back=item.rolls_back).is_opaque:
             self._accesses.refresh(self._read_known())
 
+    def _before(self, item: ScriptItem, accesses: Accesses) -> Iterator[Step[int]]:
+        """Steps of pgfan's own before a task, which may analyse fresh tables that it joins."""
+        if self._unanalysed is None or item.refusal is not None:
+            return
+        trees = [statement.tree for statement in item.statements]
+        tables = self._unanalysed.take(
+            accesses, fills=any(map(fills, trees)), plans=any(map(plans, trees))
+        )
+        for table in tables:
+            steps = self._sequencer.add(UPKEEP, Accesses(frozenset({Effect("analyse", table)})))
+            self.upkeep[_own(steps[-1])] = table
+            yield from steps
+
     def _spec(self, step: Step[int]) -> TaskSpec:
-        number = step.task if step.task is not None else -1 - len(self._numbers)
+        number = step.task if step.task is not None and step.task != UPKEEP else _own(step)
         self._numbers.append(number)
         if step.pinned_to is not None:
             self._pinned.add(number)
@@ -165,6 +197,8 @@ class ScriptFeed:
             return TaskSpec(number, waits_for, work_s=0.0, divisible=False)
         item = self._agenda.items[number]
         known = self._durations.get((item.source, item.kind)) if not item.generated_by else None
+        if known is None and item.copies:
+            return TaskSpec(number, waits_for, copy_s(item.copies), divisible=False)
         if known is None:
             return TaskSpec(number, waits_for)
         return TaskSpec(number, waits_for, known.work_s, known.divisible)
@@ -188,3 +222,17 @@ def _without_currval(item: ScriptItem) -> ScriptItem:
         hint="have the words currval or lastval in the query that makes it",
     )
     return replace(item, refusal=error)
+
+
+def copy_s(copies: Sequence[CopyData]) -> float:
+    """A guess at the seconds that rows of the client's take, by their bytes."""
+    size_bytes = 0
+    for data in copies:
+        with contextlib.suppress(OSError):  # COPY itself will say what is wrong with the file
+            size_bytes += len(data) if isinstance(data, str) else data.stat().st_size
+    return max(TYPICAL_S, size_bytes / COPY_BYTES_S)
+
+
+def _own(step: Step[int]) -> int:
+    """The number of a step that is none of the script's tasks."""
+    return -1 - step.number

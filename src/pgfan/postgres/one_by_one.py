@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pgfan.plan.dag import TaskSpec
 from pgfan.sql.reasons import Reason
+
+if TYPE_CHECKING:
+    from pgfan.sql.effects import ObjectName
 
 
 class OneByOne:
@@ -11,6 +16,8 @@ class OneByOne:
 
     def __init__(self, count: int) -> None:
         self._left = count
+        self.upkeep: dict[int, ObjectName] = {}
+        """As of `ScriptFeed`: nothing comes between the tasks."""
 
     def is_pinned(self, number: int) -> bool:
         """See `pgfan.postgres.feed.ScriptFeed.is_pinned`."""

@@ -247,9 +247,11 @@ def finished_text(event: TaskFinished, task: TaskTally | None) -> str:
 
 def run_finished_line(event: RunFinished, tally: RunTally) -> Line:
     """How the run ended, and how many of its tasks ended in which way."""
-    counts = ", ".join(f"{count:,} {state}" for state, count in sorted(tally.ended.items()))
-    if set(tally.ended) <= {"done"}:
-        counts = counted(tally.ended["done"], "task")
+    ended = tally.ended.copy()
+    ended["not run"] += max(0, tally.tasks - ended.total())
+    counts = ", ".join(f"{count:,} {state}" for state, count in sorted(ended.items()) if count)
+    if set(tally.ended) <= {"done"} and not ended["not run"]:
+        counts = counted(ended["done"], "task")
     took = f"{counts} in {seconds_text(event.seconds)}"
     if event.interrupted:
         return Line("stopped", f"{took}; run the same command again to go on")

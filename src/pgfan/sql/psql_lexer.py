@@ -1,16 +1,19 @@
-"""SQL text as psql reads it: where a statement ends, where a backslash begins a meta-command.
+r"""SQL text as psql reads it: where a statement ends, where a backslash begins a meta-command.
 
 psql cuts a file into statements before any grammar sees it (its manual, "SQL Interpolation" and
 "Meta-Commands"): a semicolon ends one outside of quotes, comments, parentheses and the BEGIN ...
 END of a function's body; a backslash outside of quotes and comments begins a meta-command, also in
 the middle of a statement; `:name`, `:'name'`, `:"name"` and `:{?name}` are replaced outside of
 quotes and comments. Variables change while a file is read, so the text is read in steps.
+
+The value of `:name` is read like the text around it: it may hold the end of a statement, other
+variables, or a meta-command, which is how a \copy is given the name of its file.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -44,6 +47,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_MARKS = re.compile(r"[\\;:'\"$()]|--|/\*")
+"""What makes a difference where it stands in a value; all other values are words."""
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 _BODY = re.compile(r"create (or replace )?(function|procedure)\b")
 _HEAD_WORDS = 4
@@ -76,8 +81,19 @@ class _Nesting(Struct):
         return bool(self.parentheses or self.begins)
 
 
+class _Outer(NamedTuple):
+    """A text, where to go on in it after a variable, and the variable."""
+
+    text: str
+    position: int
+    begins: int
+    variable: str
+
+
 class PsqlLexer:
     """Reads one text from front to back; `position` is the offset of what comes next.
+
+    Within the value of a variable `text` is that value; `origin` tells where the variable stands.
 
     The statement that is being put together is kept across meta-commands, as psql's query buffer.
     """
@@ -85,6 +101,7 @@ class PsqlLexer:
     def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
+        self._outer: list[_Outer] = []
         self.reset()
 
     def reset(self) -> None:
@@ -92,7 +109,7 @@ class PsqlLexer:
         self._pieces: list[str] = []
         self._nesting = _Nesting()
         self.start: int | None = None
-        """Where the first token of the statement is; None before there is one."""
+        """Where in the file the statement's first token is; None before there is one."""
         self.comments: list[str] = []
         """The comments since the last statement that stand before the first token."""
 
@@ -101,9 +118,33 @@ class PsqlLexer:
         """The text since the first token, variables replaced, without the semicolon."""
         return "".join(self._pieces).rstrip()
 
+    @property
+    def in_value(self) -> bool:
+        """Whether the value of a variable is being read."""
+        return bool(self._outer)
+
+    def origin(self, offset: int) -> int:
+        """Where in the file an offset of `text` is."""
+        return self._outer[0].begins if self._outer else offset
+
+    def insert(self, text: str, begins: int, variable: str = "") -> None:
+        """Read `text`, which stands for what begins at offset `begins`, before what comes next."""
+        self._outer.append(_Outer(self.text, self.position, begins, variable))
+        self.text, self.position = text, 0
+
+    def _leave_value(self) -> bool:
+        """Go on behind the variable whose value has been read; False in the file itself."""
+        if not self._outer:
+            return False
+        self.text, self.position, *_ = self._outer.pop()
+        return True
+
     def step(self, variables: Mapping[str, str] | None) -> Stop:
         r"""Read on; `variables` None replaces nothing (in a branch of \if that is not taken)."""
-        while self.position < len(self.text):
+        while True:
+            while self.position >= len(self.text):
+                if not self._leave_value():
+                    return "end"
             found = _TOKEN.match(self.text, self.position)
             if found is None:
                 raise AssertionError("every character is a token")
@@ -119,8 +160,20 @@ class PsqlLexer:
                 self.position = found.end()
                 return "semicolon"
             self.position = found.end()
-            self._take(kind, found, variables)
-        return "end"
+            if variables is None or not self._enter(found, variables):
+                self._take(kind, found, variables)
+
+    def _enter(self, found: re.Match[str], variables: Mapping[str, str]) -> bool:
+        """Read a variable's value next, if that makes a difference."""
+        value = variables.get(found["plain"] or "")
+        if value is None or not _MARKS.search(value) or self._is_within(found):
+            return False
+        self.insert(value, found.start(), found["plain"])
+        return True
+
+    def _is_within(self, found: re.Match[str]) -> bool:
+        """Whether this stands in the value of the variable that it names: psql lets it stand."""
+        return any(outer.variable == found["plain"] for outer in self._outer)
 
     def _take(self, kind: str, found: re.Match[str], variables: Mapping[str, str] | None) -> None:
         text = found[0]
@@ -149,14 +202,14 @@ class PsqlLexer:
             case "close":
                 self._nesting.parentheses = max(0, self._nesting.parentheses - 1)
             case "variable" | "test" if variables is not None:
-                text = _replaced(found, variables)
+                text = found[0] if self._is_within(found) else _replaced(found, variables)
             case _:
                 pass
         self._put(text, found.start())
 
     def _put(self, text: str, start: int) -> None:
         if self.start is None:
-            self.start = start
+            self.start = self.origin(start)
         self._pieces.append(text)
 
     def _end_of_comment(self, position: int) -> int:
@@ -173,10 +226,12 @@ class PsqlLexer:
         end = len(self.text) if end < 0 else end
         line = self.text[self.position : end]
         self.position = end
-        return line
+        return line + self.rest_of_line() if end == len(self.text) and self._leave_value() else line
 
     def data_lines(self) -> str:
         r"""What follows COPY ... FROM STDIN: the lines up to `\.`, or all that is left."""
+        while self._leave_value():
+            pass
         self.rest_of_line()
         begin = at = min(self.position + 1, len(self.text))
         while at < len(self.text):

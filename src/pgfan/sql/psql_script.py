@@ -208,8 +208,8 @@ class _Reader:
 
     def _command(self, file: _File) -> None:
         lexer = file.lexer
-        start = lexer.position
-        found = _NAME.match(file.text, start + 1)
+        start = lexer.origin(lexer.position)
+        found = _NAME.match(lexer.text, lexer.position + 1)
         if found is None:
             self._refuse(file, start, "a backslash without a command", "remove it")
         name = found[0]
@@ -228,13 +228,16 @@ class _Reader:
 
     def _arguments(self, file: _File, start: int) -> list[str]:
         lexer = file.lexer
-        begin = lexer.position
+        begin, in_value = lexer.position, lexer.in_value
         line = lexer.rest_of_line()
         try:
             found, length = split_arguments(line, self._variables)
         except ArgumentError as error:
             self._refuse(file, start, str(error), "write the value itself, or give it with --set")
-        lexer.position = begin + length
+        if not in_value:
+            lexer.position = begin + length
+        elif length < len(line):
+            lexer.insert(line[length:], start)
         return found
 
     def _act(self, file: _File, name: str, arguments: list[str], start: int) -> None:

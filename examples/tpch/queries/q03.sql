@@ -1,0 +1,17 @@
+-- Shipping priority: the unshipped orders of a market segment that are worth most.
+-- l_orderkey ends the ORDER BY, so that ties cannot change which ten rows there are.
+CREATE TABLE q03 AS
+SELECT
+    l_orderkey,
+    sum(l_extendedprice * (1 - l_discount)) AS revenue,
+    o_orderdate,
+    o_shippriority
+FROM customer, orders, lineitem
+WHERE c_mktsegment = 'BUILDING'
+    AND c_custkey = o_custkey
+    AND l_orderkey = o_orderkey
+    AND o_orderdate < date '1995-03-15'
+    AND l_shipdate > date '1995-03-15'
+GROUP BY l_orderkey, o_orderdate, o_shippriority
+ORDER BY revenue DESC, o_orderdate, l_orderkey
+LIMIT 10;
