@@ -94,6 +94,7 @@ class PsqlLexer:
         self.start: int | None = None
         """Where the first token of the statement is; None before there is one."""
         self.comments: list[str] = []
+        self.comment_starts: list[int] = []
         """The comments since the last statement that stand before the first token."""
 
     @property
@@ -135,6 +136,7 @@ class PsqlLexer:
                     text = self.text[found.start() : self.position]
                 if self.start is None:
                     self.comments.append(text)
+                    self.comment_starts.append(found.start())
                 else:
                     self._pieces.append(text)
                 return
