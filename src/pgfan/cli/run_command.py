@@ -55,9 +55,12 @@ def run_(
     from pgfan import api
     from pgfan.cli import running as shared
     from pgfan.reading.paths import read_paths
+    from pgfan.reading.settings import settings_of
     from pgfan.sql.variables import parse_assignment
 
-    options = replace(running.to_exec_options(target), selection=chosen.to_selection())
+    settings = settings_of(path)
+    options = running.to_exec_options(target, settings=settings)
+    options = replace(options, selection=chosen.to_selection())
     if publish is not None:
         options = replace(options, publish=api.Publish(publish, drop_old))
     program = read_paths(path, dict(parse_assignment(text) for text in set_))
