@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pgfan.api import ExecOptions, Publish
     from pgfan.plan.selection import Selection
+    from pgfan.reading.settings import Settings
 
 
 @Parameter(name="*")
@@ -35,8 +36,13 @@ class Server:
 class Target(Server):
     """Which server, and where its journal is."""
 
-    journal_schema: str = "pgfan"
-    """Schema of the journal."""
+    schema: Annotated[str | None, Parameter(name="--journal-schema")] = None
+    """Schema of the journal; without it pgfan."""
+
+    @property
+    def journal_schema(self) -> str:
+        """The schema, named or not."""
+        return "pgfan" if self.schema is None else self.schema
 
 
 @Parameter(name="*")
@@ -94,18 +100,18 @@ class Splitting:
 class Running(Splitting):
     """How statements are run."""
 
-    jobs: str = "auto"
-    """Number of connections that work, or auto: begin with the server's cores if it is local, else
-    4, and find the number at which the most work is done."""
+    jobs: str | None = None
+    """Number of connections that work, or auto, as without it: begin with the server's cores if it
+    is local, else 4, and find the number at which the most work is done."""
     max_load: int | None = None
     """Hold back while more sessions than that would be active on the server, ours and others'."""
     nice: int | None = None
     """Pause while more than so many sessions of others are active on the server."""
     max_per_table: int | None = None
     """At most so many connections write one table at once."""
-    chunk_seconds: float = 2.0
-    """How long a chunk should take."""
-    keep_going: Annotated[bool, Parameter(negative="--fail-fast")] = False
+    chunk_seconds: float | None = None
+    """How long a chunk should take; without it 2."""
+    keep_going: Annotated[bool | None, Parameter(negative="--fail-fast")] = None
     """Go on with the statements after one that failed."""
     restart: Annotated[bool, Parameter(negative="")] = False
     """Begin anew, though the same command has an unfinished run."""
@@ -115,20 +121,34 @@ class Running(Splitting):
     """Write no journal: nothing can be resumed."""
 
     def to_exec_options(
-        self, target: Target, variables: Mapping[str, str] | None = None
+        self,
+        target: Target,
+        variables: Mapping[str, str] | None = None,
+        settings: Settings | None = None,
     ) -> ExecOptions:
-        """The options of `pgfan.api.exec`. Raises UsageError for those that make no sense."""
+        """The options of `pgfan.api.exec`, those that are not given from a folder's `settings`.
+
+        Raises UsageError for those that make no sense.
+        """
+        jobs, chunk_s = self.jobs, self.chunk_seconds
+        keep_going, schema = self.keep_going, target.schema
+        if settings is not None:
+            jobs = str(settings.jobs) if jobs is None and settings.jobs is not None else jobs
+            chunk_s = settings.chunk_seconds if chunk_s is None else chunk_s
+            keep_going = settings.keep_going if keep_going is None else keep_going
+            schema = settings.journal_schema if schema is None else schema
+        schema = target.journal_schema if schema is None else schema
         return replace(
             self.to_options(variables or {}),
-            jobs=parse_jobs(self.jobs),
+            jobs=parse_jobs(jobs or "auto"),
             max_load=self.max_load,
             nice=self.nice,
             max_per_table=self.max_per_table,
-            chunk_s=self.chunk_seconds,
-            keep_going=self.keep_going,
+            chunk_s=2.0 if chunk_s is None else chunk_s,
+            keep_going=bool(keep_going),
             restart=self.restart,
             new_snapshot=self.new_snapshot,
-            journal_schema=None if self.no_journal else target.journal_schema,
+            journal_schema=None if self.no_journal else schema,
         )
 
 

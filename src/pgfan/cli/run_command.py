@@ -47,10 +47,12 @@ def run_(
     from pgfan import api
     from pgfan.cli import running as shared
     from pgfan.reading.paths import read_paths
+    from pgfan.reading.settings import settings_of
     from pgfan.sql.variables import parse_assignment
 
+    settings = settings_of(path)
     options = replace(
-        running.to_exec_options(target),
+        running.to_exec_options(target, settings=settings),
         selection=chosen.to_selection(),
         analyse=not around.no_analyze,
         publish=around.to_publish(),

@@ -122,6 +122,11 @@ class Analyst:
         `hidden` is the name under which a new table is to be filled, `against` what else speaks
         against a split.
         """
+        directed = item.directives.by if item.directives is not None else None
+        if directed is not None and directed != self._options.by:
+            options = replace(self._options, by=directed)
+            asked = Analyst(self._session, self._snapshots, options, self._refuses)
+            return asked.analyse(item, hidden, against)
         objection = against or self._objection_by_request(item)
         statement = item.first
         if objection is not None:
@@ -202,6 +207,8 @@ class Analyst:
     def _objection_by_request(self, item: ScriptItem) -> Reason | None:
         if item.is_block:
             return Reason("transaction-block", "a transaction block is one transaction")
+        if item.directives is not None and item.directives.is_serial:
+            return Reason("asked-serial", "-- pgfan: serial")
         if self._options.split == "never":
             return Reason("asked-serial", "--split never")
         return None

@@ -151,7 +151,8 @@ class ScriptFeed:
         if item.refusal is not None:  # nothing of it runs, and nothing after it
             return Accesses(barrier=Barrier("statement-unknown", "it does not parse", opaque=False))
         trees = [statement.tree for statement in item.statements]
-        return self._accesses.read(trees, rolls_back=item.rolls_back)
+        stated = item.directives.stated if item.directives is not None else None
+        return self._accesses.read(trees, rolls_back=item.rolls_back, stated=stated)
 
     def _generate(self, number: int) -> None:
         """The statements that the rows of a task make."""
@@ -196,12 +197,13 @@ class ScriptFeed:
         if number < 0:
             return TaskSpec(number, waits_for, work_s=0.0, divisible=False)
         item = self._agenda.items[number]
+        workers_max = item.directives.jobs_max if item.directives is not None else None
         known = self._durations.get((item.source, item.kind)) if not item.generated_by else None
         if known is None and item.copies:
             return TaskSpec(number, waits_for, copy_s(item.copies), divisible=False)
         if known is None:
-            return TaskSpec(number, waits_for)
-        return TaskSpec(number, waits_for, known.work_s, known.divisible)
+            return TaskSpec(number, waits_for, workers_max=workers_max)
+        return TaskSpec(number, waits_for, known.work_s, known.divisible, workers_max)
 
 
 def _texts(items: Iterable[ScriptItem]) -> Iterator[str]:

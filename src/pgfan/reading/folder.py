@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pgfan.errors import UsageError
 from pgfan.plan.file_order import CycleError, File, order_files
 from pgfan.reading.texts import read_source, read_text
+from pgfan.sql.directives import read_directives
 from pgfan.sql.file_accesses import accesses_of_files
 from pgfan.sql.program import Program, read_of_folder
 
@@ -41,7 +42,9 @@ def read_folder(
     root = os.path.normpath(folder)
     members = _members(root, find_scripts(root, leave_out), variables)
     scripts = [script for _, script in members]
-    accesses = accesses_of_files([script.items for script in scripts])
+    directives = read_directives([item for one in scripts for item in one.items], ordered=False)
+    stated = [one.stated for one in directives]
+    accesses = accesses_of_files([script.items for script in scripts], stated)
     _refuse_twice(scripts, accesses)
     files = [
         File(source.name, found, [item.source for item in script.items])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgfan.errors import UsageError
+from pgfan.reading.settings import read_settings
 from pgfan.reading.texts import read_source, read_text
 from pgfan.sql.program import Program
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 def read_paths(paths: Sequence[Path], variables: Mapping[str, str]) -> Program:
     """The program that `paths` are: a folder alone, or scripts that follow each other.
 
-    No path, or -, is standard input. Raises UsageError, before anything has run.
+    No path, or -, is standard input. A folder's pgfan.toml gives variables, under `variables`, and
+    says which files do not count. Raises UsageError, before anything has run.
     """
     folders = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112  # never raises
     if not folders:
@@ -31,4 +33,5 @@ def read_paths(paths: Sequence[Path], variables: Mapping[str, str]) -> Program:
         )
     from pgfan.reading.folder import read_folder
 
-    return read_folder(folders[0], variables)
+    settings = read_settings(folders[0])
+    return read_folder(folders[0], {**settings.psql_variables, **variables}, settings.leave_out)

@@ -17,7 +17,7 @@ from postgast import pg_query_pb2 as pb
 from pgfan.sql.closure import Closure
 from pgfan.sql.collector import Collector, Session
 from pgfan.sql.definitions import TEMPORARY, Definitions
-from pgfan.sql.effects import NOTHING, Accesses, Barrier
+from pgfan.sql.effects import NOTHING, Accesses, Barrier, annotated
 from pgfan.sql.known_definitions import definitions_of
 from pgfan.sql.names import with_user
 from pgfan.sql.statements import DEFINES_NOTHING, collect_statement
@@ -26,7 +26,7 @@ from pgfan.sql.tree import Message, kind_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfan.sql.effects import Effect, SessionUse
+    from pgfan.sql.effects import Effect, SessionUse, Stated
     from pgfan.sql.known import KnownObjects
     from pgfan.sql.script import ScriptItem
 
@@ -89,10 +89,17 @@ class ScriptAccesses:
         self._session.paths_seen = set(self._session.first_path or ())
         self._session.builtins_used = set()
 
-    def read(self, statements: Sequence[Message], *, rolls_back: bool = False) -> Accesses:
+    def read(
+        self,
+        statements: Sequence[Message],
+        *,
+        rolls_back: bool = False,
+        stated: Stated | None = None,
+    ) -> Accesses:
         """The accesses of the next task: a statement's tree, or all those of a transaction block.
 
         `rolls_back`: the block ends in ROLLBACK, so that its definitions are gone after it.
+        `stated`: what directives say of it, None for nothing.
         """
         path = self._session.lasting_path
         undone = rolls_back or any(map(_rolls_back_to, statements))
@@ -101,6 +108,8 @@ class ScriptAccesses:
         found = self._statement(statements[0]) if statements else NOTHING
         for tree in statements[1:]:
             found |= self._statement(tree)
+        if stated is not None:
+            found = self._with_stated(found, stated)
         if defines and not rolls_back:
             found |= Accesses(barrier=Barrier("catalogue", "definitions are undone by ROLLBACK TO"))
         if rolls_back:
@@ -161,6 +170,21 @@ class ScriptAccesses:
             change()
         return found
 
+    def _with_stated(self, found: Accesses, stated: Stated) -> Accesses:
+        collector = Collector(self._definitions, self._session, self._session.path)
+        for name in (*stated.reads, *stated.after):
+            collector.relation("read", name)
+        for name in stated.writes:
+            collector.relation("modify", name)
+        said = self._closure.of(Accesses(frozenset(collector.effects)), collector.path)
+        if stated.reads or stated.writes:
+            found = annotated(found, (), ())
+        return Accesses(
+            found.effects | said.effects | stated.effects,
+            found.barrier,
+            found.session | said.session | collector.session_uses,
+        )
+
     def _draws(self, effect: Effect) -> bool:
         relation = self._definitions.relations.get(effect.object)
         return effect.kind == "modify" and (relation is None or relation.kind == "sequence")
@@ -187,7 +211,8 @@ def accesses_of(items: Sequence[ScriptItem], known: KnownObjects) -> tuple[Acces
             session = item.session
             script.new_session()
         trees = [statement.tree for statement in item.statements]
-        found.append(script.read(trees, rolls_back=item.rolls_back))
+        stated = item.directives.stated if item.directives is not None else None
+        found.append(script.read(trees, rolls_back=item.rolls_back, stated=stated))
         script.go_on()
     return tuple(found)
 

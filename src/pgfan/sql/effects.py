@@ -14,6 +14,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pgfan.sql.facts import Name
+
 EffectKind: TypeAlias = Literal[
     "use", "read", "append", "modify", "index", "analyse", "lock", "describe",
     "define", "alter", "drop",
@@ -40,6 +42,8 @@ ObjectKind: TypeAlias = Literal[
     "tablespace",
     "channel",
     "file",
+    "task",  # what a directive names; nothing of the database
+    "script",
 ]
 
 BarrierCode: TypeAlias = Literal[
@@ -132,6 +136,27 @@ class Accesses(Struct, frozen=True):
 
 NOTHING = Accesses()
 
+KNOWN_TO_CHANGE: frozenset[BarrierCode] = frozenset(
+    {"catalogue", "definition-in-function", "not-refreshed", "setting"}
+)
+"""Barriers of what certainly changes definitions or settings: saying what it reads and writes does
+not tell which."""
+
+
+class Stated(Struct, frozen=True):
+    """What directives say that a task touches: relations as they are named, and `effects`.
+
+    `reads` and `writes` stand in for what could not be read; `after` comes on top.
+    """
+
+    reads: tuple[Name, ...] = ()
+    writes: tuple[Name, ...] = ()
+    after: tuple[Name, ...] = ()
+    effects: frozenset[Effect] = frozenset()
+
+
+NOTHING_STATED = Stated()
+
 
 def annotated(
     accesses: Accesses, reads: Iterable[ObjectName], writes: Iterable[ObjectName]
@@ -139,7 +164,10 @@ def annotated(
     """`accesses` with what a directive says of them in place of their barrier.
 
     The directive is trusted: it names all that the analysis could not see. What the analysis did
-    see stays; definitions are taken not to change.
+    see stays; definitions are taken not to change, unless they are known to.
     """
+    barrier = accesses.barrier
+    if barrier is not None and barrier.code not in KNOWN_TO_CHANGE:
+        barrier = None
     said = {Effect("read", name) for name in reads} | {Effect("modify", name) for name in writes}
-    return Accesses(accesses.effects | said, None, accesses.session)
+    return Accesses(accesses.effects | said, barrier, accesses.session)

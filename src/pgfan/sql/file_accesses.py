@@ -8,6 +8,7 @@ known but a schema `public`, so the answer is the same wherever the files are ru
 from __future__ import annotations
 
 from copy import copy
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pgfan.sql.accesses import ScriptAccesses
@@ -16,9 +17,9 @@ from pgfan.sql.statements import DEFINES_NOTHING
 from pgfan.sql.tree import inner, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pgfan.sql.effects import Accesses, ObjectName
+    from pgfan.sql.effects import Accesses, ObjectName, Stated
     from pgfan.sql.script import ScriptItem
     from pgfan.sql.tree import Message
 
@@ -27,15 +28,23 @@ ROUNDS = 2
 _UNMAKE = frozenset({"DropStmt", "RenameStmt", "AlterObjectSchemaStmt"})
 
 
-def accesses_of_files(files: Sequence[Sequence[ScriptItem]]) -> list[list[Accesses]]:
-    """For each file the accesses of its items."""
+def accesses_of_files(
+    files: Sequence[Sequence[ScriptItem]], stated: Iterable[Stated]
+) -> list[list[Accesses]]:
+    """For each file the accesses of its items; `stated` are those of all items of all files."""
+    stated = iter(stated)
     known = KnownObjects(schemas=frozenset({"public", *_schemas(files)}), search_path=("public",))
     together = ScriptAccesses(known, of_set=True)
     made: list[set[ObjectName]] = []
     for _ in range(ROUNDS):
         made = [_gather(together, items) for items in files]
     return [
-        _touched(together, items, _redone(ScriptAccesses(known), items, makes))
+        _touched(
+            together,
+            items,
+            _redone(ScriptAccesses(known), items, makes),
+            islice(stated, len(items)),
+        )
         for items, makes in zip(files, made, strict=True)
     ]
 
@@ -78,15 +87,18 @@ def _redone(
 
 
 def _touched(
-    together: ScriptAccesses, items: Sequence[ScriptItem], passed_over: frozenset[int]
+    together: ScriptAccesses,
+    items: Sequence[ScriptItem],
+    passed_over: frozenset[int],
+    stated: Iterable[Stated],
 ) -> list[Accesses]:
     """The accesses of a file's items. What it drops or renames, the other files still know."""
     of_items = [[tree for tree in _trees(one) if id(tree) not in passed_over] for one in items]
     apart = any(kind_of(tree) in _UNMAKE for trees in of_items for tree in trees)
     session = _another(together, apart=apart)
     return [
-        session.read(trees, rolls_back=item.rolls_back)
-        for item, trees in zip(items, of_items, strict=True)
+        session.read(trees, rolls_back=item.rolls_back, stated=said)
+        for item, trees, said in zip(items, of_items, stated, strict=True)
     ]
 
 

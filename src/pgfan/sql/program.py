@@ -57,11 +57,18 @@ class Program(Struct, frozen=True):
 
         Raises UsageError for the first thing that is wrong, before anything has run.
         """
+        from pgfan.sql.directives import with_directives
         from pgfan.sql.psql_script import read_psql  # nothing else needs its patterns compiled
 
         pairs = [(source.name, source.text) for source in sources]
         found = read_psql(pairs, variables, fetch)
-        return cls(tuple(sources), dict(variables), found.items, found.files, found.ends_with)
+        return cls(
+            tuple(sources),
+            dict(variables),
+            with_directives(found.items),
+            found.files,
+            found.ends_with,
+        )
 
     @classmethod
     def of_folder(
@@ -88,7 +95,10 @@ class Program(Struct, frozen=True):
             files.update(script.files)
         if not items:
             raise UsageError(f"no file of {folder} holds an SQL statement")
-        return cls(tuple(sources), dict(variables), tuple(items), files, said, folder)
+        from pgfan.sql.directives import with_directives
+
+        read = (with_directives(items), files, said, folder)
+        return cls(tuple(sources), dict(variables), *read)
 
     @classmethod
     def read(cls, sources: Sequence[Source], variables: Mapping[str, str]) -> Program:

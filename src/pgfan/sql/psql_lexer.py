@@ -111,6 +111,7 @@ class PsqlLexer:
         self.start: int | None = None
         """Where in the file the statement's first token is; None before there is one."""
         self.comments: list[str] = []
+        self.comment_starts: list[int] = []
         """The comments since the last statement that stand before the first token."""
 
     @property
@@ -188,6 +189,7 @@ class PsqlLexer:
                     text = self.text[found.start() : self.position]
                 if self.start is None:
                     self.comments.append(text)
+                    self.comment_starts.append(found.start())
                 else:
                     self._pieces.append(text)
                 return

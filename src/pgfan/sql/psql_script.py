@@ -16,6 +16,7 @@ import postgast
 from msgspec import Struct, field
 
 from pgfan.errors import UnsupportedError, UsageError
+from pgfan.sql.directive_syntax import find_directives, refuse_inside
 from pgfan.sql.generated import Generator, returns_rows
 from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.places import LineIndex
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pgfan.errors import Position
+    from pgfan.sql.directive_syntax import Directive
 
 INCLUDES_MAX = 100
 """Files in files: a file that includes itself ends here."""
@@ -169,10 +171,14 @@ class _Reader:
         lexer = file.lexer
         text, start, comments = lexer.statement, lexer.start, tuple(lexer.comments)
         if start is None or not file.active:
+            if file.active:
+                self._refuse_directives(file, "no statement follows it")
             lexer.reset()
             return
+        directives = self._directives(file)
         position, _ = file.lines.locate(start)
         tree = self._parsed(text, position)
+        refuse_inside(text, position)
         data = None
         if kind_of(tree) == "CopyStmt" and tree.is_from and not (tree.filename or tree.is_program):
             data = lexer.data_lines()
@@ -180,7 +186,21 @@ class _Reader:
         generator = None
         if gexec_at is not None and returns_rows(tree):
             generator = Generator(file.lines.locate(gexec_at)[0])
-        self._add(Statement(text, position, tree, data, None, generator, self._echoes(), comments))
+        echoes = self._echoes()
+        self._add(
+            Statement(text, position, tree, data, None, generator, echoes, comments, directives)
+        )
+
+    def _directives(self, file: _File) -> tuple[Directive, ...]:
+        """Those among the comments since the last statement."""
+        lexer = file.lexer
+        return find_directives(zip(lexer.comments, lexer.comment_starts, strict=True), file.lines)
+
+    def _refuse_directives(self, file: _File, why: str) -> None:
+        for directive in self._directives(file):
+            raise directive.error(
+                f"{directive.text}: {why}", "a directive stands before its statement"
+            )
 
     def _add(self, statement: Statement) -> None:
         self.statements.append(statement)
@@ -305,6 +325,7 @@ class _Reader:
             self._refuse(file, start, error.message, error.hint or "give the right name")
         if file.lexer.start is not None:
             self._refuse(file, start, "\\include in the middle of a statement", "end it first")
+        self._refuse_directives(file, "it would hold for a whole file")
         self.read(name, text)
 
     def _copy(self, file: _File, start: int) -> None:
@@ -318,7 +339,11 @@ class _Reader:
         tree = self._parsed(sql, position)
         data = lexer.data_lines() if name is None and tree.is_from else None
         path = None if name is None else self._in_folder(name)
-        self._add(Statement(sql, position, tree, data, path, None, self._echoes()))
+        directives = self._directives(file) if lexer.start is None else ()
+        if lexer.start is None:
+            lexer.reset()
+        echoes = self._echoes()
+        self._add(Statement(sql, position, tree, data, path, None, echoes, directives=directives))
 
     # Conditions ---------------------------------------------------------------------------------
 

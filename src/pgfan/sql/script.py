@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pgfan.errors import Position, UsageError
+from pgfan.sql.kinds import kind_in_words
 from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.places import excerpt, locate, placed
 from pgfan.sql.tree import Message, inner, kind_of
@@ -29,20 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pgfan.errors import PgfanError
+    from pgfan.sql.directive_syntax import Directive
+    from pgfan.sql.directives import Directives
     from pgfan.sql.generated import Generator
 
 NOT_CARRIED = frozenset({"transaction", "seed"})
 _NOT_IN_SQL = re.compile("[\0\ud800-\udfff]")
-KINDS = {
-    "InsertStmt": "insert",
-    "UpdateStmt": "update",
-    "DeleteStmt": "delete",
-    "MergeStmt": "merge",
-    "SelectStmt": "select",
-    "CreateTableAsStmt": "create table as",
-    "VariableSetStmt": "set",
-    "TransactionStmt": "transaction",
-}
 
 
 @dataclass(frozen=True)
@@ -62,12 +55,13 @@ class Statement:
     """What is printed before it (psql's \\echo)."""
     comments: tuple[str, ...] = field(default=(), repr=False)
     """The comments that stand before it."""
+    directives: tuple[Directive, ...] = field(default=(), repr=False, compare=False)
+    """Those of the comments that say something to pgfan."""
 
     @property
     def kind(self) -> str:
         """In words: "insert", "create table as"; other statements by their node's name."""
-        name = kind_of(self.tree)
-        return KINDS.get(name) or _words(name.removesuffix("Stmt"))
+        return kind_in_words(self.tree)
 
     @property
     def has_client(self) -> bool:
@@ -95,6 +89,8 @@ class ScriptItem(Struct, frozen=True):
     """random() was seeded before: it must go on in the one session that was seeded."""
     session: str = ""
     """The file of a folder that it belongs to: each has a session of its own. "": one for all."""
+    directives: Directives | None = None
+    """What comments before it say to pgfan; None: nothing."""
     generated_by: str | None = None
     """What made it while the run went on: \\gexec, for each. The position is that one's."""
     refusal: PgfanError | None = None
@@ -318,7 +314,3 @@ def is_setting(statement: Statement) -> bool:
 def seeds(item: ScriptItem) -> bool:
     """Whether it has a SET seed, or a call of setseed()."""
     return any("seed" in set_names(s) or any(calls(s, "setseed")) for s in item.statements)
-
-
-def _words(name: str) -> str:
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
