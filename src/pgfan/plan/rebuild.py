@@ -12,7 +12,7 @@ rules are applied until nothing more follows from them. A task that is new and h
 before it is growth: it runs, and nothing is dropped.
 
 Only objects that a task of the project made can be dropped. Where anything else would have to be
-taken back, the answer is a refusal with the reason. Values in, values out; order.md has the words.
+taken back, the answer is a refusal with the reason. Values in, values out.
 """
 
 from __future__ import annotations
