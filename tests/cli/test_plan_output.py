@@ -378,3 +378,13 @@ def test_a_script_is_no_list_of_statements(
     scripts.write_text("SELECT 1;\n\\! ls\n")
     ended = pgfan_here(capsys, "plan", scripts, "-d", "host=/nonexistent")
     assert (ended.code, "a.sql:2:1" in ended.err) == (2, True)
+
+
+def test_a_folder(capsys: pytest.CaptureFixture[str], made: str, tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("CREATE TABLE late AS SELECT i FROM early;\n")
+    (tmp_path / "b.sql").write_text("CREATE TABLE early (i int);\n")
+    ended = pgfan_here(capsys, "plan", tmp_path, "-d", made, "--json")
+    assert ended.code == 0, ended.err
+    tasks = json.loads(ended.out)["tasks"]
+    assert [task["after"] for task in tasks] == [[], ["1"]]
+    assert tasks[1]["title"].startswith("CREATE TABLE late")

@@ -12,7 +12,7 @@ rules are applied until nothing more follows from them. A task that is new and h
 before it is growth: it runs, and nothing is dropped.
 
 Only objects that a task of the project made can be dropped. Where anything else would have to be
-taken back, the answer is a refusal with the reason. Values in, values out; order.md has the words.
+taken back, the answer is a refusal with the reason. Values in, values out.
 """
 
 from __future__ import annotations
@@ -227,6 +227,11 @@ class _Rebuilding:
         self._fingerprints = fingerprints_of(tasks)
         self._matches = self._matched()
         """The built task of each task that has one."""
+        self._by_text: dict[str, list[Built]] = {}
+        for one in built:
+            self._by_text.setdefault(one.text, []).append(one)
+        self._first_new: dict[ObjectName, int] = {}
+        """Of each object the first task that was not built and writes it."""
         self._touching: dict[ObjectName, list[int]] = {}
         self._writing: dict[ObjectName, list[int]] = {}
         for number, task in enumerate(tasks):
@@ -234,6 +239,8 @@ class _Rebuilding:
                 self._touching.setdefault(name, []).append(number)
             for name in task.footprint.written:
                 self._writing.setdefault(name, []).append(number)
+                if number not in self._matches:
+                    self._first_new.setdefault(name, number)
         self._last: dict[ObjectName, _Last] = {}
         for number in sorted(self._matches):
             print_ = tasks[number].footprint
@@ -260,11 +267,10 @@ class _Rebuilding:
     def decided(self, missing: frozenset[ObjectName]) -> Rebuild:
         """The decisions; see `rebuild`."""
         stale = set(range(len(self._built))) - set(self._matches.values())
-        # Why a task is new is said by what it does not find, before others find it changed.
-        fresh = {n: self._why_new(n, stale) for n in range(len(self._tasks))}
+        stale_places = {self._built[index].place for index in stale}
         for number in range(len(self._tasks)):
             if number not in self._matches:
-                self._todo.append((number, fresh[number]))
+                self._todo.append((number, self._why_new(number, stale_places)))
             elif self._full:
                 self._todo.append((number, "--full"))
         for index in sorted(stale):
@@ -347,21 +353,20 @@ class _Rebuilding:
 
     # Words and order ----------------------------------------------------------------------------
 
-    def _why_new(self, number: int, stale: Collection[int]) -> str:
+    def _why_new(self, number: int, stale_places: Collection[str]) -> str:
         """Why the fingerprint of a task was not built."""
         task = self._tasks[number]
-        if not any(one.text == task.text for one in self._built):
-            places = {self._built[index].place for index in stale}
-            return "text changed" if task.place in places else "never built"
-        alike = [one for one in self._built if one.text == task.text]
+        alike = self._by_text.get(task.text)
+        if alike is None:
+            return "text changed" if task.place in stale_places else "never built"
         if all(one.files != task.files for one in alike):
             return "file changed"
         if not any(one.complete for one in alike):
             return "ended in the middle"
         for name in sorted(task.footprint.touched, key=_by_text):
-            for writer in self._writing.get(name, ()):
-                if writer < number and writer not in self._matches:
-                    return f"reads {name.name}, which {self._tasks[writer].place} changes"
+            writer = self._first_new.get(name, number)
+            if writer < number:
+                return f"reads {name.name}, which {self._tasks[writer].place} changes"
         return "what it follows has changed"
 
     def _in_order_of_drops(self) -> tuple[ObjectName, ...]:

@@ -139,7 +139,8 @@ class ScriptFeed:
                 self._ended += 1
             self._sessions[number] = self._ended
             for left_out in self._passed_over[number] if number < len(self._passed_over) else ():
-                self._take_settings(left_out)
+                if left_out.session == item.session:
+                    self._take_settings(left_out)
             self.accesses[number] = found = self._read(item)
             specs.extend(self._spec(step) for step in self._before(item, found))
             specs.extend(self._spec(step) for step in self._sequencer.add(number, found))

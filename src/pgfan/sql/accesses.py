@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pgfan.sql.known import KnownObjects
     from pgfan.sql.script import ScriptItem
 
+GENERATES = Barrier("dynamic-sql", "its rows are statements, known when it has run", opaque=False)
+"""Of a query that makes statements, as long as nobody knows which."""
+
 
 class ScriptAccesses:
     """The accesses of one session's statements: psql would have run them on one connection.
@@ -212,7 +215,10 @@ def accesses_of(items: Sequence[ScriptItem], known: KnownObjects) -> tuple[Acces
             script.new_session()
         trees = [statement.tree for statement in item.statements]
         stated = item.directives.stated if item.directives is not None else None
-        found.append(script.read(trees, rolls_back=item.rolls_back, stated=stated))
+        accesses = script.read(trees, rolls_back=item.rolls_back, stated=stated)
+        if item.first.generates is not None:
+            accesses |= Accesses(barrier=GENERATES)
+        found.append(accesses)
         script.go_on()
     return tuple(found)
 

@@ -1,0 +1,82 @@
+"""What statements leave, as a rebuild has to know it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgfan.sql.accesses import accesses_of
+from pgfan.sql.footprint import Footprint, footprint_of
+from pgfan.sql.known import KnownObjects
+from pgfan.sql.program import Program, Source
+
+BEFORE = "CREATE TABLE t (i int); CREATE TABLE u (i int);"
+
+
+def footprint(sql: str) -> Footprint:
+    """Of the last statement of a script that begins with two tables."""
+    program = Program.read_psql([Source("a.sql", f"{BEFORE} {sql};")], {}, str)
+    accesses = accesses_of(program.items, KnownObjects())
+    return footprint_of(program.items[-1], accesses[-1])
+
+
+def written(found: Footprint) -> str:
+    """`uses t; reads u`, the schema public left out."""
+    parts = []
+    for field in ("uses", "reads", "adds", "modifies", "alters", "indexes", "makes"):
+        names = sorted(
+            f"{'' if one.kind == 'relation' else one.kind + ':'}{one}".replace("public.", "")
+            for one in getattr(found, field)
+            if one.kind != "schema"
+        )
+        if names:
+            parts.append(f"{field} {' '.join(names)}")
+    return "; ".join(parts)
+
+
+CASES = [
+    ("INSERT INTO t SELECT i FROM u", "reads u; adds t"),
+    ("UPDATE t SET i = 1", "modifies t"),
+    ("SELECT * FROM t", "reads t"),
+    ("CREATE VIEW v AS TABLE t", "uses t; alters v; makes v"),
+    ("CREATE TABLE r AS TABLE t", "reads t; alters r; makes r"),
+    ("CREATE INDEX n ON t (i)", "alters n; indexes t; makes n"),
+    ("ALTER TABLE t ADD j int", "alters t"),
+    ("COMMENT ON TABLE t IS 'x'", "alters t"),
+    ("DROP TABLE t", "alters t"),
+    ("ANALYZE t", "uses t"),
+    ("LOCK TABLE t", "uses t"),
+    ("CREATE TEMP TABLE x AS TABLE t", "reads t; alters pg_temp.x; makes pg_temp.x"),
+    ("PREPARE p AS SELECT 1", "modifies session.prepared"),
+    ("BEGIN; INSERT INTO t VALUES (1); DELETE FROM u; COMMIT", "adds t; modifies u"),
+    ("SET work_mem = '8MB'", ""),
+    ("CREATE EXTENSION cube", "alters extension:cube; makes extension:cube"),
+]
+
+
+@pytest.mark.parametrize(("sql", "expected"), CASES, ids=[sql for sql, _ in CASES])
+def test_what_a_statement_leaves(sql: str, expected: str) -> None:
+    assert written(footprint(sql)) == expected
+
+
+def test_a_table_with_one_more_index_is_as_it_was() -> None:
+    found = footprint("CREATE INDEX n ON t (i)")
+    assert {str(name) for name in found.written} == {"public.n"}
+    assert {str(name) for name in found.touched} == {"public.n", "public.t"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "barrier", "opaque", "upkeep"),
+    [
+        ("DO $$ DECLARE s text := 'x'; BEGIN EXECUTE s; END $$", True, "dynamic-sql", False),
+        ("SELECT * FROM pg_class", True, None, False),
+        ("CREATE EXTENSION cube", True, None, False),
+        ("VACUUM", False, None, True),
+        ("ANALYZE", False, None, True),
+        ("SELECT * FROM t", False, None, False),
+    ],
+)
+def test_what_holds_for_all_before_and_after(
+    sql: str, *, barrier: bool, opaque: str | None, upkeep: bool
+) -> None:
+    found = footprint(sql)
+    assert (found.barrier, found.opaque, found.upkeep) == (barrier, opaque, upkeep)
