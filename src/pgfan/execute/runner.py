@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, assert_never
 
@@ -16,6 +17,8 @@ from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
 from pgfan.execute.account import RunAccount, TaskLabel
+from pgfan.execute.bundle import run_bundle
+from pgfan.execute.bundle_account import BundleAccount
 from pgfan.execute.cancelling import CancelGate
 from pgfan.execute.staffing import LOOK_S, Staffing
 from pgfan.execute.threads import WorkerAnswer, WorkerThreads
@@ -25,7 +28,7 @@ from pgfan.plan.scaling import Scaling, ScalingOptions
 from pgfan.ports import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pgfan.execute.context import RunContext
     from pgfan.execute.outcome import RunResult
@@ -68,6 +71,9 @@ class Runner:
         )
         self._allowed = scaling.workers
         self._batches: dict[int, _Batch] = {}
+        self._bundles = BundleAccount(
+            self._account, context.clock, context.on_result, context.on_end
+        )
         self._gates = [CancelGate(session) for session in context.sessions]
         self._asked = 0
         self._interrupts = 0
@@ -163,6 +169,9 @@ class Runner:
             self._account.refuse(number, placed, began_s)
             context.on_end(number)
             return self._handle(messages.PrepareFailed(number))
+        if prepared.members:
+            self._bundles.add(number, prepared)
+            return self._handle(_sized(number, prepared))
         self._account.add(number, prepared, began_s)
         if prepared.skipped:
             self._account.close(number, "skipped")
@@ -173,14 +182,22 @@ class Runner:
         return self._handle(_sized(number, prepared))
 
     def _start(self, command: messages.StartChunk) -> None:
-        context = self._context
-        prepared = self._account[command.task].prepared
-        session = context.sessions[command.worker]
-        if context.script_session is not None and prepared.pinned and prepared.plan.split is None:
-            session = context.script_session
+        context, session = self._context, self._context.sessions[command.worker]
         pieces, gate = (command.piece, *command.more), self._gates[command.worker]
         batch = _Batch(command.task, pieces, command.attempt)
         self._batches[command.worker] = batch
+        work: Callable[[], tuple[Report, ...]]
+        if command.task in self._bundles:
+            members = self._bundles.members(command.task, pieces)
+            work = partial(run_bundle, session, context.journal, members, context.clock, gate)
+        else:
+            prepared = self._account[command.task].prepared
+            if context.script_session and prepared.pinned and prepared.plan.split is None:
+                session = context.script_session
+            work = partial(
+                run_chunks, session, context.journal, prepared, pieces, context.clock, gate
+            )
+            self._account.chunk_started(command.task, command.worker, command.piece)
 
         def job() -> tuple[Report, ...]:
             if command.delay_s:
@@ -188,9 +205,8 @@ class Runner:
             if self._cancelling.is_set():
                 return (ChunkErrorReport(InterruptedRunError("cancelled"), "again"),)
             gate.begin(batch)
-            return run_chunks(session, context.journal, prepared, pieces, context.clock, gate)
+            return work()
 
-        self._account.chunk_started(command.task, command.worker, command.piece)
         self._staffing.chunk_started(command.worker, command.attempt)
         self._threads.submit(command.worker, job)
 
@@ -210,6 +226,8 @@ class Runner:
         return self._handle(messages.Renewed(number))
 
     def _finish(self, number: int) -> Sequence[messages.Command]:
+        if number in self._bundles:  # its members' rows say so already
+            return self._handle(messages.Finished(number))
         running = self._account[number]
         rows, seconds = running.rows_known, self._context.clock.now_s() - running.began_s
         try:
@@ -227,7 +245,11 @@ class Runner:
         self._context.on_end(number)
         return self._handle(messages.Finished(number))
 
-    def _fail(self, number: int) -> None:
+    def _fail(self, task: int) -> None:
+        for number in self._bundles.failed(task):
+            self._end_failed(number)
+
+    def _end_failed(self, number: int) -> None:
         if number in self._account:  # otherwise `_prepare` has said why
             left = self._context.coordinator.fail(number, self._account[number].error)
             if left is not None:
@@ -274,8 +296,14 @@ class Runner:
             raise answer.crash
         batch, reports = self._batches.pop(answer.worker), answer.answer or ()
         self._staffing.batch_ended(answer.worker, batch.task, batch.pieces, reports)
+        if batch.task in self._bundles:
+            done = self._bundles.take(batch.task, answer.worker, batch.pieces, reports)
+            if done:
+                self._tell(messages.ChunkDone(answer.worker, 0.0, done))
+            batch, reports = replace(batch, pieces=batch.pieces[done:]), reports[done:]
         for piece, report in zip(batch.pieces, reports, strict=False):
-            self._account.notices(batch.task, report.notices)
+            number = self._bundles.task_of(batch.task, piece)
+            self._account.notices(number, report.notices)
             if isinstance(report, ChunkDoneReport):
                 event = self._done(answer.worker, batch.task, piece, report)
             else:
@@ -303,14 +331,17 @@ class Runner:
     def _failed(
         self, worker: int, batch: _Batch, piece: Range, report: ChunkErrorReport
     ) -> messages.Event:
-        running = self._account[batch.task]
+        task = self._bundles.task_of(batch.task, piece)
+        if batch.task in self._bundles:
+            self._bundles.begin(batch.task, piece, 0.0)
+        running = self._account[task]
         if self._interrupts > 1:  # cancelled by the user: nothing is wrong with the task
             running.error = running.error or report.error
             return messages.ChunkFailed(worker, "again")
         if report.disposition == "cancelled":
-            self._account.chunk_cancelled(batch.task, worker, piece)
+            self._account.chunk_cancelled(task, worker, piece)
             return messages.ChunkFailed(worker, "cancelled")
-        error = self._context.on_error(batch.task, report.error, report.statement)
+        error = self._context.on_error(task, report.error, report.statement)
         if running.error is None or report.disposition == "fatal":
             running.error = error
         if report.no_connection:
@@ -320,7 +351,7 @@ class Runner:
         if isinstance(report.error, DatabaseError):
             self._staffing.chunk_failed(report.error.sqlstate)
         if report.disposition != "fatal":
-            self._account.chunk_retried(batch.task, worker, piece, batch.attempt, error.message)
+            self._account.chunk_retried(task, worker, piece, batch.attempt, error.message)
         return messages.ChunkFailed(worker, report.disposition)
 
     def _stop_or_cancel(self) -> None:
@@ -349,6 +380,8 @@ class Runner:
 def _sized(number: int, prepared: PreparedTask) -> messages.Prepared:
     """What the scheduler needs to know of a task."""
     plan, split = prepared.plan, prepared.plan.split
+    if prepared.members:
+        return messages.Prepared(number, len(prepared.members), prepared.done, in_order=True)
     if split is None:
         pinned_to = 0 if prepared.pinned else None
         return messages.Prepared(number, plan.total, prepared.done, worker=pinned_to)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pgfan.plan.graph import Step
     from pgfan.postgres.durations import Measured
     from pgfan.postgres.generated_rows import GeneratedRows
+    from pgfan.postgres.light_tasks import LightTask, LightTasks
     from pgfan.sql.agenda import Agenda
     from pgfan.sql.generated import Row
     from pgfan.sql.known import KnownObjects
@@ -48,15 +49,17 @@ class ScriptFeed:
         durations: Mapping[tuple[str, str], Measured],
         made_of: GeneratedRows,
         passed_over: Sequence[Sequence[ScriptItem]] = (),
+        light: LightTasks | None = None,
     ) -> None:
         """Look at the database as it is now, by `read_known`; `durations` of earlier runs.
 
         `made_of`: the rows of queries that make statements. `passed_over` are items before each one
-        that do not run: of them settings count, no more.
+        that do not run: of them settings count, no more. Without `light` there are no bundles.
         """
         self._agenda = agenda
         self._made_of = made_of
         self._passed_over = passed_over
+        self._light = light
         self._durations = durations
         self._read_known = read_known
         self._currval = any(map(mentions_currval, _texts(agenda.items)))
@@ -105,6 +108,8 @@ class ScriptFeed:
         """The next segment's tasks; what came before has finished. Empty at the end."""
         if self._stale:
             self._accesses.refresh(self._read_known())
+            if self._light is not None:
+                self._light.refresh()
             self._stale = False
         self._segment_begins = len(self._numbers)
         if self._generates is not None:
@@ -123,10 +128,16 @@ class ScriptFeed:
             for left_out in self._passed_over[number] if number < len(self._passed_over) else ():
                 self._take_settings(left_out)
             self.accesses[number] = found = self._read(item)
+            if self._light is not None:
+                self._light.look(number, item, found, self._accesses.definitions)
             specs.extend(self._spec(step) for step in self._sequencer.add(number, found))
             self._stale = found.is_opaque
             self._generates = number if item.first.generates is not None else None
-        return tuple(specs)
+        return tuple(specs) if self._light is None else self._light.bundled(specs)
+
+    def bundle(self, number: int) -> tuple[LightTask, ...]:
+        """The members of the bundle that begins with a task; none when it is a task by itself."""
+        return self._light.bundle(number) if self._light is not None else ()
 
     def _read(self, item: ScriptItem) -> Accesses:
         if item.refusal is not None:  # nothing of it runs, and nothing after it

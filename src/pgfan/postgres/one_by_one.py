@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pgfan.plan.dag import TaskSpec
 from pgfan.sql.reasons import Reason
+
+if TYPE_CHECKING:
+    from pgfan.postgres.light_tasks import LightTask
 
 
 class OneByOne:
@@ -18,6 +23,10 @@ class OneByOne:
 
     def session_start(self, number: int) -> tuple[str, ...]:  # noqa: ARG002
         """As of `ScriptFeed`: nothing, since there is one session from the first task on."""
+        return ()
+
+    def bundle(self, number: int) -> tuple[LightTask, ...]:  # noqa: ARG002
+        """As of `ScriptFeed`: there are none, since each answers before the next begins."""
         return ()
 
     def objection(self, number: int) -> Reason | None:
