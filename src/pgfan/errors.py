@@ -7,6 +7,8 @@ that may not be split) are values with a reason code, not errors, and live in `p
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 EXIT_TASK_FAILED = 1
@@ -79,6 +81,8 @@ class DatabaseError(PgfanError):
         """Where the server was: `COPY t, line 3, column c: "x"`, and functions that were called."""
         self.completed = 0
         """Statements of the same message that had succeeded before (and are rolled back)."""
+        self.answers: tuple[Any, ...] = ()
+        """What those statements had answered, as `pgfan.ports.Result`."""
         self.statement_offset = statement_offset
         """Characters before the error in the text that was sent, from 0; None when unknown."""
         self.relation = relation

@@ -22,13 +22,14 @@ from pgfan.postgres.activity import ActivitySampler
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.choosing import SplitOptions
 from pgfan.postgres.control import RunControl, hear, listen
-from pgfan.postgres.coordinator import PostgresCoordinator, ResumeOptions
+from pgfan.postgres.coordinator import PostgresCoordinator
 from pgfan.postgres.desks import Desk
 from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import PostgresJournal
 from pgfan.postgres.one_by_one import OneByOne
 from pgfan.postgres.reconnecting import again_when_lost
+from pgfan.postgres.records import ResumeOptions
 from pgfan.postgres.runs import (
     NewScript,
     OpenRun,
@@ -161,7 +162,7 @@ class Execution:
         if script.files is not None:  # no worker's session is idle while others run tasks
             looking, self._script = (PostgresSession(self._dsn, guard) for _ in range(2))
             self._aside += [looking, self._script]
-            feed = self._script_feed(server, script, looking, agenda, opened.id)
+            feed = self._script_feed(server, script, looking, agenda, opened)
 
         open_desk = partial(self._open_desk, looking, server, jobs)
         again = ResumeOptions(self._options.new_snapshot, self._options.unknown)
@@ -233,21 +234,31 @@ class Execution:
         script: Program,
         session: PostgresSession,
         agenda: Agenda,
-        run: str,
+        opened: OpenRun,
     ) -> ScriptFeed:
         # Only scripts need what works out the order: other runs start without it.
         from pgfan.postgres.durations import measured
         from pgfan.postgres.feed import ScriptFeed
         from pgfan.postgres.generated_rows import GeneratedRows
-        from pgfan.postgres.known import read_known
+        from pgfan.postgres.known import read_known, read_unlogged
+        from pgfan.postgres.light_tasks import LightTasks
 
         schema = self._options.journal_schema
         fingerprint = fingerprint_of(script.texts, server)
         durations = measured(self._owner, fingerprint, schema) if schema is not None else {}
-        made_of = GeneratedRows(self._owner, schema, run)
-        passed_over = script.passed_over
+        made_of = GeneratedRows(self._owner, schema, opened.id)
+        begun = frozenset(
+            number
+            for number, task in opened.tasks.items()
+            if task.state != "done" or task.plan.unlogged
+        )
+        # A bundle ends at its first failure, and --keep-going wants what comes after it.
+        unlogged = None if self._options.keep_going else lambda: read_unlogged(session)
+        light = LightTasks(unlogged, begun)
         known, analyse = partial(read_known, session), self._options.analyse
-        return ScriptFeed(agenda, known, durations, made_of, passed_over, analyse=analyse)
+        return ScriptFeed(
+            agenda, known, durations, made_of, script.passed_over, light, analyse=analyse
+        )
 
     def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
         options = self._options

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pgfan.plan.ranges import Range
     from pgfan.plan.scaling import ServerLoad
     from pgfan.plan.task import TaskPlan
+    from pgfan.sql.light import Shares
 
 
 CopyData: TypeAlias = "str | Path"
@@ -103,12 +104,13 @@ class Session(Protocol):
 class TaskRow(Struct, frozen=True):
     """The journal's row of a task that is one transaction, written by that transaction as done.
 
-    `insert` is its INSERT, which fails with 23505 when the task is done already.
+    Writing it fails with 23505 when the task is done already.
     """
 
     run: str
     number: int
-    insert: str
+    values: str
+    """What INSERT puts into the journal's table, in parentheses."""
 
 
 class Feed(Protocol):
@@ -190,6 +192,10 @@ class Journal(Protocol):
         """The upper bound and the rows of a chunk that is in the journal."""
         ...
 
+    def claim_tasks(self, rows: Sequence[TaskRow]) -> str:
+        """The INSERT of the rows of tasks that are done by one transaction."""
+        ...
+
     def settle_task(self, row: TaskRow, rows: int | None, seconds: float) -> str:
         """The UPDATE that adds to a task's row what it did, for the end of its transaction."""
         ...
@@ -201,6 +207,19 @@ class Journal(Protocol):
     def mark_outside(self, task: int) -> str:
         """The UPDATE that says: from now on the task runs outside of a transaction."""
         ...
+
+
+class Member(Struct, frozen=True):
+    """A light task of a bundle, by its number.
+
+    `shares`: what it may have in common with its neighbours that may, too (`pgfan.sql.light`).
+    `rows` are those that its text has.
+    """
+
+    number: int
+    task: PreparedTask
+    shares: Shares
+    rows: int
 
 
 class PreparedTask(Struct, frozen=True):
@@ -240,6 +259,9 @@ class PreparedTask(Struct, frozen=True):
     """What a chunk's COPY ... TO STDOUT writes."""
     keep: Callable[[Sequence[tuple[str | None, ...]]], str] | None = None
     """SQL that keeps the rows of a query, of which statements are made, in its transaction."""
+    members: tuple[Member, ...] = ()
+    """The tasks of a bundle (`pgfan.plan.bundles`), which has nothing else of its own: its ordinals
+    are their places."""
 
 
 class Upkeep(Struct, frozen=True):

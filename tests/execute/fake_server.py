@@ -217,6 +217,9 @@ class FakeJournal:
         assert isinstance(session, FakeSession)
         return session.server.rows[task, lo]
 
+    def claim_tasks(self, rows: Sequence[TaskRow]) -> str:
+        raise NotImplementedError
+
     def settle_task(self, row: TaskRow, rows: int | None, seconds: float) -> str:
         raise NotImplementedError
 

@@ -6,7 +6,7 @@ import pytest
 from scheduler_model import FAILURES, Play, Run, explore, start
 
 from pgfan.plan import dealing, messages, scheduler, stragglers
-from pgfan.plan.dag import TaskSpec
+from pgfan.plan.dag import IllegalEventError, TaskSpec
 from pgfan.plan.messages import (
     Begin,
     ChunkDone,
@@ -29,7 +29,6 @@ from pgfan.plan.messages import (
 from pgfan.plan.ranges import Range
 from pgfan.plan.scheduler import (
     ATTEMPTS_MAX,
-    IllegalEventError,
     Scheduler,
     SchedulerOptions,
 )

@@ -87,6 +87,10 @@ class RunAccount:
     def __contains__(self, task: int) -> bool:
         return task in self._tasks
 
+    def has_ended(self, task: int) -> bool:
+        """Whether it is known what became of a task."""
+        return task in self._outcomes
+
     @property
     def is_well(self) -> bool:
         """Whether no task has failed so far."""
@@ -121,8 +125,8 @@ class RunAccount:
             prepared, began_s, prepared.rows_done, prepared.chunks_done, prepared.counts
         )
 
-    def task_started(self, number: int) -> None:
-        """A task's chunks are about to start: say how it is run, and why so."""
+    def task_started(self, number: int, *, light: bool = False) -> None:
+        """A task's chunks are about to start: say how it is run, and why so if it is not light."""
         label, prepared = self._labels[number], self._tasks[number].prepared
         split = prepared.plan.split
         self._progress.emit(
@@ -139,7 +143,8 @@ class RunAccount:
                 self.at_s(),
             )
         )
-        self._explain(label, prepared.plan)
+        if not light:
+            self._explain(label, prepared.plan)
 
     def chunk_started(self, number: int, worker: int, piece: Range) -> None:
         """A worker takes a range."""

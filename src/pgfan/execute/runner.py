@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, assert_never
 
@@ -16,7 +17,10 @@ from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
 from pgfan.execute.account import RunAccount, TaskLabel
+from pgfan.execute.bundle import run_bundle
+from pgfan.execute.bundle_account import BundleAccount
 from pgfan.execute.cancelling import CancelGate
+from pgfan.execute.sizes import sized
 from pgfan.execute.staffing import LOOK_S, Staffing
 from pgfan.execute.threads import WorkerAnswer, WorkerThreads
 from pgfan.execute.upkeep import UpkeepSteps
@@ -26,15 +30,12 @@ from pgfan.plan.scaling import Scaling, ScalingOptions
 from pgfan.ports import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pgfan.execute.context import RunContext
     from pgfan.execute.outcome import RunResult
     from pgfan.plan.ranges import Range
     from pgfan.plan.scheduler import Scheduler
-    from pgfan.ports import (
-        PreparedTask,
-    )
 
 STOP_TIMEOUT_S = 5.0
 CANCEL_EVERY_S = 0.5
@@ -70,6 +71,9 @@ class Runner:
         self._allowed = scaling.workers
         self._upkeep = UpkeepSteps(context, self._account)
         self._batches: dict[int, _Batch] = {}
+        self._bundles = BundleAccount(
+            self._account, context.clock, context.on_result, context.on_end
+        )
         self._gates = [CancelGate(session) for session in context.sessions]
         self._asked = 0
         self._interrupts = 0
@@ -169,6 +173,9 @@ class Runner:
             self._account.refuse(number, placed, began_s)
             context.on_end(number)
             return self._handle(messages.PrepareFailed(number))
+        if prepared.members:
+            self._bundles.add(number, prepared)
+            return self._handle(sized(number, prepared))
         self._account.add(number, prepared, began_s)
         if prepared.skipped:
             self._account.close(number, "skipped")
@@ -176,7 +183,7 @@ class Runner:
             return self._handle(messages.Skipped(number))
         self._account.task_started(number)
         self._staffing.task_prepared(number, prepared.plan.split)
-        return self._handle(_sized(number, prepared))
+        return self._handle(sized(number, prepared))
 
     def _start(self, command: messages.StartChunk) -> None:
         context, session = self._context, self._context.sessions[command.worker]
@@ -186,9 +193,18 @@ class Runner:
         if command.task < 0:
             self._threads.submit(command.worker, self._upkeep.job(command.task, session))
             return
-        prepared = self._account[command.task].prepared
-        if context.script_session is not None and prepared.pinned and prepared.plan.split is None:
-            session = context.script_session
+        work: Callable[[], tuple[Report, ...]]
+        if command.task in self._bundles:
+            members = self._bundles.members(command.task, pieces)
+            work = partial(run_bundle, session, context.journal, members, context.clock, gate)
+        else:
+            prepared = self._account[command.task].prepared
+            if context.script_session and prepared.pinned and prepared.plan.split is None:
+                session = context.script_session
+            work = partial(
+                run_chunks, session, context.journal, prepared, pieces, context.clock, gate
+            )
+            self._account.chunk_started(command.task, command.worker, command.piece)
 
         def job() -> tuple[Report, ...]:
             if command.delay_s:
@@ -196,9 +212,8 @@ class Runner:
             if self._cancelling.is_set():
                 return (ChunkErrorReport(InterruptedRunError("cancelled"), "again"),)
             gate.begin(batch)
-            return run_chunks(session, context.journal, prepared, pieces, context.clock, gate)
+            return work()
 
-        self._account.chunk_started(command.task, command.worker, command.piece)
         self._staffing.chunk_started(command.worker, command.attempt)
         self._threads.submit(command.worker, job)
 
@@ -218,7 +233,7 @@ class Runner:
         return self._handle(messages.Renewed(number))
 
     def _finish(self, number: int) -> Sequence[messages.Command]:
-        if number < 0:
+        if number < 0 or number in self._bundles:  # its members' rows say so already
             return self._handle(messages.Finished(number))
         running = self._account[number]
         rows, seconds = running.rows_known, self._context.clock.now_s() - running.began_s
@@ -237,7 +252,11 @@ class Runner:
         self._context.on_end(number)
         return self._handle(messages.Finished(number))
 
-    def _fail(self, number: int) -> None:
+    def _fail(self, task: int) -> None:
+        for number in self._bundles.failed(task):
+            self._end_failed(number)
+
+    def _end_failed(self, number: int) -> None:
         if number in self._account:  # otherwise `_prepare` has said why
             left = self._context.coordinator.fail(number, self._account[number].error)
             if left is not None:
@@ -287,8 +306,14 @@ class Runner:
             self._tell(messages.ChunkDone(answer.worker, self._upkeep.ended(reports[0])))
             return
         self._staffing.batch_ended(answer.worker, batch.task, batch.pieces, reports)
+        if batch.task in self._bundles:
+            done = self._bundles.take(batch.task, answer.worker, batch.pieces, reports)
+            if done:
+                self._tell(messages.ChunkDone(answer.worker, 0.0, done))
+            batch, reports = replace(batch, pieces=batch.pieces[done:]), reports[done:]
         for piece, report in zip(batch.pieces, reports, strict=False):
-            self._account.notices(batch.task, report.notices)
+            number = self._bundles.task_of(batch.task, piece)
+            self._account.notices(number, report.notices)
             if isinstance(report, ChunkDoneReport):
                 event = self._done(answer.worker, batch.task, piece, report)
             else:
@@ -316,14 +341,17 @@ class Runner:
     def _failed(
         self, worker: int, batch: _Batch, piece: Range, report: ChunkErrorReport
     ) -> messages.Event:
-        running = self._account[batch.task]
+        task = self._bundles.task_of(batch.task, piece)
+        if batch.task in self._bundles:
+            self._bundles.begin(batch.task, piece, 0.0)
+        running = self._account[task]
         if self._interrupts > 1:  # cancelled by the user: nothing is wrong with the task
             running.error = running.error or report.error
             return messages.ChunkFailed(worker, "again")
         if report.disposition == "cancelled":
-            self._account.chunk_cancelled(batch.task, worker, piece)
+            self._account.chunk_cancelled(task, worker, piece)
             return messages.ChunkFailed(worker, "cancelled")
-        error = self._context.on_error(batch.task, report.error, report.statement)
+        error = self._context.on_error(task, report.error, report.statement)
         if running.error is None or report.disposition == "fatal":
             running.error = error
         if report.no_connection:
@@ -333,7 +361,7 @@ class Runner:
         if isinstance(report.error, DatabaseError):
             self._staffing.chunk_failed(report.error.sqlstate)
         if report.disposition != "fatal":
-            self._account.chunk_retried(batch.task, worker, piece, batch.attempt, error.message)
+            self._account.chunk_retried(task, worker, piece, batch.attempt, error.message)
         return messages.ChunkFailed(worker, report.disposition)
 
     def _stop_or_cancel(self) -> None:
@@ -357,24 +385,3 @@ class Runner:
             self._context.sessions[worker].cancel()
         if self._context.script_session is not None:
             self._context.script_session.cancel()
-
-
-def _sized(number: int, prepared: PreparedTask) -> messages.Prepared:
-    """What the scheduler needs to know of a task."""
-    plan, split = prepared.plan, prepared.plan.split
-    if split is None:
-        pinned_to = 0 if prepared.pinned else None
-        return messages.Prepared(number, plan.total, prepared.done, worker=pinned_to)
-    parts = tuple(
-        messages.PartSize(part.total, part.rows_per_unit, part.cost, part.bytes_per_unit)
-        for part in split.parts
-    )
-    return messages.Prepared(
-        number,
-        plan.total,
-        prepared.done,
-        rows_per_unit=split.rows_per_unit,
-        parts=parts,
-        bytes_per_unit=split.bytes_per_unit,
-        target=split.target,
-    )

@@ -13,6 +13,7 @@ import math
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pgfan.errors import (
     ConnectionFailedError,
@@ -147,8 +148,8 @@ class _Batch:
         body = (task.plan.split.statement(piece),) if task.plan.split else task.statements
         closing = before.closing if before is not None else ""
         opening = task.begin
-        if task.row is not None:
-            opening += task.row.insert
+        if journal is not None and task.row is not None:
+            opening += journal.claim_tasks((task.row,))
         elif journal is not None:
             opening += journal.claim(task.key, piece.lo, piece.hi, unlogged=task.plan.unlogged)
         began_s = self._clock.now_s()
@@ -176,7 +177,7 @@ class _Batch:
             # A duplicate is done, and the batch could go on; it is too rare to be worth it.
             return None
         except PgfanError as error:
-            self._reports.append(self._unreachable(error))
+            self._reports.append(unreachable(error))
             return None
         if before is not None and not self._take_commit(before, results[self._closing_length - 1]):
             self._gate.close()
@@ -250,15 +251,7 @@ class _Batch:
     # Errors -------------------------------------------------------------------------------------
 
     def _lost(self, error: ConnectionLostError) -> ChunkErrorReport:
-        # Without a journal nothing settles the doubt, nor tells what a crash took from a table.
-        for_good = self._journal is None and (error.in_doubt or self._task.plan.unlogged)
-        return ChunkErrorReport(error, "fatal" if for_good else "again", self._notices())
-
-    def _unreachable(self, error: PgfanError) -> ChunkErrorReport:
-        if not isinstance(error, ConnectionFailedError):
-            return ChunkErrorReport(error, "fatal")
-        full = error.sqlstate == TOO_MANY_CONNECTIONS
-        return ChunkErrorReport(error, "again" if full else "fatal", no_connection=full)
+        return replace(lost(error, self._journal, self._task), notices=self._notices())
 
     def _refused_commit(self, error: DatabaseError) -> ChunkErrorReport:
         """An error in the closing of a chunk (a deferred constraint): all of it is rolled back."""
@@ -273,7 +266,7 @@ class _Batch:
         except ConnectionLostError as lost:
             return self._lost(lost)
         except PgfanError as second:
-            return self._unreachable(second)
+            return unreachable(second)
         error.statement_offset = None
         return ChunkErrorReport(error, disposition, self._notices())
 
@@ -300,7 +293,7 @@ class _Batch:
         except ConnectionLostError as lost:
             return self._lost(lost)
         except PgfanError as second:
-            return self._unreachable(second)
+            return unreachable(second)
         if task.feed is not None:
             error = task.feed.explained(piece, error)
         return ChunkErrorReport(error, disposition, self._notices(), statement=failed)
@@ -368,6 +361,23 @@ class _Batch:
 
     def _notices(self) -> tuple[tuple[str, str], ...]:
         return tuple(self._session.notices())
+
+
+def lost(
+    error: ConnectionLostError, journal: Journal | None, task: PreparedTask
+) -> ChunkErrorReport:
+    """What a lost connection means for work that may be in doubt."""
+    # Without a journal nothing settles the doubt, nor tells what a crash took from a table.
+    for_good = journal is None and (error.in_doubt or task.plan.unlogged)
+    return ChunkErrorReport(error, "fatal" if for_good else "again")
+
+
+def unreachable(error: PgfanError) -> ChunkErrorReport:
+    """What it means that there is no connection."""
+    if not isinstance(error, ConnectionFailedError):
+        return ChunkErrorReport(error, "fatal")
+    full = error.sqlstate == TOO_MANY_CONNECTIONS
+    return ChunkErrorReport(error, "again" if full else "fatal", no_connection=full)
 
 
 def _relocate(error: DatabaseError, prefix: str, body: Sequence[str]) -> None:

@@ -26,6 +26,10 @@ UNANSWERED: tuple[State, ...] = ("preparing", "renewing", "finishing")
 """Somebody outside has been asked, and the task goes on with the answer."""
 
 
+class IllegalEventError(Exception):
+    """An event that cannot happen in this state: a bug in pgfan, told with the events before it."""
+
+
 class TaskSpec(Struct, frozen=True):
     """A task by number; it starts when all of `after` have ended well.
 
@@ -81,6 +85,8 @@ class Task:
         """Where it stands in `pgfan.plan.offers`."""
         self.target: str | None = None
         """The table that its chunks write."""
+        self.in_order = False
+        """Whether one worker takes all ordinals that are left at once, each a chunk."""
 
     @property
     def has_work(self) -> bool:

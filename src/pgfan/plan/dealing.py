@@ -52,6 +52,8 @@ class Dealer:
             return Hand((piece,), attempt, self._delay_s(attempt), expected_s)
         if task.left is None:
             raise ValueError(f"task {task.number} has no work")
+        if task.in_order:
+            return Hand(task.left.take_units(), 1)
         piece = task.left.take(workers)
         seconds = task.left.seconds_for(piece)
         more = self._more(task.left, piece, seconds, workers)

@@ -37,7 +37,8 @@ class Prepared(Struct, frozen=True):
     """A task's domain is [0, `total`); the journal holds `done`. `worker` pins it to one worker.
 
     `parts` follow each other in the domain, and no chunk reaches into two of them. Without any, all
-    of it is one part. `target` names the table that its chunks write.
+    of it is one part. `target` names the table that its chunks write. `in_order`: a worker takes
+    all ordinals that are left at once, each a chunk, and does them in order.
     """
 
     task: int
@@ -48,6 +49,7 @@ class Prepared(Struct, frozen=True):
     parts: tuple[PartSize, ...] = ()
     bytes_per_unit: float = 0.0
     target: str | None = None
+    in_order: bool = False
 
 
 class PrepareFailed(Struct, frozen=True):
@@ -63,10 +65,11 @@ class Skipped(Struct, frozen=True):
 
 
 class ChunkDone(Struct, frozen=True):
-    """A worker's chunk is committed after `seconds`."""
+    """A worker's chunk is committed after `seconds`, or so are the `count` oldest that it has."""
 
     worker: int
     seconds: float
+    count: int = 1
 
 
 class ChunkFailed(Struct, frozen=True):

@@ -85,6 +85,13 @@ class Remainder:
             found.append(self._take(at, len(piece)))
         return tuple(found)
 
+    def take_units(self) -> tuple[Range, ...]:
+        """Take all that is left of the first part, each ordinal by itself, in order."""
+        found: list[Range] = []
+        while self._left[0]:
+            found.append(self._take(0, 1))
+        return tuple(found)
+
     def units_beside(self, piece: Range) -> int:
         """How many units are left of the part that `piece` is in."""
         return self._left[self._at(piece.lo)].units

@@ -23,7 +23,7 @@ from msgspec import Struct, field
 
 from pgfan.plan import stragglers
 from pgfan.plan.caps import Caps
-from pgfan.plan.dag import UNANSWERED, Dag, Retry, State, Task
+from pgfan.plan.dag import UNANSWERED, Dag, IllegalEventError, Retry, State, Task
 from pgfan.plan.dealing import Dealer
 from pgfan.plan.messages import (
     Begin,
@@ -66,10 +66,6 @@ ATTEMPTS_MAX = 10
 HISTORY_MAX = 40
 PREPARED_AHEAD = 1
 """Tasks that are prepared before a worker is free for them."""
-
-
-class IllegalEventError(Exception):
-    """An event that cannot happen in this state: a bug in pgfan, told with the events before it."""
 
 
 class SchedulerOptions(Struct, frozen=True):
@@ -199,7 +195,7 @@ class Scheduler:
 
     def _prepared(self, event: Prepared) -> list[Command]:
         task = self._enter(event.task, {"preparing"}, "running")
-        task.worker, task.target = event.worker, event.target
+        task.worker, task.target, task.in_order = event.worker, event.target, event.in_order
         size = PartSize(event.total, event.rows_per_unit, bytes_per_unit=event.bytes_per_unit)
         parts = event.parts or ((size,) if event.total else ())
         task.left = Remainder(parts, self._options.sizing, event.done)
@@ -260,12 +256,16 @@ class Scheduler:
         first, *more = hand.pieces
         return StartChunk(worker, task.number, first, hand.attempt, hand.delay_s, tuple(more))
 
-    def _release(self, worker: int, *, failed: bool) -> tuple[Busy, Range, Task]:
-        """Take the worker's oldest chunk back; the worker is idle when it has no more."""
+    def _release(self, worker: int, *, failed: bool, count: int = 1) -> tuple[Busy, Range, Task]:
+        """Take the worker's `count` oldest chunks back, and tell the last one of them.
+
+        The worker is idle when it has no more.
+        """
         busy = self._workers.get(worker)
         if busy is None:
             raise self._illegal(f"worker {worker} reports on a chunk that it does not have")
         task = self._dag[busy.task]
+        del busy.pieces[: count - 1]
         piece = busy.pieces.pop(0)
         if failed and task.left is not None:  # those after it were not begun
             while busy.pieces:
@@ -279,8 +279,8 @@ class Scheduler:
         return busy, piece, task
 
     def _chunk_done(self, event: ChunkDone) -> list[Command]:
-        _, piece, task = self._release(event.worker, failed=False)
-        if task.left is not None:
+        _, piece, task = self._release(event.worker, failed=False, count=event.count)
+        if task.left is not None and not task.in_order:
             task.left.observe(piece, event.seconds)
         self._workers.call_back()  # somebody's backend ended: there may be room again
         return self._settle(task)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from pgfan.errors import (
@@ -25,10 +24,10 @@ from pgfan.ports import ChunksLost, PreparedTask
 from pgfan.postgres import new_tables
 from pgfan.postgres.desks import Desks
 from pgfan.postgres.reconnecting import again_when_lost
-from pgfan.postgres.records import ChunkTotals
-from pgfan.postgres.snapshot import refuse_if_changed
-from pgfan.postgres.task_rows import TaskRows, mark_done
-from pgfan.quoting import literal, qualified
+from pgfan.postgres.records import ChunkTotals, ResumeOptions
+from pgfan.postgres.snapshot import begin_of, refuse_if_changed
+from pgfan.postgres.task_rows import TaskRows, bundle_of, mark_done
+from pgfan.quoting import qualified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from pgfan.postgres.desks import Desk
     from pgfan.postgres.feed import ScriptFeed
     from pgfan.postgres.journal import PostgresJournal
+    from pgfan.postgres.light_tasks import LightTask
     from pgfan.postgres.one_by_one import OneByOne
     from pgfan.postgres.records import TaskRecord
     from pgfan.postgres.runs import OpenRun
@@ -51,17 +51,6 @@ RUN_AGAIN = frozenset({"vacuum", "check point", "reindex", "cluster", "alter sys
 NO_FLUSH = ("SET synchronous_commit = off",)
 """For chunks: chunk and journal row are lost together in a crash, and the commit that marks the
 task done is synchronous, which makes all commits before it durable."""
-
-
-class ResumeOptions(Struct, frozen=True):
-    """What the user said about going on.
-
-    `new_snapshot`: though the sources may have changed. `unknown`: what to do about a statement of
-    unknown outcome: refuse, take it as done, or run it again.
-    """
-
-    new_snapshot: bool = False
-    unknown: Literal["refuse", "done", "again"] = "refuse"
 
 
 class PostgresCoordinator:
@@ -93,6 +82,9 @@ class PostgresCoordinator:
 
     def prepare(self, number: int) -> PreparedTask:
         """See `pgfan.ports.Coordinator.prepare`."""
+        members = self._feed.bundle(number)
+        if members:
+            return again_when_lost(lambda: self._bundle(members))
         self._prepared[number] = again_when_lost(lambda: self._prepare(number))
         return self._prepared[number]
 
@@ -207,6 +199,22 @@ class PostgresCoordinator:
         self._desks.cancel()
 
     # Plans --------------------------------------------------------------------------------------
+
+    def _bundle(self, members: Sequence[LightTask]) -> PreparedTask:
+        """Its members are run alike, as the first of them is."""
+        first = members[0].number
+        analysis = self._desks.of(first).analyst.analyse(self._items[first])
+        self._desks.release(first)
+        plan = replace(analysis.plan, unlogged=False)  # the feed lets no others in
+        for light in members:
+            record = self._run.tasks.get(light.number)
+            if record is not None:
+                self._prepared[light.number] = self._skipped(light.number, record)
+                continue
+            prepared = self._put_together(light.number, 0, plan, None, None)
+            row = self._rows.of_light(light, plan)
+            self._prepared[light.number] = replace(prepared, row=row)
+        return bundle_of(members, self._prepared)
 
     def _fresh(self, number: int) -> PreparedTask:
         stale = self._made.pop(number, None)
@@ -384,12 +392,3 @@ class PostgresCoordinator:
         journal = self._journal
         if journal is not None:
             again_when_lost(lambda: journal.set_sources(self._session, key, snapshot.state))
-
-
-def begin_of(plan: TaskPlan, snapshot: Snapshot | None) -> str:
-    """The start of a chunk's transaction; a series that reads no relation needs no snapshot."""
-    split = plan.split
-    if snapshot is None or split is None or not (split.sources or split.shared_snapshot):
-        return "BEGIN ISOLATION LEVEL READ COMMITTED;"
-    name = literal(snapshot.name)
-    return f"BEGIN ISOLATION LEVEL REPEATABLE READ;SET TRANSACTION SNAPSHOT {name};"

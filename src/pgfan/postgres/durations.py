@@ -41,7 +41,7 @@ def measured(
     )
     rows = session.execute(
         f"SELECT t.source, t.kind, t.plan OPERATOR(pg_catalog.->>) 'verdict', "
-        f"COALESCE((SELECT pg_catalog.sum(seconds) FROM ({chunks}) c), t.seconds, 0) "
+        f"COALESCE((SELECT pg_catalog.sum(seconds) FROM ({chunks}) c), t.seconds) "
         f"FROM (SELECT DISTINCT ON (t.source, t.kind) t.* FROM {name}.task t "
         f"JOIN {name}.run r ON r.id {EQ} t.run WHERE t.state {EQ} 'done' "
         f"AND (r.fingerprint {EQ} {literal(fingerprint)} "
@@ -50,6 +50,7 @@ def measured(
         "ORDER BY t.source, t.kind, t.key DESC) t"
     )[-1].rows
     return {
-        (source or "", kind or ""): Measured(float(seconds or 0), verdict == "split")
+        (source or "", kind or ""): Measured(float(seconds), verdict == "split")
         for source, kind, verdict, seconds in rows
+        if seconds is not None  # those of a bundle have none of their own
     }

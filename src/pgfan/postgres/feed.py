@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pgfan.ports import CopyData
     from pgfan.postgres.durations import Measured
     from pgfan.postgres.generated_rows import GeneratedRows
+    from pgfan.postgres.light_tasks import LightTask, LightTasks
     from pgfan.sql.agenda import Agenda
     from pgfan.sql.effects import ObjectName
     from pgfan.sql.generated import Row
@@ -60,18 +61,20 @@ class ScriptFeed:
         durations: Mapping[tuple[str, str], Measured],
         made_of: GeneratedRows,
         passed_over: Sequence[Sequence[ScriptItem]] = (),
+        light: LightTasks | None = None,
         *,
         analyse: bool = True,
     ) -> None:
         """Look at the database as it is now, by `read_known`; `durations` of earlier runs.
 
         `made_of`: the rows of queries that make statements. `passed_over` are items before each one
-        that do not run: of them settings count, no more. `analyse`: there are steps before which
-        fresh tables may be analysed.
+        that do not run: of them settings count, no more. Without `light` there are no bundles.
+        `analyse`: there are steps before which fresh tables may be analysed.
         """
         self._agenda = agenda
         self._made_of = made_of
         self._passed_over = passed_over
+        self._light = light
         self._durations = durations
         self._read_known = read_known
         self._currval = any(map(mentions_currval, _texts(agenda.items)))
@@ -123,6 +126,8 @@ class ScriptFeed:
         """The next segment's tasks; what came before has finished. Empty at the end."""
         if self._stale:
             self._accesses.refresh(self._read_known())
+            if self._light is not None:
+                self._light.refresh()
             self._stale = False
         self._segment_begins = len(self._numbers)
         if self._generates is not None:
@@ -142,11 +147,17 @@ class ScriptFeed:
                 if left_out.session == item.session:
                     self._take_settings(left_out)
             self.accesses[number] = found = self._read(item)
+            if self._light is not None:
+                self._light.look(number, item, found, self._accesses.definitions)
             specs.extend(self._spec(step) for step in self._before(item, found))
             specs.extend(self._spec(step) for step in self._sequencer.add(number, found))
             self._stale = found.is_opaque
             self._generates = number if item.first.generates is not None else None
-        return tuple(specs)
+        return tuple(specs) if self._light is None else self._light.bundled(specs)
+
+    def bundle(self, number: int) -> tuple[LightTask, ...]:
+        """The members of the bundle that begins with a task; none when it is a task by itself."""
+        return self._light.bundle(number) if self._light is not None else ()
 
     def _read(self, item: ScriptItem) -> Accesses:
         if item.refusal is not None:  # nothing of it runs, and nothing after it

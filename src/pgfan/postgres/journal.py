@@ -9,6 +9,7 @@ operators are pg_catalog's: the user's search_path has no say here.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pgfan.errors import DatabaseError, InternalError
@@ -83,6 +84,14 @@ class PostgresJournal(JournalSchema):
             raise InternalError(f"the journal refused chunk {lo} of task {task} but has no row")
         hi, count = rows[0]
         return int(hi or 0), int(count) if count is not None else None
+
+    def claim_tasks(self, rows: Sequence[TaskRow]) -> str:
+        """See `pgfan.ports.Journal.claim_tasks`."""
+        return (
+            f"INSERT INTO {self._schema}.task "
+            "(run, number, source, kind, state, plan, chunks, rows) "
+            f"VALUES {', '.join(row.values for row in rows)};"
+        )
 
     def settle_task(self, row: TaskRow, rows: int | None, seconds: float) -> str:
         """See `pgfan.ports.Journal.settle_task`."""
@@ -244,14 +253,17 @@ class PostgresJournal(JournalSchema):
         )
         return int(rows[0][0] or 0)
 
-    def task_row(self, run: str, number: int, label: tuple[str, str], plan: TaskPlan) -> TaskRow:
+    def task_row(
+        self,
+        run: str,
+        number: int,
+        label: tuple[str, str],
+        plan: TaskPlan,
+        rows: int | None = None,
+    ) -> TaskRow:
         """The row of a task that is one transaction. `label` is its source and kind."""
-        values = (run, str(number), *label, "done", json.dumps(plan.to_json()), "1")
-        insert = (
-            f"INSERT INTO {self._schema}.task (run, number, source, kind, state, plan, chunks) "
-            f"VALUES ({', '.join(map(literal, values))});"
-        )
-        return TaskRow(run, number, insert)
+        values = (run, str(number), *label, "done", _written(plan), "1", rows)
+        return TaskRow(run, number, f"({', '.join(map(literal, values))})")
 
     def set_sources(self, session: Session, task: int, sources: dict[str, Any]) -> None:
         """Keep what the source relations looked like under the task's snapshot."""
@@ -330,3 +342,9 @@ class PostgresJournal(JournalSchema):
 
     def _chunks(self, *, unlogged: bool) -> str:
         return f"{self._schema}.{'chunk_unlogged' if unlogged else 'chunk'}"
+
+
+@lru_cache(maxsize=8)
+def _written(plan: TaskPlan) -> str:
+    """A plan as JSON; all members of a bundle have the same."""
+    return json.dumps(plan.to_json())

@@ -290,3 +290,12 @@ def _pair(value: list[str]) -> Qualified:
 
 def _pairs(values: list[list[str]] | None) -> tuple[Qualified, ...]:
     return tuple(_pair(value) for value in values or ())
+
+
+def read_unlogged(session: Session) -> set[str]:
+    """The names of unlogged tables, whatever their schemas."""
+    rows = session.execute(
+        "SELECT relname FROM pg_catalog.pg_class WHERE relpersistence "
+        "OPERATOR(pg_catalog.=) 'u' AND relkind OPERATOR(pg_catalog.=) ANY ('{r,p}')"
+    )[0].rows
+    return {name or "" for (name,) in rows}

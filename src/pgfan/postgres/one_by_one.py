@@ -8,6 +8,7 @@ from pgfan.plan.dag import TaskSpec
 from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
+    from pgfan.postgres.light_tasks import LightTask
     from pgfan.sql.effects import ObjectName
 
 
@@ -25,6 +26,10 @@ class OneByOne:
 
     def session_start(self, number: int) -> tuple[str, ...]:  # noqa: ARG002
         """As of `ScriptFeed`: nothing, since there is one session from the first task on."""
+        return ()
+
+    def bundle(self, number: int) -> tuple[LightTask, ...]:  # noqa: ARG002
+        """As of `ScriptFeed`: there are none, since each answers before the next begins."""
         return ()
 
     def objection(self, number: int) -> Reason | None:

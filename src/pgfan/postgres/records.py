@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
@@ -11,6 +11,17 @@ from pgfan.plan.task import TaskPlan
 
 if TYPE_CHECKING:
     from pgfan.plan.ranges import Range
+
+
+class ResumeOptions(Struct, frozen=True):
+    """What the user said about going on.
+
+    `new_snapshot`: though the sources may have changed. `unknown`: what to do about a statement of
+    unknown outcome: refuse, take it as done, or run it again.
+    """
+
+    new_snapshot: bool = False
+    unknown: Literal["refuse", "done", "again"] = "refuse"
 
 
 class RunRecord(Struct, frozen=True):

@@ -184,6 +184,7 @@ class PostgresSession:
                 if isinstance(refusal, DatabaseError):
                     refusal = failure or again_if_stopped(refusal)
                     refusal.completed = completed
+                    refusal.answers = tuple(map(_result, answers[:completed]))
                 raise refusal
         if pgconn.status != pq.ConnStatus.OK:
             self.close()

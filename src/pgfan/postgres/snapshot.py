@@ -24,6 +24,8 @@ from pgfan.quoting import array, literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgfan.plan.task import TaskPlan
+
 STATE: LiteralString = """
 WITH RECURSIVE down (root, oid) AS (
     SELECT name, name::pg_catalog.regclass::pg_catalog.oid
@@ -148,3 +150,12 @@ def refuse_if_changed(before: dict[str, Any], now: dict[str, Any]) -> None:
             hint="--restart begins anew; --new-snapshot goes on with the blocks not yet read: rows "
             "written since then may be missing or twice in the result",
         )
+
+
+def begin_of(plan: TaskPlan, snapshot: Snapshot | None) -> str:
+    """The start of a chunk's transaction; a series that reads no relation needs no snapshot."""
+    split = plan.split
+    if snapshot is None or split is None or not (split.sources or split.shared_snapshot):
+        return "BEGIN ISOLATION LEVEL READ COMMITTED;"
+    name = literal(snapshot.name)
+    return f"BEGIN ISOLATION LEVEL REPEATABLE READ;SET TRANSACTION SNAPSHOT {name};"

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgfan.ports import ChunksLost
+from pgfan.plan.ranges import Range
+from pgfan.ports import ChunksLost, Member, PreparedTask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pgfan.plan.task import TaskPlan
-    from pgfan.ports import PreparedTask, TaskRow
+    from pgfan.ports import TaskRow
     from pgfan.postgres.journal import PostgresJournal
+    from pgfan.postgres.light_tasks import LightTask
     from pgfan.postgres.session import PostgresSession
     from pgfan.sql.script import ScriptItem
 
@@ -52,6 +54,13 @@ class TaskRows:
             return None
         return self._journal.task_row(self._run, number, self._label(number), plan)
 
+    def of_light(self, light: LightTask, plan: TaskPlan) -> TaskRow | None:
+        """The row that a member of a bundle writes; None without a journal."""
+        if self._journal is None:
+            return None
+        label = self._label(light.number)
+        return self._journal.task_row(self._run, light.number, label, plan, light.rows)
+
     def begin(self, session: PostgresSession, number: int, plan: TaskPlan) -> int:
         """Write the row of a task that begins, or begins again with another plan; its key."""
         if self._journal is None:
@@ -72,6 +81,25 @@ class TaskRows:
     def _label(self, number: int) -> tuple[str, str]:
         item = self._items[number]
         return item.source, item.kind
+
+
+def bundle_of(members: Sequence[LightTask], prepared: Mapping[int, PreparedTask]) -> PreparedTask:
+    """The bundle of tasks that are prepared, some of which may be done already."""
+    tasks = tuple(
+        Member(light.number, prepared[light.number], light.shares, light.rows) for light in members
+    )
+    done = tuple(Range(at, at + 1) for at, member in enumerate(tasks) if member.task.skipped)
+    first = tasks[0].task
+    return PreparedTask(
+        key=0,
+        plan=first.plan,
+        begin="",
+        statements=(),
+        settings=first.settings,
+        done=done,
+        pinned=False,
+        members=tasks,
+    )
 
 
 def mark_done(

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.plan.task import TaskPlan
 from pgfan.ports import PreparedTask
-from pgfan.postgres.coordinator import begin_of
+from pgfan.postgres.snapshot import begin_of
 from pgfan.sql.creation import creation_of
 from pgfan.sql.program import Program, Source
 from pgfan.sql.tree import inner, kind_of

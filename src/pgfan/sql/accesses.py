@@ -150,6 +150,11 @@ class ScriptAccesses:
         """Go on as though an opaque task had changed no definition: for what is shown, not run."""
         self._waits_for = None
 
+    @property
+    def definitions(self) -> Definitions:
+        """What exists after the tasks that were read; not to be changed."""
+        return self._definitions
+
     def _use(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._closure = Closure(definitions, self._session, of_set=self._of_set)

@@ -49,6 +49,18 @@ _TOKEN = re.compile(
 )
 _MARKS = re.compile(r"[\\;:'\"$()]|--|/\*")
 """What makes a difference where it stands in a value; all other values are words."""
+_RUN = re.compile(
+    r"""
+    (?:
+        [\s,.=<>+*%^&|~?!@#\[\]{}]++
+      | (?![eE]')[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*+
+      | \d[\w.$]*+
+      | '(?:[^']++|'')*+'
+    )++
+    """,
+    re.VERBOSE,
+)
+"""Tokens that do nothing in the middle of a statement, many at a time: they take most of it."""
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 _BODY = re.compile(r"create (or replace )?(function|procedure)\b")
 _HEAD_WORDS = 4
@@ -63,12 +75,15 @@ class _Nesting(Struct):
     words: int = 0
     head: str = ""
     """The first words, in lower case."""
+    ignores_words: bool = False
+    """Whether further words mean nothing: only functions and procedures have a body."""
 
     def add(self, word: str) -> None:
         word = word.lower()
         if self.words < _HEAD_WORDS:
             self.head += word + " "
         self.words += 1
+        self.ignores_words = not self.head.startswith("create")
         if self.parentheses or not _BODY.match(self.head):
             return
         if word == "begin" or (word == "case" and self.begins):
@@ -146,6 +161,10 @@ class PsqlLexer:
             while self.position >= len(self.text):
                 if not self._leave_value():
                     return "end"
+            if self._nesting.ignores_words and (run := _RUN.match(self.text, self.position)):
+                self._pieces.append(run[0])
+                self.position = run.end()
+                continue
             found = _TOKEN.match(self.text, self.position)
             if found is None:
                 raise AssertionError("every character is a token")

@@ -1,0 +1,77 @@
+"""The light tasks of a script, while it is read, and the bundles that are made of them.
+
+What is light, and what such tasks may share, is said by `pgfan.sql.light`; which go together, by
+`pgfan.plan.bundles`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from pgfan.plan.bundles import Light, bundled
+from pgfan.sql.light import Unlogged, rows_of_light, shared_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgfan.plan.dag import TaskSpec
+    from pgfan.sql.definitions import Definitions
+    from pgfan.sql.effects import Accesses
+    from pgfan.sql.light import Shares
+    from pgfan.sql.script import ScriptItem
+
+
+class LightTask(Struct, frozen=True):
+    """A member of a bundle; see `pgfan.ports.Member`."""
+
+    number: int
+    rows: int
+    shares: Shares
+
+
+class LightTasks:
+    """Takes a script's items in program order."""
+
+    def __init__(self, read_unlogged: Callable[[], set[str]] | None, alone: frozenset[int]) -> None:
+        """`read_unlogged`: the names of unlogged tables; without it nothing is light.
+
+        The tasks in `alone` are in no bundle.
+        """
+        self._read_unlogged = read_unlogged
+        self._unlogged = Unlogged(())
+        self._alone = alone
+        self._light: dict[int, LightTask] = {}
+        self._specs: dict[int, Light] = {}
+        self._bundles: dict[int, tuple[LightTask, ...]] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at the database as it is now."""
+        if self._read_unlogged is not None:
+            self._unlogged.add(self._read_unlogged())
+
+    def look(
+        self, number: int, item: ScriptItem, found: Accesses, definitions: Definitions
+    ) -> None:
+        """Take the next item, and what it touches; `definitions` are those after it."""
+        if self._read_unlogged is None or item.refusal is not None:
+            return
+        self._unlogged.read(item)
+        rows = rows_of_light(item, found)
+        if rows is None or number in self._alone or self._unlogged.is_written(item):
+            return
+        self._light[number] = LightTask(number, rows, shared_by(item, found, definitions))
+        self._specs[number] = Light(item.settings, len(item.first.text))
+
+    def bundled(self, specs: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
+        """The tasks of a segment, the light ones put together."""
+        found = bundled(specs, self._specs)
+        for first, members in found.members.items():
+            self._bundles[first] = tuple(self._light[number] for number in members)
+        return found.specs
+
+    def bundle(self, number: int) -> tuple[LightTask, ...]:
+        """The members of the bundle that begins with a task."""
+        return self._bundles.get(number, ())
