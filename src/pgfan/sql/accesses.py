@@ -75,9 +75,8 @@ class ScriptAccesses:
         self._session = Session(path, path, before.user, path, before.calls_currval)
         self._session.paths_seen = before.paths_seen
         self._session.builtins_used = before.builtins_used
-        for name in tuple(self._definitions.relations):
-            if name.schema == TEMPORARY:
-                self._definitions.remove(name)
+        for name in tuple(self._definitions.temporary):
+            self._definitions.remove(name)
         self._closure = Closure(self._definitions, self._session, of_set=self._of_set)
 
     def start_again(self, *, apart: bool) -> None:

@@ -163,6 +163,8 @@ class Definitions(Struct):
     """All that ever had a partition or child."""
     has_unknown_indexes: bool = False
     """The server has made indexes whose names are not followed: those of new partitions."""
+    temporary: set[ObjectName] = field(default_factory=set)
+    """Of the relations those of the session: they end with it."""
     until_commit: set[ObjectName] = field(default_factory=set)
     """Temporary tables that are dropped at COMMIT."""
 
@@ -180,6 +182,7 @@ class Definitions(Struct):
             below=_copied(self.below),
             referencing=_copied(self.referencing),
             parents=set(self.parents),
+            temporary=set(self.temporary),
             until_commit=set(self.until_commit),
         )
 
@@ -187,6 +190,8 @@ class Definitions(Struct):
         """Add a relation, or replace the one of its name."""
         self._unlink(relation.name)
         self.relations[relation.name] = relation
+        if relation.name.schema == TEMPORARY:
+            self.temporary.add(relation.name)
         self.names["relation", relation.name.name].add(relation.name)
         for parent in (*relation.parents, *((relation.table,) if relation.table else ())):
             self.below[parent].add(relation.name)
@@ -203,6 +208,7 @@ class Definitions(Struct):
             return
         self._unlink(name)
         del self.relations[name]
+        self.temporary.discard(name)
         self.names["relation", name.name].discard(name)
         for below in tuple(self.below.pop(name, ())):
             self.remove(below)
