@@ -270,3 +270,15 @@ def test_a_pipe_is_no_file_to_load(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(UsageError, match="no regular file"):
         find_files([str(tmp_path / "pipe.csv")])
+
+
+@pytest.mark.parametrize("packer", ["plain", "data.gz"])
+def test_the_lines_before_a_piece_are_counted_once_for_all_its_bad_rows(
+    tmp_path: Path, packer: str
+) -> None:
+    path = write(tmp_path, PACKERS[packer](NUMBERS), packer)
+    source = source_of(path, piece_bytes=100)
+    first = source.place(3, 1)
+    path.unlink()
+    line = int(first.rpartition(":")[2])
+    assert source.place(3, 5) == f"{source.name}:{line + 4}"

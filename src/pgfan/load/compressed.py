@@ -58,6 +58,8 @@ class CompressedFile:
         scanner = scanner_of(reading.options, begins.terminator, size)
         self._layout = Layout(reading.options, scanner, begins.start, reading.marker_ends)
         self._turn = threading.Condition()
+        self._lines_before: dict[int, int] = {}
+        """Before pieces that were asked about: all bad rows of a chunk ask about the same."""
         self._flow: Flow | None = None
 
     def stream(self, lo: int, hi: int) -> Iterator[bytes]:
@@ -78,14 +80,16 @@ class CompressedFile:
 
     def place(self, lo: int, line: int) -> str:
         """See Source."""
-        flow = Flow(self._stream, self._layout)
-        last = self.line_end[-1:]
-        try:
-            before = flow.skipped.count(last)
-            before += sum(block.count(last) for block in flow.records(lo)) if lo else 0
-        finally:
-            flow.close()
-        return f"{self.name}:{before + line}"
+        if lo not in self._lines_before:
+            flow = Flow(self._stream, self._layout)
+            last = self.line_end[-1:]
+            try:
+                before = flow.skipped.count(last)
+                before += sum(block.count(last) for block in flow.records(lo)) if lo else 0
+            finally:
+                flow.close()
+            self._lines_before[lo] = before
+        return f"{self.name}:{self._lines_before[lo] + line}"
 
     def _place(self) -> int:
         return self._flow.piece if self._flow is not None else 0

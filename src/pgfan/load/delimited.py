@@ -117,6 +117,8 @@ class DelimitedFile:
         self._piece_bytes = max(1, self._size) if whole else reading.piece_bytes
         self.pieces = max(1, -(-(self._size - self._start) // self._piece_bytes))
         self._states = bytearray(1)
+        self._lines_before: dict[int, int] = {}
+        """Before pieces that were asked about: all bad rows of a chunk ask about the same."""
         self._lock = threading.Lock()
 
     def stream(self, lo: int, hi: int) -> Iterator[bytes]:
@@ -145,13 +147,15 @@ class DelimitedFile:
 
     def place(self, lo: int, line: int) -> str:
         """See Source."""
-        with self._open() as fd:
-            at, end, before = 0, self._boundary(fd, lo), 0
-            while at < end:
-                block = self._read(fd, at, min(end, at + BLOCK_BYTES))
-                before += block.count(self._scanner.terminator[-1:])
-                at += len(block)
-        return f"{self.name}:{before + line}"
+        if lo not in self._lines_before:
+            with self._open() as fd:
+                at, end, before = 0, self._boundary(fd, lo), 0
+                while at < end:
+                    block = self._read(fd, at, min(end, at + BLOCK_BYTES))
+                    before += block.count(self._scanner.terminator[-1:])
+                    at += len(block)
+            self._lines_before[lo] = before
+        return f"{self.name}:{self._lines_before[lo] + line}"
 
     # Cuts ---------------------------------------------------------------------------------------
 

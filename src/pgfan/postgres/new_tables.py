@@ -24,8 +24,6 @@ from pgfan.plan.sqlstate import (
 )
 from pgfan.quoting import identifier, literal, qualified
 from pgfan.sql.reasons import Reason
-from pgfan.sql.render import RenderError, render
-from pgfan.sql.tree import inner, names
 
 if TYPE_CHECKING:
     from pgfan.plan.task import NewTable
@@ -99,6 +97,9 @@ def refuse_columns(session: PostgresSession, creation: Creation) -> None:
 
     EXPLAIN does not look at them. What it does look at is left to it.
     """
+    from pgfan.sql.render import RenderError, render  # the grammar: a load needs none
+    from pgfan.sql.tree import inner, names
+
     try:
         found = [name for name, _ in session.columns_of(render(inner(creation.query())))]
     except (DatabaseError, RenderError):
