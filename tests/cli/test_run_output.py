@@ -241,3 +241,17 @@ def test_a_name_that_no_task_has(dsn18: str, tmp_path: Path) -> None:
     assert (ended.code, "no task is left" in ended.err) == (2, True)
     found = rows_of(dsn18, "SELECT to_regclass('pgfan.run'), to_regnamespace('s')")
     assert found == [(None, None)]
+
+
+def test_tasks_of_a_folder_that_were_asked_for(dsn18: str, tmp_path: Path) -> None:
+    rows_of(dsn18, "CREATE SCHEMA s")
+    folder = tmp_path / "build"
+    folder.mkdir()
+    (folder / "a.sql").write_text("CREATE TABLE total AS SELECT sum(i) FROM s.b;\n", "utf-8")
+    (folder / "b.sql").write_text(
+        "SET search_path = s;\nCREATE TABLE b (i int);\nINSERT INTO b VALUES (7);\n", "utf-8"
+    )
+    (folder / "c.sql").write_text("CREATE TABLE c AS SELECT 1 AS i;\n", "utf-8")
+    ended = pgfan("run", folder, "-d", dsn18, "--json", "--until", "total")
+    assert ended.code == 0, ended.err
+    assert rows_of(dsn18, "SELECT sum, to_regclass('public.c') FROM public.total") == [(7, None)]
