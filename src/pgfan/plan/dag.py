@@ -60,8 +60,18 @@ class Task:
     """
 
     __slots__ = (
-        *("number", "priority", "workers_max", "state", "doomed", "left", "retries", "running"),
-        *("worker", "queue", "target"),
+        "doomed",
+        "in_order",
+        "left",
+        "number",
+        "priority",
+        "queue",
+        "retries",
+        "running",
+        "state",
+        "target",
+        "worker",
+        "workers_max",
     )
 
     def __init__(
