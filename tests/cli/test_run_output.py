@@ -155,6 +155,23 @@ def test_a_generated_statement_that_fails_is_shown_with_the_place_of_gexec(
     assert "made: INSERT INTO VALUES (2)" in ended.err
 
 
+def test_for_each_row_of_a_query_there_is_a_task(dsn18: str, tmp_path: Path) -> None:
+    text = (
+        "CREATE TABLE shops AS SELECT g AS id, 'shop ' || g AS name FROM generate_series(1, 3) g;\n"
+        "-- pgfan: for each id, name in (TABLE shops)\n"
+        "CREATE TABLE :\"name\" AS SELECT :id AS id, :'name' AS name;\n"
+        'TABLE "shop 1" UNION ALL TABLE "shop 3" ORDER BY 1;\n'
+    )
+    (tmp_path / "a.sql").write_text(text, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)
+    lines = [line.strip() for line in ended.out.splitlines()]
+    assert (ended.code, lines[:5]) == (
+        0,
+        ["SELECT 3", "SELECT 1", "SELECT 1", "SELECT 1", "id |  name"],
+    )
+    assert lines[6:8] == ["1 | shop 1", "3 | shop 3"]
+
+
 def test_statements_are_not_generated_inside_of_a_block(dsn18: str, tmp_path: Path) -> None:
     (tmp_path / "a.sql").write_text(f"BEGIN;\n{CELLS}COMMIT;\n", "utf-8")
     ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pgfan.errors import UsageError
 from pgfan.sql.agenda import Agenda
 from pgfan.sql.generated import generated_items
 from pgfan.sql.psql_script import read_psql
@@ -65,6 +66,54 @@ def test_what_is_no_statement_is_the_last_item(
     assert message in last.refusal.message
     assert last.first.text.startswith(text)
     assert str(last.first.position) == "main.sql:1:10"
+
+
+EACH = "\\set id_ 5\n-- pgfan: for each id, name in (SELECT :id_, 'x')\nCREATE TABLE t_:id AS SELECT :'name';"
+
+
+def test_for_each_fills_the_variables_of_a_statement() -> None:
+    (item,) = items_of(EACH)
+    assert item.first.text == "SELECT 5, 'x'"
+    assert str(item.first.position) == "main.sql:2:33"
+    made = generated_items(item, [("1", "it's"), ("2", ":id; DROP")])
+    assert [one.first.text for one in made] == [
+        "CREATE TABLE t_1 AS SELECT 'it''s'",
+        "CREATE TABLE t_2 AS SELECT ':id; DROP'",
+    ]
+    assert str(made[1].first.position) == "main.sql:3:1"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [(("1", None), "name is NULL in row 1"), (("1",), "2 columns"), (("x'", "y"), "unterminated")],
+)
+def test_a_row_that_makes_no_statement_is_refused(
+    row: tuple[str | None, ...], message: str
+) -> None:
+    (item,) = items_of(EACH)
+    (made,) = generated_items(item, [row])
+    assert made.refusal is not None
+    assert message in made.refusal.message
+
+
+MISWRITTEN = {
+    "-- pgfan: for each id (SELECT 1)\nSELECT :id;": ("1:1", "no for each"),
+    "-- pgfan: for each id in (SELEC 1)\nSELECT :id;": ("1:27", "syntax error"),
+    "-- pgfan: for each id in (DROP TABLE t)\nSELECT :id;": ("1:27", "no query"),
+    "\\set id 1\n /* pgfan: for each id in (SELECT 1) */\nSELECT :id;": ("2:2", "variable id"),
+    "-- pgfan: for each id in (SELECT 1)\nSELECT :id \\gexec": ("2:12", "gexec with for each"),
+    "-- pgfan: for each id in (SELECT 1)\n\\copy t from f": ("2:1", "copy with for each"),
+    "BEGIN;-- pgfan: for each id in (SELECT 1)\nSELECT :id;COMMIT;": ("1:33", "inside of BEGIN"),
+}
+
+
+@pytest.mark.parametrize("text", MISWRITTEN)
+def test_a_for_each_that_cannot_be_done_is_refused_before_anything_runs(text: str) -> None:
+    place, message = MISWRITTEN[text]
+    with pytest.raises(UsageError) as caught:
+        items_of(text)
+    assert str(caught.value.position) == f"main.sql:{place}"
+    assert message in caught.value.message
 
 
 def test_what_follows_runs_under_the_settings_that_were_generated() -> None:

@@ -105,6 +105,10 @@ def _texts(generator: Generator, rows: Sequence[Row]) -> Iterator[str]:
         yield from (cell for row in rows for cell in row if cell is not None)
         return
     for number, row in enumerate(rows, 1):
+        if len(row) != len(generator.columns):
+            raise UsageError(
+                f"for each names {len(generator.columns)} columns, and its query has {len(row)}"
+            )
         values = dict(zip(generator.columns, row, strict=True))
         for name, value in values.items():
             if value is None:

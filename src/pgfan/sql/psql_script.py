@@ -16,6 +16,7 @@ import postgast
 from msgspec import Struct, field
 
 from pgfan.errors import UnsupportedError, UsageError
+from pgfan.sql.for_each import HINT, read_for_each
 from pgfan.sql.generated import Generator, returns_rows
 from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.places import LineIndex
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pgfan.errors import Position
+    from pgfan.sql.for_each import ForEach
 
 INCLUDES_MAX = 100
 """Files in files: a file that includes itself ends here."""
@@ -172,6 +174,13 @@ class _Reader:
             lexer.reset()
             return
         position, _ = file.lines.locate(start)
+        each = read_for_each(comments, file.lines, start, self._variables)
+        if each is not None:
+            if gexec_at is not None:
+                self._refuse(file, gexec_at, "\\gexec with for each", "use one of them")
+            lexer.reset()
+            self._add(self._for_each(file, each, text, position))
+            return
         tree = self._parsed(text, position)
         data = None
         if kind_of(tree) == "CopyStmt" and tree.is_from and not (tree.filename or tree.is_program):
@@ -181,6 +190,16 @@ class _Reader:
         if gexec_at is not None and returns_rows(tree):
             generator = Generator(file.lines.locate(gexec_at)[0])
         self._add(Statement(text, position, tree, data, None, generator, self._echoes(), comments))
+
+    def _for_each(self, file: _File, each: ForEach, text: str, position: Position) -> Statement:
+        """The query of the directive, which makes a statement of `text` for each row."""
+        begins, line = file.lines.locate(each.offset)
+        tree = self._parsed(each.query, begins)
+        if kind_of(tree) != "SelectStmt" or not returns_rows(tree):
+            why = "for each: this is no query"
+            raise UnsupportedError(why, position=begins, source_line=line, hint=HINT)
+        generator = Generator(position, each.columns, text)
+        return Statement(each.query, begins, tree, generates=generator, echoes=self._echoes())
 
     def _add(self, statement: Statement) -> None:
         self.statements.append(statement)
@@ -312,6 +331,8 @@ class _Reader:
             sql, name = client_copy(line)
         except ArgumentError as error:
             self._refuse(file, start, f"\\copy: {error}", "see \\copy in psql's manual")
+        if read_for_each(lexer.comments, file.lines, start, self._variables) is not None:
+            self._refuse(file, start, "\\copy with for each is not supported", "use COPY")
         tree = self._parsed(sql, position)
         data = lexer.data_lines() if name is None and tree.is_from else None
         path = None if name is None else self._in_folder(name)
