@@ -68,7 +68,9 @@ def test_what_is_no_statement_is_the_last_item(
     assert str(last.first.position) == "main.sql:1:10"
 
 
-EACH = "\\set id_ 5\n-- pgfan: for each id, name in (SELECT :id_, 'x')\nCREATE TABLE t_:id AS SELECT :'name';"
+EACH = """\\set id_ 5
+-- pgfan: for each id, name in (SELECT :id_, 'x')
+CREATE TABLE t_:id AS SELECT :'name';"""
 
 
 def test_for_each_fills_the_variables_of_a_statement() -> None:
@@ -85,7 +87,7 @@ def test_for_each_fills_the_variables_of_a_statement() -> None:
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [(("1", None), "name is NULL in row 1"), (("1",), "2 columns"), (("x'", "y"), "unterminated")],
+    [(("1", None), "name is NULL in row 1"), (("1",), "2 columns"), (("x y", "z"), "syntax error")],
 )
 def test_a_row_that_makes_no_statement_is_refused(
     row: tuple[str | None, ...], message: str
