@@ -179,6 +179,40 @@ def test_statements_are_not_generated_inside_of_a_block(dsn18: str, tmp_path: Pa
     assert "take it out of the block" in ended.err
 
 
+def test_what_needs_a_failed_statement_is_not_run_and_all_else_is(
+    dsn18: str, tmp_path: Path
+) -> None:
+    text = """CREATE TABLE a AS SELECT 1 / 0 AS i;
+CREATE TABLE b AS SELECT 1 AS i;
+CREATE TABLE c AS TABLE a;
+\\echo of c
+TABLE c;
+SELECT 'INSERT INTO b VALUES (2)', 'INSERT INTO a VALUES (2)' \\gexec
+SELECT i FROM a;
+SELECT sum(i) FROM b;
+"""
+    (tmp_path / "a.sql").write_text(text, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--json", "--keep-going", folder=tmp_path)
+    tasks = {task["id"]: task for task in json.loads(ended.out)["tasks"]}
+    states = {number: task["state"] for number, task in tasks.items()}
+    lost = dict.fromkeys(["3", "4", "5.2", "6"], "not run")
+    assert states == {"1": "failed", "2": "done", "5": "done", "5.1": "done", "7": "done", **lost}
+    assert tasks["3"]["reasons"] == [
+        {"code": "needs-failed", "message": "it waits for a.sql:1, which was not done"}
+    ]
+    assert ended.code == 1
+    assert "not run  a.sql:3" in ended.err
+    assert "4 done, 1 failed, 4 not run in" in ended.err
+
+
+def test_nothing_follows_statements_that_nobody_knows(dsn18: str, tmp_path: Path) -> None:
+    text = "SELECT 1;\nTABLE nowhere \\gexec\nCREATE TABLE b ();\n"
+    (tmp_path / "a.sql").write_text(text, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--keep-going", folder=tmp_path)
+    assert ended.code == 1
+    assert "1 done, 1 failed, 1 not run in" in ended.err
+
+
 def test_a_file_that_is_not_there(dsn18: str, tmp_path: Path) -> None:
     ended = pgfan("run", "none.sql", "-d", dsn18, folder=tmp_path)
     assert (ended.code, "cannot read none.sql" in ended.err) == (2, True)

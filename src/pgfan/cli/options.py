@@ -106,7 +106,7 @@ class Running(Splitting):
     chunk_seconds: float = 2.0
     """How long a chunk should take."""
     keep_going: Annotated[bool, Parameter(negative="--fail-fast")] = False
-    """Go on with the statements after one that failed."""
+    """Go on after a failure; what `pgfan run` knows to need the failed statement is not run."""
     restart: Annotated[bool, Parameter(negative="")] = False
     """Begin anew, though the same command has an unfinished run."""
     new_snapshot: Annotated[bool, Parameter(negative="")] = False

@@ -43,5 +43,9 @@ class RunContext(Struct, frozen=True):
     tables hide others); None: the first worker's."""
     on_end: Callable[[int], None] = lambda _: None
     """A task will say nothing more."""
-    next_scheduler: Callable[[int], Scheduler | None] = lambda _: None
-    """Whoever decides, for so many workers, on the tasks known once all others are done."""
+    next_scheduler: Callable[[int, frozenset[int]], Scheduler | None] = lambda *_: None
+    """Whoever decides, for so many workers, on the tasks known once all others have ended.
+
+    It is told which of those have failed or were not run."""
+    keep_going: bool = False
+    """Whether more tasks follow when one has failed."""

@@ -76,6 +76,7 @@ class ScriptFeed:
         self._ended = 0
         self._sessions: dict[int, int] = {}
         """How many sessions had ended before each of the items that were read."""
+        self._lost: frozenset[int] = frozenset()
 
     def is_pinned(self, number: int) -> bool:
         """Whether a task needs the one connection of its script."""
@@ -101,8 +102,15 @@ class ScriptFeed:
         generates = self._agenda.items[number].first.generates is not None
         return partial(self._made_of.keep, number) if generates else None
 
-    def segment(self) -> tuple[TaskSpec, ...]:
-        """The next segment's tasks; what came before has finished. Empty at the end."""
+    def segment(self, lost: frozenset[int] = frozenset()) -> tuple[TaskSpec, ...]:
+        """The next segment's tasks; what came before has ended. Empty at the end.
+
+        `lost` are those that have failed or were not run. When what ended the segment is one of
+        them, nobody knows what would follow.
+        """
+        self._lost = lost
+        if (self._stale or self._generates is not None) and self._numbers[-1] in lost:
+            return ()
         if self._stale:
             self._accesses.refresh(self._read_known())
             self._stale = False
@@ -159,8 +167,11 @@ class ScriptFeed:
         self._numbers.append(number)
         if step.pinned_to is not None:
             self._pinned.add(number)
-        after = (before for before in step.after if before >= self._segment_begins)
-        waits_for = frozenset(self._numbers[before] for before in after)
+        waits_for = frozenset(
+            self._numbers[before]
+            for before in step.after
+            if before >= self._segment_begins or self._numbers[before] in self._lost
+        )
         if number < 0:
             return TaskSpec(number, waits_for, work_s=0.0, divisible=False)
         item = self._agenda.items[number]

@@ -7,6 +7,7 @@ replayed reads as it did.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
@@ -247,9 +248,12 @@ def finished_text(event: TaskFinished, task: TaskTally | None) -> str:
 
 def run_finished_line(event: RunFinished, tally: RunTally) -> Line:
     """How the run ended, and how many of its tasks ended in which way."""
-    counts = ", ".join(f"{count:,} {state}" for state, count in sorted(tally.ended.items()))
-    if set(tally.ended) <= {"done"}:
-        counts = counted(tally.ended["done"], "task")
+    ended = Counter(tally.ended)
+    if event.not_run:
+        ended["not run"] = event.not_run
+    counts = ", ".join(f"{count:,} {state}" for state, count in sorted(ended.items()))
+    if set(ended) <= {"done"}:
+        counts = counted(ended["done"], "task")
     took = f"{counts} in {seconds_text(event.seconds)}"
     if event.interrupted:
         return Line("stopped", f"{took}; run the same command again to go on")
