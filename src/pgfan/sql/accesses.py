@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from pgfan.sql.script import ScriptItem
 
 
+GENERATES = Accesses(
+    barrier=Barrier("dynamic-sql", "what the statements do that its rows make is not known yet")
+)
+
+
 class ScriptAccesses:
     """The accesses of one session's statements: psql would have run them on one connection.
 
@@ -187,7 +192,8 @@ def accesses_of(items: Sequence[ScriptItem], known: KnownObjects) -> tuple[Acces
             session = item.session
             script.new_session()
         trees = [statement.tree for statement in item.statements]
-        found.append(script.read(trees, rolls_back=item.rolls_back))
+        read = script.read(trees, rolls_back=item.rolls_back)
+        found.append(read | GENERATES if item.first.generates is not None else read)
         script.go_on()
     return tuple(found)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING
 
-from pgfan.sql.accesses import ScriptAccesses
+from pgfan.sql.accesses import GENERATES, ScriptAccesses
 from pgfan.sql.known import KnownObjects
 from pgfan.sql.statements import DEFINES_NOTHING
 from pgfan.sql.tree import inner, kind_of
@@ -84,10 +84,11 @@ def _touched(
     of_items = [[tree for tree in _trees(one) if id(tree) not in passed_over] for one in items]
     apart = any(kind_of(tree) in _UNMAKE for trees in of_items for tree in trees)
     session = _another(together, apart=apart)
-    return [
-        session.read(trees, rolls_back=item.rolls_back)
-        for item, trees in zip(items, of_items, strict=True)
-    ]
+    found = []
+    for item, trees in zip(items, of_items, strict=True):
+        read = session.read(trees, rolls_back=item.rolls_back)
+        found.append(read | GENERATES if item.first.generates is not None else read)
+    return found
 
 
 def _trees(item: ScriptItem) -> list[Message]:

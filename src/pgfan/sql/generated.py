@@ -96,7 +96,8 @@ def generated_items(item: ScriptItem, rows: Sequence[Row]) -> tuple[ScriptItem, 
         failure = failure or ((error.source_line or "").strip(), error)
     if failure is not None:
         last = items[-1] if items else item
-        items.append(_refused(generator, *failure, settings_after(last)))
+        refused = _refused(generator, *failure, settings_after(last))
+        items.append(changed(refused, session=item.session))
     return tuple(items)
 
 
