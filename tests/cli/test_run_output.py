@@ -234,6 +234,33 @@ def test_files_of_the_client_and_lines_of_the_script(dsn18: str, tmp_path: Path)
     assert "b 2c 3d 4 5" in lines
 
 
+def test_files_that_are_written_for_the_client(dsn18: str, tmp_path: Path) -> None:
+    text = (
+        "CREATE TABLE t AS SELECT g AS i FROM generate_series(1, 3) g;\n"
+        "CREATE TABLE u (i int);\n"
+        "\\copy (SELECT i * 2 FROM t, pg_sleep(0.2) ORDER BY 1) to 'out.csv' csv\n"
+        "\\copy u from ./out.csv csv\n"
+        "DELETE FROM t;\n"
+        "\\copy u to 'kept.csv' with (format csv, header)\n"
+        "\\copy t to /dev/null\n"
+        "\\copy (SELECT 1 / 0) to 'kept.csv'\n"
+    )
+    (tmp_path / "a.sql").write_text(text, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--jobs", "3", folder=tmp_path)
+    assert (ended.code, "a.sql:8" in ended.err) == (1, True)
+    said = ["SELECT 3", "CREATE TABLE", "COPY 3", "COPY 3", "DELETE 3", "COPY 3", "COPY 0"]
+    assert ended.out.splitlines() == said
+    assert (tmp_path / "out.csv").read_text() == "2\n4\n6\n"
+    assert sorted((tmp_path / "kept.csv").read_text().split()) == ["2", "4", "6", "i"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.sql", "out.csv", "kept.csv"}
+
+
+def test_a_file_of_the_client_that_cannot_be_written(dsn18: str, tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("\\copy (SELECT 1) to 'no/such.csv'\n", "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)
+    assert (ended.code, "a.sql:1:1: no/such.csv: No such file" in ended.err) == (1, True)
+
+
 def test_a_file_that_cannot_be_copied(dsn18: str, tmp_path: Path) -> None:
     (tmp_path / "a.sql").write_text("CREATE TABLE t (i int);\n\\copy t from 'none.csv'\n", "utf-8")
     ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from pgfan.errors import UsageError
+from pgfan.sql.accesses import accesses_of
 from pgfan.sql.agenda import Agenda
 from pgfan.sql.generated import generated_items
+from pgfan.sql.known import KnownObjects
 from pgfan.sql.psql_script import read_psql
 
 if TYPE_CHECKING:
@@ -116,6 +119,28 @@ def test_a_for_each_that_cannot_be_done_is_refused_before_anything_runs(text: st
         items_of(text)
     assert str(caught.value.position) == f"main.sql:{place}"
     assert message in caught.value.message
+
+
+def test_settings_that_were_generated_end_with_their_session() -> None:
+    items = items_of("SELECT 1 \\gexec\nSELECT 2;\nSET a.b = 1;\nSELECT 3;")
+    sessions = ["a.sql", "a.sql", "b.sql", "b.sql"]
+    agenda = Agenda([replace(one, session=name) for one, name in zip(items, sessions, strict=True)])
+    agenda.insert(0, generated_items(agenda.items[0], [("SET a.d = 4",)]))
+    assert [agenda.items[number].session for number in agenda.order] == ["a.sql", *sessions]
+    settings = [agenda.items[number].settings for number in agenda.order]
+    assert settings == [(), (), ("SET a.d = 4",), (), ("SET a.b = 1",)]
+
+
+def test_nobody_knows_ahead_what_a_query_will_make() -> None:
+    generating, plain = accesses_of(items_of("SELECT 1 \\gexec\nSELECT 1;"), KnownObjects())
+    assert generating.is_opaque
+    assert plain.barrier is None
+
+
+def test_files_of_the_client_keep_their_order() -> None:
+    found = accesses_of(items_of("\\copy t to a/f\n\\copy u from b/../a/f\n"), KnownObjects())
+    files = [[str(one) for one in each.effects if one.object.kind == "file"] for each in found]
+    assert files == [["modify f"], ["read f"]]
 
 
 def test_what_follows_runs_under_the_settings_that_were_generated() -> None:

@@ -16,7 +16,7 @@ from pgfan.errors import UnsupportedError
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.graph import Sequencer
 from pgfan.plan.outline import session_objection
-from pgfan.sql.accesses import ScriptAccesses, mentions_currval
+from pgfan.sql.accesses import ScriptAccesses, client_files, mentions_currval
 from pgfan.sql.effects import Accesses, Barrier
 from pgfan.sql.generated import generated_items
 from pgfan.sql.script import is_setting
@@ -140,7 +140,7 @@ class ScriptFeed:
         if item.refusal is not None:  # nothing of it runs, and nothing after it
             return Accesses(barrier=Barrier("statement-unknown", "it does not parse", opaque=False))
         trees = [statement.tree for statement in item.statements]
-        return self._accesses.read(trees, rolls_back=item.rolls_back)
+        return self._accesses.read(trees, rolls_back=item.rolls_back) | client_files(item)
 
     def _generate(self, number: int) -> None:
         """The statements that the rows of a task make."""

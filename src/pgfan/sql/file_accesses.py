@@ -10,7 +10,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING
 
-from pgfan.sql.accesses import GENERATES, ScriptAccesses
+from pgfan.sql.accesses import GENERATES, ScriptAccesses, client_files
 from pgfan.sql.known import KnownObjects
 from pgfan.sql.statements import DEFINES_NOTHING
 from pgfan.sql.tree import inner, kind_of
@@ -86,7 +86,7 @@ def _touched(
     session = _another(together, apart=apart)
     found = []
     for item, trees in zip(items, of_items, strict=True):
-        read = session.read(trees, rolls_back=item.rolls_back)
+        read = session.read(trees, rolls_back=item.rolls_back) | client_files(item)
         found.append(read | GENERATES if item.first.generates is not None else read)
     return found
 
