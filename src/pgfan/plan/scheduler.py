@@ -147,7 +147,7 @@ class Scheduler:
         self._rescue.look_again_s = None
         commands = self._apply(event)
         for found in self._dag.left_out():
-            commands.append(LeaveOut(*found))  # noqa: PERF401  # nearly always there are none
+            commands.append(LeaveOut(*found))  # nearly always there are none
         if not self._draining:
             commands += self._deal()
             commands += self._ready()
