@@ -135,12 +135,16 @@ class WorkersChanged(Struct, frozen=True):
 
 
 class RunFinished(Struct, frozen=True):
-    """The run ended; `ok` is true when every task is done or skipped."""
+    """The run ended; `ok` is true when every task is done or skipped.
+
+    `not_run` counts the tasks that were not run, those of which no event has told too.
+    """
 
     run_id: str
     ok: bool
     interrupted: bool
     seconds: float
+    not_run: int = 0
 
 
 Event: TypeAlias = (

@@ -171,8 +171,8 @@ class Execution:
         )
         labels: list[TaskLabel] = []
 
-        def next_scheduler(workers: int) -> Scheduler | None:
-            specs = self._segment(feed, agenda, labels)
+        def next_scheduler(workers: int, lost: frozenset[int]) -> Scheduler | None:
+            specs = self._segment(feed, agenda, labels, lost)
             return self._scheduler(specs, workers) if specs else None
 
         context = RunContext(
@@ -188,6 +188,7 @@ class Execution:
             upkeep=StatisticsUpkeep(self._owner, feed.upkeep).of,
             on_error=lambda task, error, index: script.place(items[task], error, index),
             order=agenda.order,
+            keep_going=self._options.keep_going,
             resumed=opened.resumed,
             notes=tuple(self._notes(opened, script, scaling)),
             scaling=scaling,
@@ -214,10 +215,14 @@ class Execution:
         return Desk(Analyst(looking, snapshots, split, server.refuses_split), snapshots)
 
     def _segment(
-        self, feed: OneByOne | ScriptFeed, agenda: Agenda, labels: list[TaskLabel]
+        self,
+        feed: OneByOne | ScriptFeed,
+        agenda: Agenda,
+        labels: list[TaskLabel],
+        lost: frozenset[int] = frozenset(),
     ) -> tuple[TaskSpec, ...]:
         """The tasks of the next segment; `labels` has them all then."""
-        specs = feed.segment()
+        specs = feed.segment(lost)
         if self._publication is not None and not isinstance(feed, OneByOne):
             read = [agenda.items[number] for number in feed.accesses]
             self._publication.check(read, feed.accesses.values())

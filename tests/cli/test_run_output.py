@@ -155,11 +155,62 @@ def test_a_generated_statement_that_fails_is_shown_with_the_place_of_gexec(
     assert "made: INSERT INTO VALUES (2)" in ended.err
 
 
+def test_for_each_row_of_a_query_there_is_a_task(dsn18: str, tmp_path: Path) -> None:
+    text = (
+        "CREATE TABLE shops AS SELECT g AS id, 'shop ' || g AS name FROM generate_series(1, 3) g;\n"
+        "-- pgfan: for each id, name in (TABLE shops)\n"
+        "CREATE TABLE :\"name\" AS SELECT :id AS id, :'name' AS name;\n"
+        'TABLE "shop 1" UNION ALL TABLE "shop 3" ORDER BY 1;\n'
+    )
+    (tmp_path / "a.sql").write_text(text, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)
+    lines = [line.strip() for line in ended.out.splitlines()]
+    assert (ended.code, lines[:5]) == (
+        0,
+        ["SELECT 3", "SELECT 1", "SELECT 1", "SELECT 1", "id |  name"],
+    )
+    assert lines[6:8] == ["1 | shop 1", "3 | shop 3"]
+
+
 def test_statements_are_not_generated_inside_of_a_block(dsn18: str, tmp_path: Path) -> None:
     (tmp_path / "a.sql").write_text(f"BEGIN;\n{CELLS}COMMIT;\n", "utf-8")
     ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)
     assert (ended.code, "a.sql:3:1" in ended.err) == (2, True)
     assert "take it out of the block" in ended.err
+
+
+def test_what_needs_a_failed_statement_is_not_run_and_all_else_is(
+    dsn18: str, tmp_path: Path
+) -> None:
+    text = """CREATE TABLE a AS SELECT 1 / 0 AS i;
+CREATE TABLE b AS SELECT 1 AS i;
+CREATE TABLE c AS TABLE a;
+\\echo of c
+TABLE c;
+SELECT 'INSERT INTO b VALUES (2)', 'INSERT INTO a VALUES (2)' \\gexec
+SELECT i FROM a;
+SELECT sum(i) FROM b;
+"""
+    (tmp_path / "a.sql").write_text(text, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--json", "--keep-going", folder=tmp_path)
+    tasks = {task["id"]: task for task in json.loads(ended.out)["tasks"]}
+    states = {number: task["state"] for number, task in tasks.items()}
+    lost = dict.fromkeys(["3", "4", "5.2", "6"], "not run")
+    assert states == {"1": "failed", "2": "done", "5": "done", "5.1": "done", "7": "done", **lost}
+    assert tasks["3"]["reasons"] == [
+        {"code": "needs-failed", "message": "it waits for a.sql:1, which was not done"}
+    ]
+    assert ended.code == 1
+    assert "not run  a.sql:3" in ended.err
+    assert "4 done, 1 failed, 4 not run in" in ended.err
+
+
+def test_nothing_follows_statements_that_nobody_knows(dsn18: str, tmp_path: Path) -> None:
+    text = "SELECT 1;\nTABLE nowhere \\gexec\nCREATE TABLE b ();\n"
+    (tmp_path / "a.sql").write_text(text, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--keep-going", folder=tmp_path)
+    assert ended.code == 1
+    assert "1 done, 1 failed, 1 not run in" in ended.err
 
 
 def test_a_file_that_is_not_there(dsn18: str, tmp_path: Path) -> None:
@@ -181,6 +232,33 @@ def test_files_of_the_client_and_lines_of_the_script(dsn18: str, tmp_path: Path)
     lines = [line.strip() for line in ended.out.splitlines()]
     assert lines[:4] == ["CREATE TABLE", "COPY 2", "COPY 1", "COPY 2"]
     assert "b 2c 3d 4 5" in lines
+
+
+def test_files_that_are_written_for_the_client(dsn18: str, tmp_path: Path) -> None:
+    text = (
+        "CREATE TABLE t AS SELECT g AS i FROM generate_series(1, 3) g;\n"
+        "CREATE TABLE u (i int);\n"
+        "\\copy (SELECT i * 2 FROM t, pg_sleep(0.2) ORDER BY 1) to 'out.csv' csv\n"
+        "\\copy u from ./out.csv csv\n"
+        "DELETE FROM t;\n"
+        "\\copy u to 'kept.csv' with (format csv, header)\n"
+        "\\copy t to /dev/null\n"
+        "\\copy (SELECT 1 / 0) to 'kept.csv'\n"
+    )
+    (tmp_path / "a.sql").write_text(text, "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, "--jobs", "3", folder=tmp_path)
+    assert (ended.code, "a.sql:8" in ended.err) == (1, True)
+    said = ["SELECT 3", "CREATE TABLE", "COPY 3", "COPY 3", "DELETE 3", "COPY 3", "COPY 0"]
+    assert ended.out.splitlines() == said
+    assert (tmp_path / "out.csv").read_text() == "2\n4\n6\n"
+    assert sorted((tmp_path / "kept.csv").read_text().split()) == ["2", "4", "6", "i"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.sql", "out.csv", "kept.csv"}
+
+
+def test_a_file_of_the_client_that_cannot_be_written(dsn18: str, tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("\\copy (SELECT 1) to 'no/such.csv'\n", "utf-8")
+    ended = pgfan("run", "a.sql", "-d", dsn18, folder=tmp_path)
+    assert (ended.code, "a.sql:1:1: no/such.csv: No such file" in ended.err) == (1, True)
 
 
 def test_a_file_that_cannot_be_copied(dsn18: str, tmp_path: Path) -> None:

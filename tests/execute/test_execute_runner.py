@@ -66,7 +66,10 @@ class World:
 
     def runner(self) -> Runner:
         self.sessions = [FakeSession(self.server) for _ in range(self.workers)]
-        chain = [TaskSpec(n, frozenset({n - 1} if n else ())) for n in range(len(self.units))]
+        chain = [
+            TaskSpec(n, frozenset({n - 1} if n else ()), order_only=True)
+            for n in range(len(self.units))
+        ]
         options = SchedulerOptions(
             SizingOptions(fixed_units=self.fixed_units), self.keep_going, self.batch_s
         )

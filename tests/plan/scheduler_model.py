@@ -39,6 +39,8 @@ class Run:
     """How many events other than success there may be."""
     pinned: frozenset[int] = frozenset()
     keep_going: bool = False
+    order_only: frozenset[int] = frozenset()
+    """Tasks that are run although one before them failed, with `keep_going`."""
     batch_s: float = 0.0
     chunk: int = 1
     """Units of a chunk."""
@@ -217,7 +219,7 @@ class Play:
             case messages.Prepare():
                 assert not self.draining, self
                 assert task not in self.state, self
-                assert all(self._has_ended(before) for before in self.run.after[task]), self
+                assert self._may_begin(task), self
                 if not self.run.keep_going:
                     assert "failed" not in self.state.values(), self
                 self.state[task] = "preparing"
@@ -235,6 +237,12 @@ class Play:
                 assert units <= self.done, self
                 self.state[task] = "finishing"
                 self.unanswered.append(command)
+            case messages.LeaveOut():
+                assert self.run.keep_going, self
+                assert task not in self.state, self
+                assert task in self._hopeless(), self
+                assert self.state[command.failed] == "failed", self
+                self.state[task] = "left out"
             case messages.Fail():
                 self.ended["fail", task] += 1
                 assert not any(one.task == task for one in self.unanswered), self
@@ -286,9 +294,21 @@ class Play:
             (self.run.per_target_max or self.known) - on_table,
         )
 
-    def _has_ended(self, task: int) -> bool:
-        ended = {"ended", "failed"} if self.run.keep_going else {"ended"}
-        return self.state.get(task) in ended
+    def _may_begin(self, task: int) -> bool:
+        """Whether all that it needs has ended well, and all that it follows has ended."""
+        over = {"ended"}
+        if task in self.run.order_only and self.run.keep_going:
+            over = {"ended", "failed", "left out"}
+        return all(self.state.get(before) in over for before in self.run.after[task])
+
+    def _hopeless(self) -> set[int]:
+        """Tasks that need one that failed, at once or through others."""
+        found: set[int] = set()
+        for task, after in enumerate(self.run.after):
+            failed = any(self.state.get(one) == "failed" or one in found for one in after)
+            if failed and task not in self.run.order_only:
+                found.add(task)
+        return found
 
     # What must hold -----------------------------------------------------------------------------
 
@@ -326,8 +346,8 @@ class Play:
             return []
         return [
             task
-            for task, after in enumerate(self.run.after)
-            if task not in self.state and all(self._has_ended(before) for before in after)
+            for task in range(len(self.run.after))
+            if task not in self.state and self._may_begin(task)
         ]
 
     def _check_end(self) -> None:
@@ -339,6 +359,9 @@ class Play:
             elif state == "failed":
                 assert self.ended["finish", task] == 0, self
                 assert outcome == 1, self
+            elif state == "left out":
+                assert outcome == 0, self
+                assert task in self._hopeless(), self
             else:
                 assert outcome == 0, self
                 failed = "failed" in self.state.values() and not self.run.keep_going
@@ -355,7 +378,8 @@ def start(run: Run) -> Play:
         sizing, run.keep_going, run.batch_s, per_target_max=run.per_target_max
     )
     specs = [
-        TaskSpec(task, after, workers_max=run.workers_max) for task, after in enumerate(run.after)
+        TaskSpec(task, after, workers_max=run.workers_max, order_only=task in run.order_only)
+        for task, after in enumerate(run.after)
     ]
     play = Play(run, Scheduler(specs, run.workers, options), allowed=run.workers, known=run.workers)
     play.take(messages.Begin(), 0)

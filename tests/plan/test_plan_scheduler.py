@@ -15,6 +15,7 @@ from pgfan.plan.messages import (
     Fail,
     Finish,
     Finished,
+    LeaveOut,
     Prepare,
     Prepared,
     PrepareFailed,
@@ -38,6 +39,7 @@ ONE = (frozenset[int](),)
 TWO = (frozenset[int](), frozenset[int]())
 CHAIN_2 = (frozenset[int](), frozenset({0}))
 CHAIN_3 = (frozenset[int](), frozenset({0}), frozenset({1}))
+JOIN = (frozenset[int](), frozenset[int](), frozenset({0, 1}), frozenset({2}))
 FORK = (frozenset[int](), frozenset({0}), frozenset({0}))
 ALL = FAILURES | {"unavailable", "drain", "refused", "reopened"}
 
@@ -56,7 +58,10 @@ RUNS = [
     *(Run(CHAIN_2, 1, workers, ALL, 2) for workers in (1, 2, 3)),
     *(Run(CHAIN_2, 2, workers, ALL, 1) for workers in (1, 2)),
     Run(CHAIN_3, 1, 2, ALL, 2, keep_going=True),
+    Run(CHAIN_3, 1, 2, ALL, 2, keep_going=True, order_only=frozenset({1, 2})),
+    Run(CHAIN_3, 1, 2, ALL, 2, keep_going=True, order_only=frozenset({2})),
     Run(CHAIN_3, 1, 3, FAILURES, 1),
+    Run(JOIN, 1, 2, FAILURES, 2, keep_going=True),
     *(Run(TWO, 1, workers, ALL, 2) for workers in (1, 2)),
     Run(TWO, 2, 2, ALL, 1),
     Run(TWO, 1, 3, FAILURES | {"unavailable"}, 1, keep_going=True),
@@ -113,7 +118,9 @@ def test_every_order_of_events_until_attempts_run_out(
     monkeypatch.setattr(scheduler, "ATTEMPTS_MAX", attempts)
     outcomes = of("again", "halve", "renew", "unavailable")
     assert explore(Run(ONE, 2, 2, outcomes, 2 * attempts)) > 10
-    assert explore(Run(CHAIN_2, 1, 2, outcomes, 2 * attempts, keep_going=True)) > 10
+    anyway = frozenset({1})
+    run = Run(CHAIN_2, 1, 2, outcomes, 2 * attempts, keep_going=True, order_only=anyway)
+    assert explore(run) > 10
 
 
 @pytest.mark.parametrize(
@@ -235,9 +242,23 @@ def test_what_a_failure_stops(*, keep_going: bool) -> None:
     s = make(set(), {0}, set(), {2}, keep_going=keep_going)
     s.handle(Begin())
     found = s.handle(PrepareFailed(0))
-    assert found == [Fail(0), *([Prepare(1)] if keep_going else [])]
+    assert found == [Fail(0), *([LeaveOut(1, 0)] if keep_going else [])]
     assert s.handle(Skipped(2)) == ([Prepare(3)] if keep_going else [])
     assert s.is_over is not keep_going
+    assert s.lost == {0, *([1] if keep_going else [])}
+
+
+def test_what_only_follows_a_failed_task_runs_all_the_same() -> None:
+    specs = [TaskSpec(0), TaskSpec(1, frozenset({0}), order_only=True)]
+    s = Scheduler(specs, 1, SchedulerOptions(keep_going=True))
+    s.handle(Begin())
+    assert s.handle(PrepareFailed(0)) == [Fail(0), Prepare(1)]
+
+
+def test_what_needs_a_lost_task_of_an_earlier_scheduler_is_left_out_at_once() -> None:
+    specs = [TaskSpec(5, frozenset({2})), TaskSpec(6, frozenset({5})), TaskSpec(7)]
+    s = Scheduler(specs, 1, SchedulerOptions(keep_going=True))
+    assert s.handle(Begin()) == [LeaveOut(5, 2), LeaveOut(6, 2), Prepare(7)]
 
 
 def test_what_runs_goes_on_when_another_task_fails() -> None:
@@ -327,7 +348,8 @@ def test_a_worker_without_a_connection_waits_for_another_to_end() -> None:
 
 
 def test_a_worker_comes_back_for_what_only_it_may_do() -> None:
-    s = make(set(), {0}, workers=2, keep_going=True)
+    specs = [TaskSpec(0), TaskSpec(1, frozenset({0}), order_only=True)]
+    s = Scheduler(specs, 2, SchedulerOptions(SizingOptions(fixed_units=1), keep_going=True))
     s.handle(Begin())
     s.handle(Prepared(0, 2))
     s.handle(WorkerUnavailable(0))

@@ -36,6 +36,7 @@ def runs(draw: st.DrawFn) -> Run:
         trouble_max=draw(st.integers(0, 12)),
         pinned=frozenset(draw(st.sets(st.integers(0, count - 1), max_size=2))),
         keep_going=draw(st.booleans()),
+        order_only=frozenset(draw(st.sets(st.integers(0, count - 1), max_size=2))),
         batch_s=draw(st.sampled_from([0.0, 1.0])),
         chunk=draw(st.integers(1, 4)),
     )

@@ -8,7 +8,7 @@ import pytest
 from accesses_known import KNOWN
 from accesses_text import written
 
-from pgfan.errors import UnsupportedError, UsageError
+from pgfan.errors import UsageError
 from pgfan.plan.graph import Sequencer
 from pgfan.sql.accesses import ScriptAccesses
 from pgfan.sql.directives import NO_DIRECTIVES, Directives
@@ -198,6 +198,8 @@ def test_a_name_for_two() -> None:
         program("-- pgfan: name b\nSELECT 1;\n-- pgfan: name b\nSELECT 2;")
 
 
-def test_for_each_is_not_passed_over() -> None:
-    with pytest.raises(UnsupportedError, match="not supported yet"):
-        program("-- pgfan: for each x in (SELECT 1)\nSELECT 2;")
+def test_for_each_is_of_the_query_and_others_beside_it_are_too() -> None:
+    items = program("-- pgfan: name q\n-- pgfan: for each x in (SELECT 1)\nSELECT :x;").items
+    assert items[0].first.text == "SELECT 1"
+    assert items[0].first.generates is not None
+    assert [one.text for one in items[0].first.directives][:1] == ["name q"]

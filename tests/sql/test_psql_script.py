@@ -223,6 +223,7 @@ REFUSED = {
     "two statements at once": ("SELECT 1\\; SELECT 2;", "main.sql:1:1", "\\;"),
     "a syntax error": ("SELECT 1;\nSELECT\n  FROM FROM;", "main.sql:3:8", "syntax error"),
     "a syntax error in the first line": ("  SELEC 1;", "main.sql:1:3", "syntax error"),
+    "copy in a block": ("BEGIN;\n\\copy t to f\nCOMMIT;", "main.sql:2:1", "inside of BEGIN"),
     "copy to the client": ("COPY t TO STDOUT;", "main.sql:1:1", "COPY"),
     "nothing": ("\\echo a", None, "no SQL"),
 }

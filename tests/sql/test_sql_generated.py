@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
+from pgfan.errors import UsageError
+from pgfan.sql.accesses import accesses_of
 from pgfan.sql.agenda import Agenda
 from pgfan.sql.generated import generated_items
+from pgfan.sql.known import KnownObjects
 from pgfan.sql.psql_script import read_psql
 
 if TYPE_CHECKING:
@@ -65,6 +69,78 @@ def test_what_is_no_statement_is_the_last_item(
     assert message in last.refusal.message
     assert last.first.text.startswith(text)
     assert str(last.first.position) == "main.sql:1:10"
+
+
+EACH = """\\set id_ 5
+-- pgfan: for each id, name in (SELECT :id_, 'x')
+CREATE TABLE t_:id AS SELECT :'name';"""
+
+
+def test_for_each_fills_the_variables_of_a_statement() -> None:
+    (item,) = items_of(EACH)
+    assert item.first.text == "SELECT 5, 'x'"
+    assert str(item.first.position) == "main.sql:2:33"
+    made = generated_items(item, [("1", "it's"), ("2", ":id; DROP")])
+    assert [one.first.text for one in made] == [
+        "CREATE TABLE t_1 AS SELECT 'it''s'",
+        "CREATE TABLE t_2 AS SELECT ':id; DROP'",
+    ]
+    assert str(made[1].first.position) == "main.sql:3:1"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [(("1", None), "name is NULL in row 1"), (("1",), "2 columns"), (("x y", "z"), "syntax error")],
+)
+def test_a_row_that_makes_no_statement_is_refused(
+    row: tuple[str | None, ...], message: str
+) -> None:
+    (item,) = items_of(EACH)
+    (made,) = generated_items(item, [row])
+    assert made.refusal is not None
+    assert message in made.refusal.message
+
+
+MISWRITTEN = {
+    "-- pgfan: for each id (SELECT 1)\nSELECT :id;": ("1:1", "no for each"),
+    "-- pgfan: for each id in (SELEC 1)\nSELECT :id;": ("1:27", "syntax error"),
+    "-- pgfan: for each id in (DROP TABLE t)\nSELECT :id;": ("1:27", "no query"),
+    "\\set id 1\n /* pgfan: for each id in (SELECT 1) */\nSELECT :id;": ("2:2", "variable id"),
+    "-- pgfan: for each id in (SELECT 1)\nSELECT :id \\gexec": ("2:12", "gexec with for each"),
+    "-- pgfan: for each id in (SELECT 1)\n\\copy t from f": ("2:1", "copy with for each"),
+    "BEGIN;\n-- pgfan: for each id in (SELECT 1)\nSELECT :id;COMMIT;": ("2:27", "inside of BEGIN"),
+}
+
+
+@pytest.mark.parametrize("text", MISWRITTEN)
+def test_a_for_each_that_cannot_be_done_is_refused_before_anything_runs(text: str) -> None:
+    place, message = MISWRITTEN[text]
+    with pytest.raises(UsageError) as caught:
+        items_of(text)
+    assert str(caught.value.position) == f"main.sql:{place}"
+    assert message in caught.value.message
+
+
+def test_settings_that_were_generated_end_with_their_session() -> None:
+    items = items_of("SELECT 1 \\gexec\nSELECT 2;\nSET a.b = 1;\nSELECT 3;")
+    sessions = ["a.sql", "a.sql", "b.sql", "b.sql"]
+    agenda = Agenda([replace(one, session=name) for one, name in zip(items, sessions, strict=True)])
+    agenda.insert(0, generated_items(agenda.items[0], [("SET a.d = 4",)]))
+    assert [agenda.items[number].session for number in agenda.order] == ["a.sql", *sessions]
+    settings = [agenda.items[number].settings for number in agenda.order]
+    assert settings == [(), (), ("SET a.d = 4",), (), ("SET a.b = 1",)]
+
+
+def test_nobody_knows_ahead_what_a_query_will_make() -> None:
+    generating, plain = accesses_of(items_of("SELECT 1 \\gexec\nSELECT 1;"), KnownObjects())
+    assert generating.barrier is not None
+    assert plain.barrier is None
+
+
+def test_files_of_the_client_keep_their_order() -> None:
+    found = accesses_of(items_of("\\copy t to a/f\n\\copy u from b/../a/f\n"), KnownObjects())
+    files = [[str(one) for one in each.effects if one.object.kind == "file"] for each in found]
+    assert files == [["modify f"], ["read f"]]
 
 
 def test_what_follows_runs_under_the_settings_that_were_generated() -> None:

@@ -202,7 +202,7 @@ class _Simulation:
                 token = self.running[worker].token
                 at_s = self.clock_s + self.server.cancel_s
                 heappush(self.answers, (at_s, next(self.tokens), worker, token, True))
-            case messages.Renew() | messages.Fail():
+            case messages.Renew() | messages.Fail() | messages.LeaveOut():
                 raise AssertionError(command)
             case _:
                 assert_never(command)

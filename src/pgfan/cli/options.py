@@ -112,7 +112,7 @@ class Running(Splitting):
     chunk_seconds: float | None = None
     """How long a chunk should take; without it 2."""
     keep_going: Annotated[bool | None, Parameter(negative="--fail-fast")] = None
-    """Go on with the statements after one that failed."""
+    """Go on after a failure; what `pgfan run` knows to need the failed statement is not run."""
     restart: Annotated[bool, Parameter(negative="")] = False
     """Begin anew, though the same command has an unfinished run."""
     new_snapshot: Annotated[bool, Parameter(negative="")] = False

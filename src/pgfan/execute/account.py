@@ -203,6 +203,17 @@ class RunAccount:
             TaskOutcome(label.id, label.source, label.kind, "failed", seconds=seconds, error=error),
         )
 
+    def leave_out(self, number: int, failed: int) -> None:
+        """A task will not run, because one that it needs has failed."""
+        label = self._labels[number]
+        # A gate between them has no name.
+        source = self._labels[failed].source if failed >= 0 else "a statement before it"
+        reason = ("needs-failed", f"it waits for {source}, which was not done")
+        self._end(
+            number,
+            TaskOutcome(label.id, label.source, label.kind, "not run", reasons=(reason,)),
+        )
+
     def close(self, number: int, state: events.TaskState) -> None:
         """A task ended."""
         running, label = self._tasks[number], self._labels[number]
@@ -252,7 +263,8 @@ class RunAccount:
         ok = all(outcome.state in {"done", "skipped"} for outcome in outcomes)
         stopped = interrupted and not ok
         seconds = self.at_s()
-        self._progress.emit(events.RunFinished(self._run_id, ok, stopped, seconds))
+        left = sum(outcome.state == "not run" for outcome in outcomes)
+        self._progress.emit(events.RunFinished(self._run_id, ok, stopped, seconds, left))
         return RunResult(self._run_id, ok, seconds, jobs, tuple(outcomes), stopped)
 
     def _end(self, number: int, outcome: TaskOutcome) -> None:

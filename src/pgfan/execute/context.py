@@ -55,5 +55,9 @@ class RunContext(Struct, frozen=True):
     """A task will say nothing more."""
     upkeep: Callable[[int], Upkeep | None] = lambda _: None
     """What a step that is none of the script's tasks has to do. Raises PgfanError."""
-    next_scheduler: Callable[[int], Scheduler | None] = lambda _: None
-    """Whoever decides, for so many workers, on the tasks known once all others are done."""
+    next_scheduler: Callable[[int, frozenset[int]], Scheduler | None] = lambda *_: None
+    """Whoever decides, for so many workers, on the tasks known once all others have ended.
+
+    It is told which of those have failed or were not run."""
+    keep_going: bool = False
+    """Whether more tasks follow when one has failed."""

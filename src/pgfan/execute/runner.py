@@ -102,12 +102,14 @@ class Runner:
             self._staffing.begin()
             self._staff()
             self._tell(messages.Begin())
+            lost: frozenset[int] = frozenset()
             while True:
                 while not self._scheduler.is_over:
                     self._wait()
-                if self._asked or not self._account.is_well:
+                if self._asked or not (self._context.keep_going or self._account.is_well):
                     break
-                following = self._context.next_scheduler(max(1, self._allowed))
+                lost |= self._scheduler.lost
+                following = self._context.next_scheduler(max(1, self._allowed), lost)
                 if following is None:
                     break
                 self._account.tasks_added()
@@ -154,6 +156,9 @@ class Runner:
                 return self._finish(command.task)
             case messages.Fail():
                 self._fail(command.task)
+                return ()
+            case messages.LeaveOut():
+                self._leave_out(command)
                 return ()
             case _:
                 assert_never(command)
@@ -263,6 +268,11 @@ class Runner:
                 self._account.say("warning", left)
             self._account.close(number, "failed")
             self._context.on_end(number)
+
+    def _leave_out(self, command: messages.LeaveOut) -> None:
+        if command.task >= 0:
+            self._account.leave_out(command.task, command.failed)
+            self._context.on_end(command.task)
 
     def _placed(self, number: int, error: PgfanError) -> PgfanError:
         """An error of the coordinator's, whose SQL the user has not written, at the statement."""

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pgfan.plan.offers import Queue
     from pgfan.plan.parts import Remainder
     from pgfan.plan.ranges import Range
 
 State: TypeAlias = Literal[
-    "waiting", "preparing", "running", "renewing", "failing", "finishing", "done", "failed"
-]
+    "waiting", "preparing", "running", "renewing", "failing", "finishing", "done", "failed",
+    "not run",
+]  # fmt: skip
 UNANSWERED: tuple[State, ...] = ("preparing", "renewing", "finishing")
 """Somebody outside has been asked, and the task goes on with the answer."""
 
@@ -33,6 +34,8 @@ class IllegalEventError(Exception):
 class TaskSpec(Struct, frozen=True):
     """A task by number; it starts when all of `after` have ended well.
 
+    With `keep_going` it is not run when one of them fails, or was a task of an earlier scheduler
+    that has not ended well. `order_only`: nothing of theirs is needed, and it is run nevertheless.
     `work_s`: the seconds of all its chunks together in an earlier run, None when nobody knows;
     `divisible`: whether more workers make it shorter. `workers_max` of them may run its chunks at
     once; None: as many as there are.
@@ -43,6 +46,7 @@ class TaskSpec(Struct, frozen=True):
     work_s: float | None = None
     divisible: bool = True
     workers_max: int | None = None
+    order_only: bool = False
 
 
 class Retry(NamedTuple):
@@ -105,7 +109,7 @@ class Task:
 
 
 class Dag:
-    """A fixed list of tasks; with `keep_going` those after a failed one run all the same."""
+    """A fixed list of tasks; with `keep_going` those that do not need a failed one still run."""
 
     def __init__(
         self, specs: Sequence[TaskSpec], rank: Mapping[int, float], *, keep_going: bool
@@ -122,10 +126,16 @@ class Dag:
         for spec in specs:
             for before in spec.after:
                 self._dependents.setdefault(before, []).append(spec.task)
+        self._order_only = {spec.task for spec in specs if spec.order_only}
+        self._left_out: list[tuple[int, int]] = []
         self._startable = [
             (self._tasks[spec.task].priority, spec.task) for spec in specs if not spec.after
         ]
         heapify(self._startable)
+        for spec in specs:
+            for before in spec.after:
+                if before not in self._tasks:
+                    self._leave_out(spec.task, before)
 
     def __getitem__(self, number: int) -> Task:
         return self._tasks[number]
@@ -137,6 +147,19 @@ class Dag:
     def count(self, *states: State) -> int:
         """How many tasks are in one of `states`."""
         return sum(self._states[state] for state in states)
+
+    @property
+    def lost(self) -> frozenset[int]:
+        """The tasks that failed, and those that are not run because of them."""
+        ends = {"failed", "not run"}
+        return frozenset(task.number for task in self._tasks.values() if task.state in ends)
+
+    def left_out(self) -> Sequence[tuple[int, int]]:
+        """Tasks that will not run and the one whose failure is why, since the last call."""
+        if not self._left_out:
+            return ()
+        found, self._left_out = self._left_out, []
+        return found
 
     @property
     def startable(self) -> int:
@@ -159,11 +182,38 @@ class Dag:
 
     def move(self, task: Task, state: State) -> None:
         """Put `task` into `state`; those that waited for it alone may begin when it has ended."""
+        self._move(task, state)
+        dependents = self._dependents.get(task.number, ())
+        if state == "done":
+            self._unblock(dependents)
+        elif state == "failed" and self._keep_going:
+            self._unblock([number for number in dependents if number in self._order_only])
+            for number in dependents:
+                if number not in self._order_only:
+                    self._leave_out(number, task.number)
+
+    def _move(self, task: Task, state: State) -> None:
         self._states[task.state] -= 1
         self._states[state] += 1
         task.state = state
-        if state == "done" or (state == "failed" and self._keep_going):
-            for number in self._dependents.get(task.number, ()):
-                self._blockers[number] -= 1
-                if not self._blockers[number]:
-                    heappush(self._startable, (self._tasks[number].priority, number))
+
+    def _unblock(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._blockers[number] -= 1
+            if not self._blockers[number] and self._tasks[number].state == "waiting":
+                heappush(self._startable, (self._tasks[number].priority, number))
+
+    def _leave_out(self, number: int, failed: int) -> None:
+        """A task that needs a failed one is not run, nor is what needs it."""
+        todo = [number]
+        while todo:
+            task = self._tasks[todo.pop()]
+            if task.state != "waiting":
+                continue
+            self._move(task, "not run")
+            self._left_out.append((task.number, failed))
+            for dependent in self._dependents.get(task.number, ()):
+                if dependent in self._order_only:
+                    self._unblock((dependent,))
+                else:
+                    todo.append(dependent)

@@ -192,4 +192,11 @@ class Fail(Struct, frozen=True):
     task: int
 
 
-Command: TypeAlias = Prepare | StartChunk | CancelChunk | Renew | Finish | Fail
+class LeaveOut(Struct, frozen=True):
+    """The task needs the task `failed`, and will not run."""
+
+    task: int
+    failed: int
+
+
+Command: TypeAlias = Prepare | StartChunk | CancelChunk | Renew | Finish | Fail | LeaveOut

@@ -21,13 +21,11 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct, field
 
-from pgfan.plan import stragglers
 from pgfan.plan.caps import Caps
 from pgfan.plan.dag import UNANSWERED, Dag, IllegalEventError, Retry, State, Task
 from pgfan.plan.dealing import Dealer
 from pgfan.plan.messages import (
     Begin,
-    CancelChunk,
     ChunkDone,
     ChunkFailed,
     Command,
@@ -37,6 +35,7 @@ from pgfan.plan.messages import (
     Finish,
     Finished,
     FinishFailed,
+    LeaveOut,
     PartSize,
     Prepare,
     Prepared,
@@ -53,6 +52,7 @@ from pgfan.plan.messages import (
 from pgfan.plan.offers import Offers
 from pgfan.plan.parts import Remainder
 from pgfan.plan.priority import priorities
+from pgfan.plan.rescue import Rescue
 from pgfan.plan.sizing import SizingOptions
 from pgfan.plan.workers import Busy, Workers
 
@@ -69,7 +69,7 @@ PREPARED_AHEAD = 1
 
 
 class SchedulerOptions(Struct, frozen=True):
-    """`keep_going`: a failed task does not keep those after it from running.
+    """`keep_going`: a failed task keeps only those from running that need it.
 
     `batch_s`: chunks that together take about so many seconds are handed out at once; 0 never.
     `rescue`: whether stragglers are cancelled and shared out; not where the user fixed the size.
@@ -104,9 +104,7 @@ class Scheduler:
         self._dealer = Dealer(self._options.batch_s, jitter)
         self._draining = False
         self._now_s = 0.0
-        self._cancelled: int | None = None
-        """The worker whose chunk was last cancelled, until it reports."""
-        self._look_again_s: float | None = None
+        self._rescue = Rescue(self._dag, self._workers, self._offers, self._caps)
         self._history: deque[Event] = deque(maxlen=HISTORY_MAX)
 
     @property
@@ -119,12 +117,17 @@ class Scheduler:
     @property
     def look_again_s(self) -> float | None:
         """The instant at which a Tick is due if no event comes before; None: at none."""
-        return self._look_again_s
+        return self._rescue.look_again_s
 
     @property
     def workers_busy(self) -> int:
         """How many workers run a chunk now."""
         return self._workers.busy
+
+    @property
+    def lost(self) -> frozenset[int]:
+        """The tasks that failed, and those that are not run because of them."""
+        return self._dag.lost
 
     def state(self, task: int) -> str:
         """Where a task stands; for messages and tests."""
@@ -137,12 +140,15 @@ class Scheduler:
         """
         self._history.append(event)
         self._now_s = max(self._now_s, now_s)
-        self._look_again_s = None
+        self._rescue.look_again_s = None
         commands = self._apply(event)
+        for found in self._dag.left_out():
+            commands.append(LeaveOut(*found))  # nearly always there are none
         if not self._draining:
             commands += self._deal()
             commands += self._ready()
-            commands += self._rescue()
+            if self._options.rescue:
+                commands += self._rescue.look(self._now_s)
         return commands
 
     def _apply(self, event: Event) -> list[Command]:
@@ -274,8 +280,7 @@ class Scheduler:
             task.running -= 1
             self._workers.end(worker)
             self._offers.ended(task, self._wanted_on_each)
-            if worker == self._cancelled:
-                self._cancelled = None
+            self._rescue.reported(worker)
         return busy, piece, task
 
     def _chunk_done(self, event: ChunkDone) -> list[Command]:
@@ -291,7 +296,9 @@ class Scheduler:
             case "duplicate":
                 pass  # done before, by a COMMIT whose answer was lost
             case "cancelled":
-                self._share_out(task, busy, piece)
+                if not busy.shares:
+                    raise self._illegal(f"a chunk of task {task.number} was cancelled unasked")
+                self._rescue.share_out(task, busy, piece, self._now_s)
             case "renew" if busy.attempt < ATTEMPTS_MAX:
                 task.retries.append(Retry(piece, busy.attempt + 1))
                 if task.state == "running":
@@ -329,61 +336,6 @@ class Scheduler:
             task.doomed = True
         elif task.state == "running":
             self._dag.move(task, "failing")
-
-    # Stragglers ---------------------------------------------------------------------------------
-
-    def _rescue(self) -> list[Command]:
-        """Cancel a chunk that idle workers would end sooner, one at a time."""
-        idle = self._workers.idle_count
-        if not idle or self._offers.free or self._dag.startable:
-            return []
-        if self._cancelled is not None or self._dag.count(*UNANSWERED):
-            return []
-        found, self._look_again_s = stragglers.choose(self._candidates(), idle, self._now_s)
-        busy = self._workers.get(found.worker) if found is not None else None
-        if found is None or busy is None:
-            return []
-        busy.shares, self._cancelled = found.pieces, found.worker
-        return [CancelChunk(found.worker, busy.task)]
-
-    def _candidates(self) -> list[stragglers.Candidate]:
-        """Running chunks that may be cut: not in doubt, and of a size that the user left open."""
-        found: list[stragglers.Candidate] = []
-        if not self._now_s or not self._options.rescue:
-            return found
-        for worker, busy in self._workers.running():
-            piece, task = busy.pieces[0], self._dag[busy.task]
-            if (
-                len(busy.pieces) == 1 == busy.attempt
-                and len(piece) > 1
-                and task.state == "running"
-                and task.worker is None
-                and self._caps.has_room(task)
-            ):
-                one = self._candidate(worker, task, busy, piece)
-                found += [one] if one is not None else []
-        return found
-
-    def _candidate(
-        self, worker: int, task: Task, busy: Busy, piece: Range
-    ) -> stragglers.Candidate | None:
-        if task.left is None:
-            return None
-        if busy.expected_s is None:  # it began before any other had ended
-            busy.expected_s = task.left.seconds_for(piece)
-        if busy.expected_s is None:
-            return None
-        fixed_s = task.left.fixed_s(piece)
-        return stragglers.Candidate(worker, len(piece), busy.began_s, busy.expected_s, fixed_s)
-
-    def _share_out(self, task: Task, busy: Busy, piece: Range) -> None:
-        """Give the range of a cancelled chunk back in pieces, each with its part of the time."""
-        if not busy.shares:
-            raise self._illegal(f"a chunk of task {task.number} was cancelled without being asked")
-        one = self._candidate(0, task, busy, piece)
-        pieces = piece.divided(busy.shares)
-        expected_s = one.share_s(self._now_s, len(pieces)) if one is not None else None
-        task.retries.extend(Retry(part, 1, expected_s) for part in pieces)
 
     # ---------------------------------------------------------------------------------------------
 

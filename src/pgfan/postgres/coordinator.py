@@ -22,6 +22,7 @@ from pgfan.errors import (
 from pgfan.plan.task import TaskPlan
 from pgfan.ports import ChunksLost, PreparedTask
 from pgfan.postgres import new_tables
+from pgfan.postgres.client_file import client_file_of
 from pgfan.postgres.desks import Desks
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals, ResumeOptions
@@ -375,6 +376,7 @@ class PostgresCoordinator:
             pinned=self._feed.is_pinned(number),
             copies=item.copies,
             keep=self._feed.keep(number),
+            sink=client_file_of(item),
         )
 
     def _open(self, number: int, split: SplitPlan, settings: tuple[str, ...]) -> Snapshot:

@@ -19,7 +19,7 @@ from pgfan.plan.graph import Sequencer
 from pgfan.plan.outline import session_objection
 from pgfan.plan.priority import TYPICAL_S
 from pgfan.plan.statistics import Unanalysed
-from pgfan.sql.accesses import ScriptAccesses, mentions_currval
+from pgfan.sql.accesses import ScriptAccesses, client_files, mentions_currval
 from pgfan.sql.bulk import fills, plans
 from pgfan.sql.effects import Accesses, Barrier, Effect
 from pgfan.sql.generated import generated_items
@@ -97,6 +97,7 @@ class ScriptFeed:
         self._unanalysed = Unanalysed() if analyse else None
         self.upkeep: dict[int, ObjectName] = {}
         """The steps before which a table may have to be analysed, by their numbers."""
+        self._lost: frozenset[int] = frozenset()
 
     def is_pinned(self, number: int) -> bool:
         """Whether a task needs the one connection of its script."""
@@ -122,8 +123,15 @@ class ScriptFeed:
         generates = self._agenda.items[number].first.generates is not None
         return partial(self._made_of.keep, number) if generates else None
 
-    def segment(self) -> tuple[TaskSpec, ...]:
-        """The next segment's tasks; what came before has finished. Empty at the end."""
+    def segment(self, lost: frozenset[int] = frozenset()) -> tuple[TaskSpec, ...]:
+        """The next segment's tasks; what came before has ended. Empty at the end.
+
+        `lost` are those that have failed or were not run. When what ended the segment is one of
+        them, nobody knows what would follow.
+        """
+        self._lost = lost
+        if (self._stale or self._generates is not None) and self._numbers[-1] in lost:
+            return ()
         if self._stale:
             self._accesses.refresh(self._read_known())
             if self._light is not None:
@@ -164,7 +172,8 @@ class ScriptFeed:
             return Accesses(barrier=Barrier("statement-unknown", "it does not parse", opaque=False))
         trees = [statement.tree for statement in item.statements]
         stated = item.directives.stated if item.directives is not None else None
-        return self._accesses.read(trees, rolls_back=item.rolls_back, stated=stated)
+        read = self._accesses.read(trees, rolls_back=item.rolls_back, stated=stated)
+        return read | client_files(item)
 
     def _generate(self, number: int) -> None:
         """The statements that the rows of a task make."""
@@ -204,8 +213,11 @@ class ScriptFeed:
         self._numbers.append(number)
         if step.pinned_to is not None:
             self._pinned.add(number)
-        after = (before for before in step.after if before >= self._segment_begins)
-        waits_for = frozenset(self._numbers[before] for before in after)
+        waits_for = frozenset(
+            self._numbers[before]
+            for before in step.after
+            if before >= self._segment_begins or self._numbers[before] in self._lost
+        )
         if number < 0:
             return TaskSpec(number, waits_for, work_s=0.0, divisible=False)
         item = self._agenda.items[number]

@@ -39,7 +39,9 @@ class OneByOne:
     def keep(self, number: int) -> None:
         """As of `ScriptFeed`: no statement makes others here."""
 
-    def segment(self) -> tuple[TaskSpec, ...]:
+    def segment(self, lost: frozenset[int] = frozenset()) -> tuple[TaskSpec, ...]:
         """See `pgfan.postgres.feed.ScriptFeed.segment`."""
-        count, self._left = self._left, 0
-        return tuple(TaskSpec(n, frozenset({n - 1} if n else ())) for n in range(count))
+        count, self._left = 0 if lost else self._left, 0
+        return tuple(
+            TaskSpec(n, frozenset({n - 1} if n else ()), order_only=True) for n in range(count)
+        )

@@ -248,7 +248,7 @@ def finished_text(event: TaskFinished, task: TaskTally | None) -> str:
 def run_finished_line(event: RunFinished, tally: RunTally) -> Line:
     """How the run ended, and how many of its tasks ended in which way."""
     ended = tally.ended.copy()
-    ended["not run"] += max(0, tally.tasks - ended.total())
+    ended["not run"] = max(ended["not run"], event.not_run, tally.tasks - ended.total())
     counts = ", ".join(f"{count:,} {state}" for state, count in sorted(ended.items()) if count)
     if set(tally.ended) <= {"done"} and not ended["not run"]:
         counts = counted(ended["done"], "task")

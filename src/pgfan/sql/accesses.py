@@ -10,6 +10,7 @@ plain words.
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
@@ -17,7 +18,7 @@ from postgast import pg_query_pb2 as pb
 from pgfan.sql.closure import Closure
 from pgfan.sql.collector import Collector, Session
 from pgfan.sql.definitions import TEMPORARY, Definitions
-from pgfan.sql.effects import NOTHING, Accesses, Barrier, annotated
+from pgfan.sql.effects import NOTHING, Accesses, Barrier, Effect, ObjectName, annotated
 from pgfan.sql.known_definitions import definitions_of
 from pgfan.sql.names import with_user
 from pgfan.sql.statements import DEFINES_NOTHING, collect_statement
@@ -26,11 +27,13 @@ from pgfan.sql.tree import Message, kind_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfan.sql.effects import Effect, SessionUse, Stated
+    from pgfan.sql.effects import SessionUse, Stated
     from pgfan.sql.known import KnownObjects
     from pgfan.sql.script import ScriptItem
 
-GENERATES = Barrier("dynamic-sql", "its rows are statements, known when it has run", opaque=False)
+GENERATES = Accesses(
+    barrier=Barrier("dynamic-sql", "its rows are statements, known when it has run", opaque=False)
+)
 """Of a query that makes statements, as long as nobody knows which."""
 
 
@@ -220,11 +223,22 @@ def accesses_of(items: Sequence[ScriptItem], known: KnownObjects) -> tuple[Acces
         trees = [statement.tree for statement in item.statements]
         stated = item.directives.stated if item.directives is not None else None
         accesses = script.read(trees, rolls_back=item.rolls_back, stated=stated)
+        accesses |= client_files(item)
         if item.first.generates is not None:
-            accesses |= Accesses(barrier=GENERATES)
+            accesses |= GENERATES
         found.append(accesses)
         script.go_on()
     return tuple(found)
+
+
+def client_files(item: ScriptItem) -> Accesses:
+    r"""Files that \copy reads and writes, by their last name: how paths lead there is not known."""
+    effects = set()
+    for statement in item.statements:
+        if statement.client_file is not None:
+            name = ObjectName("file", None, posixpath.basename(statement.client_file))
+            effects.add(Effect("modify" if statement.writes_client_file else "read", name))
+    return Accesses(frozenset(effects)) if effects else NOTHING
 
 
 def _rolls_back_to(tree: Message) -> bool:

@@ -49,6 +49,8 @@ class Agenda:
             return
         for later in self.order[at + len(made) :]:
             item = self.items[later]
+            if item.session != maker.session:
+                break
             self.items[later] = replace(
                 item,
                 settings=after + item.settings[len(before) :],

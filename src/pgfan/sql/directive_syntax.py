@@ -12,7 +12,7 @@ import postgast
 from msgspec import Struct
 from postgast import pg_query_pb2 as pb
 
-from pgfan.errors import Position, UnsupportedError, UsageError
+from pgfan.errors import Position, UsageError
 from pgfan.sql.places import locate, placed
 
 if TYPE_CHECKING:
@@ -176,12 +176,8 @@ def _relations(directive: Directive, text: str) -> tuple[Name, ...]:
     return names
 
 
-def _for_each(_: Asked, directive: Directive, rest: str) -> None:
-    raise UnsupportedError(
-        f"for each {rest}: that is not supported yet",
-        position=directive.position,
-        source_line=directive.line,
-    )
+def _for_each(_asked: Asked, _directive: Directive, _rest: str) -> None:
+    """Read with the statement itself (`pgfan.sql.for_each`): what stands here is its query's."""
 
 
 _READERS: Mapping[str, Callable[[Asked, Directive, str], None]] = {

@@ -11,7 +11,7 @@ from copy import copy
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pgfan.sql.accesses import ScriptAccesses
+from pgfan.sql.accesses import GENERATES, ScriptAccesses, client_files
 from pgfan.sql.known import KnownObjects
 from pgfan.sql.statements import DEFINES_NOTHING
 from pgfan.sql.tree import inner, kind_of
@@ -96,10 +96,11 @@ def _touched(
     of_items = [[tree for tree in _trees(one) if id(tree) not in passed_over] for one in items]
     apart = any(kind_of(tree) in _UNMAKE for trees in of_items for tree in trees)
     session = _another(together, apart=apart)
-    return [
-        session.read(trees, rolls_back=item.rolls_back, stated=said)
-        for item, trees, said in zip(items, of_items, stated, strict=True)
-    ]
+    found = []
+    for item, trees, said in zip(items, of_items, stated, strict=True):
+        read = session.read(trees, rolls_back=item.rolls_back, stated=said) | client_files(item)
+        found.append(read | GENERATES if item.first.generates is not None else read)
+    return found
 
 
 def _trees(item: ScriptItem) -> list[Message]:

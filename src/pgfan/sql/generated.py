@@ -96,7 +96,8 @@ def generated_items(item: ScriptItem, rows: Sequence[Row]) -> tuple[ScriptItem, 
         failure = failure or ((error.source_line or "").strip(), error)
     if failure is not None:
         last = items[-1] if items else item
-        items.append(_refused(generator, *failure, settings_after(last)))
+        refused = _refused(generator, *failure, settings_after(last))
+        items.append(changed(refused, session=item.session))
     return tuple(items)
 
 
@@ -105,6 +106,10 @@ def _texts(generator: Generator, rows: Sequence[Row]) -> Iterator[str]:
         yield from (cell for row in rows for cell in row if cell is not None)
         return
     for number, row in enumerate(rows, 1):
+        if len(row) != len(generator.columns):
+            raise UsageError(
+                f"for each names {len(generator.columns)} columns, and its query has {len(row)}"
+            )
         values = dict(zip(generator.columns, row, strict=True))
         for name, value in values.items():
             if value is None:

@@ -27,7 +27,7 @@ class LineIndex:
     """Lines of one text, counted once: `locate` for texts that are asked about often."""
 
     def __init__(self, text: str, source: str) -> None:
-        self._text = text
+        self.text = text
         self._source = source
         self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
 
@@ -35,8 +35,8 @@ class LineIndex:
         """As `locate`."""
         number = bisect_right(self._starts, offset)
         start = self._starts[number - 1]
-        end = self._text.find("\n", start)
-        line = self._text[start : end if end >= 0 else len(self._text)].rstrip("\r")
+        end = self.text.find("\n", start)
+        line = self.text[start : end if end >= 0 else len(self.text)].rstrip("\r")
         return Position(self._source, number, offset - start + 1), line
 
 

@@ -10,18 +10,20 @@ from __future__ import annotations
 import contextlib
 import posixpath
 import re
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import postgast
-from msgspec import Struct, field
+from msgspec import Struct
 
 from pgfan.errors import UnsupportedError, UsageError
-from pgfan.sql.directive_syntax import find_directives, refuse_inside
+from pgfan.sql.directive_syntax import refuse_inside
+from pgfan.sql.for_each import HINT, read_for_each
 from pgfan.sql.generated import Generator, returns_rows
 from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.places import LineIndex
 from pgfan.sql.psql_arguments import ArgumentError, split_arguments, truth_of
 from pgfan.sql.psql_copy import client_copy
+from pgfan.sql.psql_file import Branch, PsqlFile
 from pgfan.sql.psql_lexer import PsqlLexer
 from pgfan.sql.script import (
     ScriptItem,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from pgfan.errors import Position
     from pgfan.sql.directive_syntax import Directive
+    from pgfan.sql.for_each import ForEach
 
 INCLUDES_MAX = 100
 """Files in files: a file that includes itself ends here."""
@@ -103,29 +106,6 @@ def read_psql(
     return PsqlScript(items, tuple(reader.said), reader.files, frozenset(reader.included))
 
 
-class _Branch(Struct):
-    r"""An \if: whether its text counts now, whether a branch was taken, and what is around it."""
-
-    active: bool
-    taken: bool
-    around: bool
-    begins: int
-    has_else: bool = False
-
-
-class _File(Struct):
-    name: str
-    text: str
-    lexer: PsqlLexer
-    lines: LineIndex
-    branches: list[_Branch] = field(default_factory=list)
-    ended: bool = False
-
-    @property
-    def active(self) -> bool:
-        return not self.branches or self.branches[-1].active
-
-
 class _Reader:
     def __init__(
         self,
@@ -147,7 +127,7 @@ class _Reader:
         text = text.removeprefix("\ufeff")
         self.files[name] = text
         self._open.append(name)
-        file = _File(name, text, PsqlLexer(text), LineIndex(text, name))
+        file = PsqlFile(name, text, PsqlLexer(text), LineIndex(text, name))
         while not file.ended:
             match file.lexer.step(self._variables if file.active else None):
                 case "semicolon":
@@ -158,12 +138,12 @@ class _Reader:
                     self._send(file)
                     file.ended = True
         if file.branches:
-            self._refuse(file, file.branches[-1].begins, "this \\if has no \\endif", "add one")
+            file.refuse(file.branches[-1].begins, "this \\if has no \\endif", "add one")
         self._open.pop()
 
     # Statements ---------------------------------------------------------------------------------
 
-    def _send(self, file: _File, gexec_at: int | None = None) -> None:
+    def _send(self, file: PsqlFile, gexec_at: int | None = None) -> None:
         r"""The statement that was put together is one, if it counts.
 
         `gexec_at`: where the \gexec is that its rows go to.
@@ -172,11 +152,18 @@ class _Reader:
         text, start, comments = lexer.statement, lexer.start, tuple(lexer.comments)
         if start is None or not file.active:
             if file.active:
-                self._refuse_directives(file, "no statement follows it")
+                file.refuse_directives("no statement follows it")
             lexer.reset()
             return
-        directives = self._directives(file)
+        directives = file.directives()
         position, _ = file.lines.locate(start)
+        each = read_for_each(comments, file.lines, start, self._variables)
+        if each is not None:
+            if gexec_at is not None:
+                file.refuse(gexec_at, "\\gexec with for each", "use one of them")
+            lexer.reset()
+            self._add(self._for_each(file, each, text, position, directives))
+            return
         tree = self._parsed(text, position)
         refuse_inside(text, position)
         data = None
@@ -191,16 +178,29 @@ class _Reader:
             Statement(text, position, tree, data, None, generator, echoes, comments, directives)
         )
 
-    def _directives(self, file: _File) -> tuple[Directive, ...]:
-        """Those among the comments since the last statement."""
-        lexer = file.lexer
-        return find_directives(zip(lexer.comments, lexer.comment_starts, strict=True), file.lines)
-
-    def _refuse_directives(self, file: _File, why: str) -> None:
-        for directive in self._directives(file):
-            raise directive.error(
-                f"{directive.text}: {why}", "a directive stands before its statement"
-            )
+    def _for_each(
+        self,
+        file: PsqlFile,
+        each: ForEach,
+        text: str,
+        position: Position,
+        directives: tuple[Directive, ...],
+    ) -> Statement:
+        """The query of the directive, which makes a statement of `text` for each row."""
+        begins, line = file.lines.locate(each.offset)
+        tree = self._parsed(each.query, begins)
+        if kind_of(tree) != "SelectStmt" or not returns_rows(tree):
+            why = "for each: this is no query"
+            raise UnsupportedError(why, position=begins, source_line=line, hint=HINT)
+        generator = Generator(position, each.columns, text)
+        return Statement(
+            each.query,
+            begins,
+            tree,
+            generates=generator,
+            echoes=self._echoes(),
+            directives=directives,
+        )
 
     def _add(self, statement: Statement) -> None:
         self.statements.append(statement)
@@ -226,12 +226,12 @@ class _Reader:
 
     # Meta-commands ------------------------------------------------------------------------------
 
-    def _command(self, file: _File) -> None:
+    def _command(self, file: PsqlFile) -> None:
         lexer = file.lexer
         start = lexer.origin(lexer.position)
         found = _NAME.match(lexer.text, lexer.position + 1)
         if found is None:
-            self._refuse(file, start, "a backslash without a command", "remove it")
+            file.refuse(start, "a backslash without a command", "remove it")
         name = found[0]
         lexer.position = found.end()
         if name in {"if", "elif", "else", "endif"}:
@@ -242,25 +242,25 @@ class _Reader:
             self._copy(file, start)
         elif name in REFUSED or (name[0] in "dls" and name != "set"):
             why = REFUSED.get(name, "it shows something to people")
-            self._refuse(file, start, f"\\{name} is not supported: {why}", "remove it")
+            file.refuse(start, f"\\{name} is not supported: {why}", "remove it")
         else:
             self._act(file, name, self._arguments(file, start), start)
 
-    def _arguments(self, file: _File, start: int) -> list[str]:
+    def _arguments(self, file: PsqlFile, start: int) -> list[str]:
         lexer = file.lexer
         begin, in_value = lexer.position, lexer.in_value
         line = lexer.rest_of_line()
         try:
             found, length = split_arguments(line, self._variables)
         except ArgumentError as error:
-            self._refuse(file, start, str(error), "write the value itself, or give it with --set")
+            file.refuse(start, str(error), "write the value itself, or give it with --set")
         if not in_value:
             lexer.position = begin + length
         elif length < len(line):
             lexer.insert(line[length:], start)
         return found
 
-    def _act(self, file: _File, name: str, arguments: list[str], start: int) -> None:
+    def _act(self, file: PsqlFile, name: str, arguments: list[str], start: int) -> None:
         match name:
             case "echo" | "qecho":
                 bare = arguments[:1] == ["-n"]
@@ -279,12 +279,12 @@ class _Reader:
                 file.ended, file.branches = True, []
             case "encoding" if arguments and not is_utf8(arguments[0]):
                 why = f"\\encoding {arguments[0]}: files are read as UTF-8"
-                self._refuse(file, start, why, "convert the file to UTF-8, with iconv for one")
+                file.refuse(start, why, "convert the file to UTF-8, with iconv for one")
             case _ if name not in IGNORED:
                 why = f"\\{' '.join((name, *arguments))} is not supported"
-                self._refuse(file, start, why, "remove it")
+                file.refuse(start, why, "remove it")
 
-    def _set(self, file: _File, command: str, arguments: list[str], start: int) -> None:
+    def _set(self, file: PsqlFile, command: str, arguments: list[str], start: int) -> None:
         name, *values = arguments
         if command == "unset":
             self._variables.pop(name, None)
@@ -292,10 +292,10 @@ class _Reader:
         value = "".join(values)
         if name in WITHOUT_EFFECT and truth_of(value or "on") is not (name == "AUTOCOMMIT"):
             why = f"\\set {name} {value}: every statement outside of BEGIN is a transaction here"
-            self._refuse(file, start, why, "write BEGIN and COMMIT")
+            file.refuse(start, why, "write BEGIN and COMMIT")
         self._variables[name] = value
 
-    def _pass_over(self, file: _File, command: str) -> None:
+    def _pass_over(self, file: PsqlFile, command: str) -> None:
         r"""A command where \if keeps it out; a file that it would include is one all the same."""
         line = file.lexer.rest_of_line()
         if command in INCLUDES:
@@ -303,7 +303,7 @@ class _Reader:
                 arguments, _ = split_arguments(line, self._variables)
                 self.included.update(self._file_name(file, command, one) for one in arguments[:1])
 
-    def _file_name(self, file: _File, command: str, name: str) -> str:
+    def _file_name(self, file: PsqlFile, command: str, name: str) -> str:
         if command in {"ir", "include_relative"}:
             return posixpath.normpath(posixpath.join(posixpath.dirname(file.name), name))
         return self._in_folder(name)
@@ -311,35 +311,37 @@ class _Reader:
     def _in_folder(self, name: str) -> str:
         return posixpath.normpath(posixpath.join(self._folder, name)) if self._folder else name
 
-    def _include(self, file: _File, command: str, arguments: list[str], start: int) -> None:
+    def _include(self, file: PsqlFile, command: str, arguments: list[str], start: int) -> None:
         if not arguments:
-            self._refuse(file, start, "the name of the file is missing", "give it")
+            file.refuse(start, "the name of the file is missing", "give it")
         if len(self._open) >= INCLUDES_MAX:
             why = f"{arguments[0]} includes itself, or files are {INCLUDES_MAX} deep"
-            self._refuse(file, start, why, "break the circle")
+            file.refuse(start, why, "break the circle")
         name = self._file_name(file, command, arguments[0])
         self.included.add(name)
         try:
             text = self._fetch(name)
         except UsageError as error:
-            self._refuse(file, start, error.message, error.hint or "give the right name")
+            file.refuse(start, error.message, error.hint or "give the right name")
         if file.lexer.start is not None:
-            self._refuse(file, start, "\\include in the middle of a statement", "end it first")
-        self._refuse_directives(file, "it would hold for a whole file")
+            file.refuse(start, "\\include in the middle of a statement", "end it first")
+        file.refuse_directives("it would hold for a whole file")
         self.read(name, text)
 
-    def _copy(self, file: _File, start: int) -> None:
+    def _copy(self, file: PsqlFile, start: int) -> None:
         lexer = file.lexer
         position, _ = file.lines.locate(start)
         line = lexer.rest_of_line()
         try:
             sql, name = client_copy(line)
         except ArgumentError as error:
-            self._refuse(file, start, f"\\copy: {error}", "see \\copy in psql's manual")
+            file.refuse(start, f"\\copy: {error}", "see \\copy in psql's manual")
+        if read_for_each(lexer.comments, file.lines, start, self._variables) is not None:
+            file.refuse(start, "\\copy with for each is not supported", "use COPY")
         tree = self._parsed(sql, position)
         data = lexer.data_lines() if name is None and tree.is_from else None
         path = None if name is None else self._in_folder(name)
-        directives = self._directives(file) if lexer.start is None else ()
+        directives = file.directives() if lexer.start is None else ()
         if lexer.start is None:
             lexer.reset()
         echoes = self._echoes()
@@ -347,19 +349,19 @@ class _Reader:
 
     # Conditions ---------------------------------------------------------------------------------
 
-    def _condition(self, file: _File, name: str, start: int) -> None:
+    def _condition(self, file: PsqlFile, name: str, start: int) -> None:
         if file.active and file.lexer.start is not None:
-            self._refuse(file, start, f"\\{name} in the middle of a statement", "end it first")
+            file.refuse(start, f"\\{name} in the middle of a statement", "end it first")
         if not file.active:
             file.lexer.reset()  # what a branch that is not taken has begun ends with it
         branches = file.branches
         if name == "if":
             around = file.active
             value = self._truth(file, start) if around else self._skipped(file)
-            branches.append(_Branch(around and value, value, around, start))
+            branches.append(Branch(around and value, value, around, start))
             return
         if not branches or (branches[-1].has_else and name != "endif"):
-            self._refuse(file, start, f"\\{name} without \\if", "remove it")
+            file.refuse(start, f"\\{name} without \\if", "remove it")
         branch = branches[-1]
         if name == "elif" and branch.around and not branch.taken:
             branch.active = branch.taken = self._truth(file, start)
@@ -371,18 +373,14 @@ class _Reader:
             branch.active = name == "else" and branch.around and not branch.taken
             branch.has_else = name == "else"
 
-    def _truth(self, file: _File, start: int) -> bool:
+    def _truth(self, file: PsqlFile, start: int) -> bool:
         text = " ".join(self._arguments(file, start))
         value = truth_of(text)
         if value is None:
             why = f"{text!r} is neither true nor false"
-            self._refuse(file, start, why, "psql takes true, false, yes, no, on, off, 1 and 0")
+            file.refuse(start, why, "psql takes true, false, yes, no, on, off, 1 and 0")
         return value
 
-    def _skipped(self, file: _File) -> bool:
+    def _skipped(self, file: PsqlFile) -> bool:
         file.lexer.rest_of_line()
         return False
-
-    def _refuse(self, file: _File, offset: int, message: str, hint: str) -> NoReturn:
-        position, line = file.lines.locate(offset)
-        raise UnsupportedError(message, position=position, source_line=line, hint=hint)

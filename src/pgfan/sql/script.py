@@ -69,6 +69,11 @@ class Statement:
         return self.data is not None or self.client_file is not None
 
     @property
+    def writes_client_file(self) -> bool:
+        r"""Whether it is \copy ... TO a file."""
+        return self.client_file is not None and not self.tree.is_from
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the exact text: literals count, unlike in libpg_query's fingerprint."""
         return hashlib.sha256(self.text.encode()).hexdigest()
@@ -118,7 +123,7 @@ class ScriptItem(Struct, frozen=True):
         return tuple(
             statement.data if statement.data is not None else Path(statement.client_file or "")
             for statement in self.statements
-            if statement.has_client
+            if statement.has_client and not statement.writes_client_file
         )
 
     @property

@@ -50,6 +50,12 @@ def refuse(statement: Statement, *, in_block: bool) -> None:
                 "COPY from or to the client is not supported by pgfan exec",
                 "use psql's \\copy, or COPY with a file on the server",
             )
+        case "CopyStmt" if statement.writes_client_file and in_block:
+            raise refusal(
+                statement,
+                "\\copy ... TO inside of BEGIN ... COMMIT is not supported",
+                "take it out of the block",
+            )
         case _ if statement.generates is not None and in_block:
             raise refusal(
                 statement,
