@@ -18,13 +18,14 @@ from pgfan.execution import Execution, split_options
 from pgfan.options import ExecOptions, Publish
 from pgfan.plan.scaling import JOBS_MAX
 from pgfan.postgres.analysis import Analyst
+from pgfan.postgres.conninfo import complete_dsn
 from pgfan.postgres.control import tell
 from pgfan.postgres.history import RunStatus, forget_runs, list_runs
 from pgfan.postgres.journal import PostgresJournal
 from pgfan.postgres.journal_schema import SCHEMA_DEFAULT
 from pgfan.postgres.preview import Previewer
 from pgfan.postgres.server import probe_server
-from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.session import PostgresSession
 from pgfan.postgres.snapshot import SnapshotHolder
 from pgfan.sql.program import Program, Source
 

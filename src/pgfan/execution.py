@@ -21,6 +21,7 @@ from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.activity import ActivitySampler
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.choosing import SplitOptions
+from pgfan.postgres.conninfo import complete_dsn
 from pgfan.postgres.control import RunControl, hear, listen
 from pgfan.postgres.coordinator import PostgresCoordinator
 from pgfan.postgres.desks import Desk
@@ -39,7 +40,7 @@ from pgfan.postgres.runs import (
     take_over,
 )
 from pgfan.postgres.server import ServerFacts, probe_server
-from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.session import PostgresSession
 from pgfan.postgres.snapshot import SnapshotHolder
 from pgfan.postgres.statistics import StatisticsUpkeep
 from pgfan.sql.agenda import Agenda

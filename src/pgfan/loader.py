@@ -28,6 +28,7 @@ from pgfan.options import check_sizes, fixed_workers
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
+from pgfan.postgres.conninfo import complete_dsn
 from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import PostgresJournal
@@ -39,7 +40,7 @@ from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.rejects import PostgresRejects
 from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, new_run_id, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
-from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.session import PostgresSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

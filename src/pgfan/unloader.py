@@ -23,9 +23,10 @@ from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.choosing import SplitOptions
+from pgfan.postgres.conninfo import complete_dsn
 from pgfan.postgres.runs import new_run_id
 from pgfan.postgres.server import probe_server
-from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.session import PostgresSession
 from pgfan.postgres.snapshot import SnapshotHolder
 from pgfan.postgres.unloading import UnloadCoordinator, query_of
 from pgfan.sql.places import excerpt

@@ -19,9 +19,10 @@ from pgfan.errors import DatabaseError, InterruptedRunError, PgfanError
 from pgfan.execute.verdicts import OnlyThere, VerifiedStatement, VerifyResult
 from pgfan.plan.sqlstate import DUPLICATE_TABLE, QUERY_CANCELED
 from pgfan.postgres.comparison import Difference, columns_of, compare
+from pgfan.postgres.conninfo import complete_dsn
 from pgfan.postgres.scratch import Scratch
 from pgfan.postgres.server import probe_server
-from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.session import PostgresSession
 from pgfan.postgres.trial import Trial, chunk_rows_for, estimate_rows, make_sides, prepare_trial
 from pgfan.quoting import qualified
 from pgfan.sql.program import Program, Source

@@ -6,7 +6,8 @@ from unittest import mock
 import pytest
 
 from pgfan.postgres.catalog import read_facts
-from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.conninfo import complete_dsn
+from pgfan.postgres.session import PostgresSession
 from pgfan.sql.access import references
 from pgfan.sql.script import read_script
 

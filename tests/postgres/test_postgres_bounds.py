@@ -9,7 +9,8 @@ import pytest
 
 from pgfan.errors import DatabaseError
 from pgfan.postgres.bounds import ColumnBounds, bounds_of, read_bounds, read_column
-from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.conninfo import complete_dsn
+from pgfan.postgres.session import PostgresSession
 from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import pytest
 
 from pgfan.plan.ranges import Range
 from pgfan.plan.task import SplitPlan
+from pgfan.postgres.conninfo import complete_dsn
 from pgfan.postgres.series import measure_series
-from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.session import PostgresSession
 from pgfan.sql.tree import inner, parse_expression
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from pgfan.errors import DatabaseError, UsageError
+from pgfan.postgres.conninfo import complete_dsn
 from pgfan.postgres.embedded import EmbeddedServer, ServerBinaries
-from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.session import PostgresSession
 from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:

@@ -46,8 +46,8 @@ def server(target: Server) -> Iterator[str]:
     if target.embedded is None:
         yield target.dsn
         return
+    from pgfan.postgres.conninfo import on_embedded
     from pgfan.postgres.embedded import EmbeddedServer
-    from pgfan.postgres.session import on_embedded
 
     with EmbeddedServer(target.embedded) as started:
         yield on_embedded(started.dsn, target.dsn)

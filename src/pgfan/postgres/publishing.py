@@ -18,8 +18,9 @@ from msgspec import Struct
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgfan.errors import UsageError
+from pgfan.postgres.conninfo import complete_dsn
 from pgfan.postgres.journal_schema import rows_of_query
-from pgfan.postgres.session import PostgresSession, complete_dsn
+from pgfan.postgres.session import PostgresSession
 from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:

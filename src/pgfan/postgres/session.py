@@ -8,7 +8,7 @@ journaled chunk cost two round trips and no more. libpq is called through psycop
 from __future__ import annotations
 
 import contextlib
-import os
+import re
 import select
 import time
 from collections import deque
@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgfan.errors import ConnectionLostError, DatabaseError, UsageError
+from pgfan.errors import ConnectionLostError, DatabaseError
 from pgfan.plan.sqlstate import TOO_MANY_CONNECTIONS, ends_connection
 from pgfan.ports import Result
 from pgfan.postgres.connection_errors import connection_failure
@@ -37,54 +36,14 @@ SESSION_DEFAULTS = (
     # The owner's session keeps the run's lock while it is idle.
     "SET idle_session_timeout = 0",
 )
-CONNECT_TIMEOUT_S = 10
+RELEASES_LOCKS = re.compile(r"\bdiscard\s+all\b|\bpg_advisory_unlock_all\b", re.IGNORECASE)
+"""What gives up the session's advisory locks, and with them the run's own."""
 CANCEL_TIMEOUT_S = 5.0
-# Dead networks are noticed after about a minute; only where the user has not said otherwise.
-NETWORK_DEFAULTS = {
-    "connect_timeout": str(CONNECT_TIMEOUT_S),
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "60000",
-}
 NUMERIC_OIDS = frozenset({20, 21, 23, 26, 700, 701, 790, 1700})
 RESET = "RESET ALL"
 RECONNECT_PATIENCE_S = 60.0
 RECONNECT_DELAY_S_FIRST = 0.05
 RECONNECT_DELAY_S_MAX = 1.0
-
-
-def complete_dsn(dsn: str) -> str:
-    """`dsn` with pgfan's connection defaults; what it or libpq's environment says wins.
-
-    Raises UsageError when libpq cannot read it.
-    """
-    try:
-        given = conninfo_to_dict(dsn)
-    except psycopg.Error as error:
-        raise UsageError(f"unreadable connection string: {error}") from error
-    defaults = {key: value for key, value in NETWORK_DEFAULTS.items() if key not in given}
-    if "PGCONNECT_TIMEOUT" in os.environ:
-        defaults.pop("connect_timeout", None)
-    return make_conninfo(dsn, **defaults, client_encoding="UTF8", fallback_application_name="pgfan")
-
-
-def on_embedded(embedded_dsn: str, dsn: str) -> str:
-    """`dsn` on the embedded server: it may choose a database, a user or options, but no server.
-
-    Raises UsageError when it names another server.
-    """
-    try:
-        chosen = conninfo_to_dict(dsn)
-    except psycopg.Error as error:
-        raise UsageError(f"unreadable connection string: {error}") from error
-    elsewhere = sorted({"host", "hostaddr", "port", "service"} & chosen.keys())
-    if elsewhere:
-        raise UsageError(
-            f"--embedded and --dsn name two servers ({', '.join(elsewhere)} in --dsn)",
-            hint='with --embedded, --dsn may choose a database: -d "dbname=mine"',
-        )
-    return make_conninfo(embedded_dsn, **chosen)
 
 
 class PostgresSession:
@@ -111,6 +70,8 @@ class PostgresSession:
         """The server process behind the last connection; other threads may read it."""
         self._connection: psycopg.Connection | None = None
         self._settings: tuple[str, ...] = ()
+        self._unlocked = False
+        """Whether a statement has released what `on_connect` had locked."""
         self._notices: list[tuple[str, str]] = []
 
     @property
@@ -155,6 +116,7 @@ class PostgresSession:
         pgconn = self.connection.pgconn
         failure: DatabaseError | None = None
         waiting = deque(copies)
+        self._unlocked = self._unlocked or RELEASES_LOCKS.search(sql) is not None
         try:
             pgconn.send_query(sql.encode())
             answers = []
@@ -201,6 +163,7 @@ class PostgresSession:
     def prepare(self, settings: tuple[str, ...]) -> None:
         """See `pgfan.ports.Session.prepare`."""
         _ = self.connection  # a new connection forgets what was in force
+        self._lock_again()
         if settings == self._settings:
             return
         known = len(self._settings)
@@ -213,6 +176,13 @@ class PostgresSession:
             self.execute(setting)
         self._set_defaults()  # RESET ALL and DISCARD ALL take them away
         self._settings = settings
+        self._lock_again()
+
+    def _lock_again(self) -> None:
+        """As on a new connection: whoever took the run over meanwhile is noticed."""
+        if self._unlocked and self.on_connect is not None:
+            self.on_connect(self)
+        self._unlocked = False
 
     def assume(self, settings: tuple[str, ...]) -> None:
         """See `pgfan.ports.Session.assume`."""
@@ -282,6 +252,7 @@ class PostgresSession:
 
     def _connect(self) -> None:
         self._settings = ()
+        self._unlocked = False
         connection = self._reach()
         connection.pgconn.nonblocking = 0
         connection.add_notice_handler(self._take_notice)
