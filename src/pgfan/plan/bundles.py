@@ -70,7 +70,8 @@ def bundled(specs: Sequence[TaskSpec], light: Mapping[int, Light]) -> Bundles:
     waiting: dict[tuple[frozenset[int], Hashable], _Bundle] = {}
     """The last bundle that waits for these."""
     for spec in specs:
-        after = frozenset({first[number] for number in spec.after})
+        # What has failed in an earlier segment is waited for, too, and stands in none of these.
+        after = frozenset({first.get(number, number) for number in spec.after})
         one = light.get(spec.task)
         if one is None:
             first[spec.task] = spec.task
