@@ -108,6 +108,11 @@ def fresh_database(server: EmbeddedServer) -> Iterator[str]:
             connection.execute(drop.format(sql.Identifier(name)))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: the processes that share the tests then end together."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     """An empty folder under which a small server may be made."""
