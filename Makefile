@@ -1,5 +1,6 @@
 # make demo    the main job on the packaged server; ROWS=200000 for less
-# make test    the tests; PYTEST="-k ranges -x" for pytest's own options
+# make test    the tests, a process for each of up to four processors; PROCESSES=0 for one alone,
+#              PYTEST="-k ranges -x" for pytest's own options
 # make check   lint, types, layers, dead links
 # make format  mend what the linter can mend
 # make bench   the comparisons
@@ -18,6 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ROWS ?= 20000000
+PROCESSES ?= logical
 STATEMENTS ?= 2000
 SAMPLE ?= 1500
 SCALE ?= 0.1
@@ -71,7 +73,7 @@ demo: $(STAMP)
 	$(BIN)/pgfan demo --rows $(ROWS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=worksteal $(PYTEST)
 
 check: lint types layers links
 

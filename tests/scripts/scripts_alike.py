@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfan.ports import Result
+    from pgfan.postgres.embedded import EmbeddedServer
 
 ENDS = frozenset({"BEGIN\n", "COMMIT\n", "ROLLBACK\n"})
 CLEAN = """
@@ -29,6 +30,25 @@ DO $$ DECLARE name text; BEGIN
     LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP;
 END $$;
 CREATE SCHEMA public"""
+SET_ASIDE = """
+SET client_min_messages = warning;
+SET allow_system_table_mods = on;
+DROP SCHEMA IF EXISTS pgfan CASCADE;
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT nspname FROM pg_namespace
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+    LOOP EXECUTE format('ALTER SCHEMA %I RENAME TO %I', name,
+        'pg_toast_{number}_' || translate(lower(name), ' ', '_')); END LOOP;
+END $$;
+CREATE SCHEMA public"""
+"""Under names of the system's own: pgfan reads nothing of them, nor do the queries below."""
+BRING_BACK = """
+SET allow_system_table_mods = on;
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT nspname FROM pg_namespace WHERE nspname ~ '^pg_toast_[0-9]'
+    LOOP EXECUTE format('ALTER SCHEMA %I RENAME TO %I', name,
+        replace(name, 'pg_toast', 'script')); END LOOP;
+END $$"""
 CATALOGUE = """
 SELECT 'relation', c.oid::regclass::text, c.relkind::text, obj_description(c.oid) FROM pg_class c
     WHERE c.relnamespace::regnamespace::text !~ '^(pg_|information_schema|pgfan)'
@@ -52,13 +72,14 @@ SELECT 'view', c.oid::regclass::text, pg_get_viewdef(c.oid), NULL FROM pg_class 
     WHERE c.relkind IN ('v', 'm') AND c.relnamespace::regnamespace::text !~ '^(pg_|inf|pgfan)'
 UNION ALL
 SELECT 'trigger', t.tgrelid::regclass::text, pg_get_triggerdef(t.oid), NULL FROM pg_trigger t
-    WHERE NOT t.tgisinternal
+    JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE NOT t.tgisinternal AND c.relnamespace::regnamespace::text !~ '^(pg_|inf|pgfan)'
 UNION ALL
 SELECT 'function', p.oid::regprocedure::text, p.prosrc, NULL FROM pg_proc p
     WHERE p.pronamespace::regnamespace::text !~ '^(pg_|information_schema|pgfan)'
 UNION ALL
 SELECT 'sequence', format('%I.%I', schemaname, sequencename), last_value::text, NULL
-    FROM pg_sequences WHERE schemaname <> 'pgfan'
+    FROM pg_sequences WHERE schemaname !~ '^(pg_|pgfan)'
 ORDER BY 1, 2, 3, 4"""
 TABLES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -76,8 +97,7 @@ class Left:
 
 
 def by_psql(dsn: str, script: str) -> Left:
-    """Run the script as psql does, to the first error."""
-    clean(dsn)
+    """Run the script as psql does, to the first error, in an empty database."""
     command = [str(DEBIAN_15.folder / "psql"), "-X", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-f", "-"]
     ended = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     # pgfan does not say where a block begins and ends.
@@ -86,8 +106,7 @@ def by_psql(dsn: str, script: str) -> Left:
 
 
 def by_pgfan(dsn: str, script: str, jobs: int) -> Left:
-    """Run the script out of order, everything split that may be."""
-    clean(dsn)
+    """Run the script out of order, everything split that may be, in an empty database."""
     said = io.StringIO()
 
     def write(results: Sequence[Result]) -> None:
@@ -109,6 +128,22 @@ def by_pgfan(dsn: str, script: str, jobs: int) -> Left:
 def clean(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(CLEAN)
+
+
+def set_aside(dsn: str, number: int) -> None:
+    """Leave the database empty, as `clean` does; what script `number` made is kept for `dumped`."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(SET_ASIDE.format(number=number).encode())
+
+
+def dumped(server: EmbeddedServer, dsn: str) -> list[str]:
+    """The lines of pg_dump --schema-only for all that was set aside."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(BRING_BACK)
+    command = [server.binaries.program("pg_dump"), "--schema-only", "-d", dsn]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    # A guard of psql's has another key each time.
+    return [line for line in text.splitlines() if "restrict " not in line]
 
 
 def left(dsn: str, *, ok: bool, said: str) -> Left:
