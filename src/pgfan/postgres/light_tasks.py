@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from pgfan.plan.bundles import Light, bundled
-from pgfan.sql.light import Unlogged, rows_of_light, shared_by
+from pgfan.sql.light import Unlogged, mentions_clock, rows_of_light, shared_without_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +31,18 @@ class LightTask(Struct, frozen=True):
     shares: Shares
 
 
+class _OfForm(Struct, frozen=True):
+    """What was found for the last statement of a form that was looked at in full."""
+
+    found: Accesses
+    version: int
+    judged: tuple[int, Shares] | None
+
+    def holds_for(self, found: Accesses, definitions: Definitions) -> bool:
+        """Whether another of the form that touches the same is judged alike."""
+        return found is self.found and definitions.version == self.version
+
+
 class LightTasks:
     """Takes a script's items in program order."""
 
@@ -44,6 +56,7 @@ class LightTasks:
         self._alone = alone
         self._light: dict[int, LightTask] = {}
         self._specs: dict[int, Light] = {}
+        self._of_forms: dict[str, _OfForm] = {}
         self._bundles: dict[int, tuple[LightTask, ...]] = {}
         self.refresh()
 
@@ -58,12 +71,30 @@ class LightTasks:
         """Take the next item, and what it touches; `definitions` are those after it."""
         if self._read_unlogged is None or item.refusal is not None:
             return
-        self._unlogged.read(item)
-        rows = rows_of_light(item, found)
-        if rows is None or number in self._alone or self._unlogged.is_written(item):
+        if item.form is None:
+            self._unlogged.read(item)
+        judged = self._judged(item, found, definitions)
+        if judged is None or number in self._alone or self._unlogged.is_written(item):
             return
-        self._light[number] = LightTask(number, rows, shared_by(item, found, definitions))
+        rows, shares = judged
+        if mentions_clock(item.first.text):
+            shares = "nothing"
+        self._light[number] = LightTask(number, rows, shares)
         self._specs[number] = Light(item.settings, len(item.first.text))
+
+    def _judged(
+        self, item: ScriptItem, found: Accesses, definitions: Definitions
+    ) -> tuple[int, Shares] | None:
+        """The rows of a light item, and what it shares but for the clock; None: not light."""
+        form = None if item.seeded else item.form
+        known = self._of_forms.get(form) if form is not None else None
+        if known is not None and known.holds_for(found, definitions):
+            return known.judged
+        rows = rows_of_light(item, found)
+        judged = None if rows is None else (rows, shared_without_clock(item, found, definitions))
+        if form is not None:
+            self._of_forms[form] = _OfForm(found, definitions.version, judged)
+        return judged
 
     def bundled(self, specs: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
         """The tasks of a segment, the light ones put together."""

@@ -49,8 +49,9 @@ _NODES = frozenset(
         *("CoalesceExpr", "BitString"),
     }
 )
-_OF_THE_CLOCK = re.compile(
-    "now|today|tomorrow|yesterday|current_|localtime|timestamp|timeofday|uuid", re.IGNORECASE
+_OF_THE_CLOCK = (
+    *("now", "today", "tomorrow", "yesterday", "current_", "localtime", "timestamp", "timeofday"),
+    "uuid",
 )
 """Functions, and constants of date and time that are worked out when they are read ("Special
 Values"); other words may hold them, too."""
@@ -75,11 +76,11 @@ class Unlogged:
     def read(self, item: ScriptItem) -> None:
         """Take in what a task makes."""
         for statement in item.statements:
-            self._names.update(self._made(statement.tree))
+            self._names.update(self._made(statement.skeleton))
 
     def is_written(self, item: ScriptItem) -> bool:
         """Whether an INSERT names one."""
-        return item.first.tree.relation.relname in self._names
+        return bool(self._names) and item.first.skeleton.relation.relname in self._names
 
     def _made(self, tree: Message) -> tuple[str, ...]:
         kind = kind_of(tree)
@@ -104,7 +105,7 @@ def _if_unlogged(relation: Message) -> tuple[str, ...]:
 
 def rows_of_light(item: ScriptItem, found: Accesses) -> int | None:
     """How many rows a light statement gives; None for one that is not light."""
-    tree = item.first.tree
+    tree = item.first.skeleton
     if (
         kind_of(tree) != "InsertStmt"
         or item.is_block
@@ -135,7 +136,19 @@ def rows_of_light(item: ScriptItem, found: Accesses) -> int | None:
 
 def shared_by(item: ScriptItem, found: Accesses, definitions: Definitions) -> Shares:
     """What a light statement may share with others like it, and nobody can tell."""
-    tree, text = item.first.tree, item.first.text
+    shares = shared_without_clock(item, found, definitions)
+    return "nothing" if mentions_clock(item.first.text) else shares
+
+
+def mentions_clock(text: str) -> bool:
+    """Whether a text may ask for the time: then it shares nothing."""
+    lower = text.lower()
+    return any(word in lower for word in _OF_THE_CLOCK)
+
+
+def shared_without_clock(item: ScriptItem, found: Accesses, definitions: Definitions) -> Shares:
+    """What a statement may share that does not mention the clock: all of its form may."""
+    tree = item.first.skeleton
     relation = _target(found, definitions)
     if relation is None or relation.kind != "table" or relation.columns is None:
         return "nothing"
@@ -149,7 +162,7 @@ def shared_by(item: ScriptItem, found: Accesses, definitions: Definitions) -> Sh
     defaults = [
         code for column in relation.columns if column.name not in given for code in column.default
     ]
-    if _OF_THE_CLOCK.search(text) or not all(map(_is_drawn, defaults)):
+    if not all(map(_is_drawn, defaults)):
         return "nothing"
     if (
         defaults
