@@ -109,8 +109,11 @@ class TaskRow(Struct, frozen=True):
 
     run: str
     number: int
-    values: str
-    """What INSERT puts into the journal's table, in parentheses."""
+    source: str
+    kind: str
+    plan: str
+    """As JSON. All of a bundle have the same."""
+    rows: int | None
 
 
 class Feed(Protocol):

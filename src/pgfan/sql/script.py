@@ -134,6 +134,8 @@ class ScriptItem(Struct, frozen=True):
     @property
     def copies(self) -> tuple[str | Path, ...]:
         """What its COPY ... FROM STDIN are given, in order: text, or a file of the client's."""
+        if self.form is not None:
+            return ()
         return tuple(
             statement.data if statement.data is not None else Path(statement.client_file or "")
             for statement in self.statements
