@@ -6,12 +6,18 @@ What is light, and what such tasks may share, is said by `pgfan.sql.light`; whic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
 from pgfan.plan.bundles import Light, bundled
-from pgfan.sql.light import Unlogged, mentions_clock, rows_of_light, shared_without_clock
+from pgfan.sql.light import (
+    Unlogged,
+    is_light_definition,
+    mentions_clock,
+    rows_of_light,
+    shared_without_clock,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,11 +29,17 @@ if TYPE_CHECKING:
     from pgfan.sql.script import ScriptItem
 
 
+DEFINITION_COST = 16
+"""A CREATE TABLE with a key is a millisecond or two."""
+Judged: TypeAlias = "tuple[int | None, Shares]"
+"""The rows that a light task gives (None: it has none), and what it shares."""
+
+
 class LightTask(Struct, frozen=True):
     """A member of a bundle; see `pgfan.ports.Member`."""
 
     number: int
-    rows: int
+    rows: int | None
     shares: Shares
 
 
@@ -36,7 +48,7 @@ class _OfForm(Struct, frozen=True):
 
     found: Accesses
     version: int
-    judged: tuple[int, Shares] | None
+    judged: Judged | None
 
     def holds_for(self, found: Accesses, definitions: Definitions) -> bool:
         """Whether another of the form that touches the same is judged alike."""
@@ -80,18 +92,22 @@ class LightTasks:
         if mentions_clock(item.first.text):
             shares = "nothing"
         self._light[number] = LightTask(number, rows, shares)
-        self._specs[number] = Light(item.settings, len(item.first.text))
+        cost = 1 if rows is not None else DEFINITION_COST
+        # One plan, with its reasons, is in the journal for all of a bundle.
+        self._specs[number] = Light((item.settings, item.kind), len(item.first.text), cost)
 
-    def _judged(
-        self, item: ScriptItem, found: Accesses, definitions: Definitions
-    ) -> tuple[int, Shares] | None:
-        """The rows of a light item, and what it shares but for the clock; None: not light."""
+    def _judged(self, item: ScriptItem, found: Accesses, definitions: Definitions) -> Judged | None:
+        """Of a light item; what it shares is without regard to the clock."""
         form = None if item.seeded else item.form
         known = self._of_forms.get(form) if form is not None else None
         if known is not None and known.holds_for(found, definitions):
             return known.judged
         rows = rows_of_light(item, found)
-        judged = None if rows is None else (rows, shared_without_clock(item, found, definitions))
+        judged: Judged | None = None
+        if rows is not None:
+            judged = (rows, shared_without_clock(item, found, definitions))
+        elif is_light_definition(item, found):
+            judged = (None, "message")
         if form is not None:
             self._of_forms[form] = _OfForm(found, definitions.version, judged)
         return judged

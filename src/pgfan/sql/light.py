@@ -55,6 +55,13 @@ _OF_THE_CLOCK = (
 )
 """Functions, and constants of date and time that are worked out when they are read ("Special
 Values"); other words may hold them, too."""
+_COMMENTED = frozenset(
+    {
+        *(pb.OBJECT_TABLE, pb.OBJECT_COLUMN, pb.OBJECT_VIEW, pb.OBJECT_SEQUENCE, pb.OBJECT_SCHEMA),
+        *(pb.OBJECT_INDEX, pb.OBJECT_TABCONSTRAINT, pb.OBJECT_TYPE),
+    }
+)
+"""COMMENT ON DATABASE may have a warning."""
 _NEXTVAL = re.compile(r"nextval\('(?:[^']|'')*'::regclass\)")
 Shares: TypeAlias = Literal["transaction", "message", "nothing"]
 
@@ -80,7 +87,12 @@ class Unlogged:
 
     def is_written(self, item: ScriptItem) -> bool:
         """Whether an INSERT names one."""
-        return bool(self._names) and item.first.skeleton.relation.relname in self._names
+        tree = item.first.skeleton
+        return (
+            bool(self._names)
+            and kind_of(tree) == "InsertStmt"
+            and tree.relation.relname in self._names
+        )
 
     def _made(self, tree: Message) -> tuple[str, ...]:
         kind = kind_of(tree)
@@ -108,16 +120,9 @@ def rows_of_light(item: ScriptItem, found: Accesses) -> int | None:
     tree = item.first.skeleton
     if (
         kind_of(tree) != "InsertStmt"
-        or item.is_block
-        or item.seeded
-        or found.barrier is not None
-        or found.session
-        or item.first.generates
-        or item.first.has_client
-        or len(item.first.text) > CHARS_MAX
+        or not _is_alone(item, found)
         or tree.HasField("with_clause")
         or tree.HasField("returning_clause")
-        or any(effect.object.kind == "function" for effect in found.effects)
     ):
         return None
     rows = tree.select_stmt.select_stmt.values_lists
@@ -132,6 +137,56 @@ def rows_of_light(item: ScriptItem, found: Accesses) -> int | None:
     ):
         return None
     return len(rows)
+
+
+def is_light_definition(item: ScriptItem, found: Accesses) -> bool:
+    """Whether a statement makes something that is empty, or writes about it, and is over at once.
+
+    It has no notices, which nobody could tell whose they are, and waits for no lock on a table that
+    others write: no IF NOT EXISTS, OR REPLACE, foreign key, parent or partition.
+    """
+    tree = item.first.skeleton
+    if not _is_alone(item, found):
+        return False
+    match kind_of(tree):
+        case "CreateStmt":
+            return not (
+                tree.if_not_exists
+                or tree.inh_relations
+                or tree.HasField("partbound")
+                or any(map(_names_table, walk(tree)))
+            )
+        case "ViewStmt":
+            return not tree.replace
+        case "CreateSeqStmt":
+            return not tree.if_not_exists and not tree.options
+        case "CreateSchemaStmt":
+            return not tree.if_not_exists and not tree.schema_elts
+        case "CommentStmt":
+            return tree.objtype in _COMMENTED
+        case kind:
+            return kind == "CreateEnumStmt"
+
+
+def _names_table(node: Message) -> bool:
+    kind = kind_of(node)
+    if kind == "Constraint":
+        return bool(node.contype == pb.CONSTR_FOREIGN)
+    return kind == "TableLikeClause"
+
+
+def _is_alone(item: ScriptItem, found: Accesses) -> bool:
+    """Whether an item is one short statement, on any connection, that runs no code of a user's."""
+    return not (
+        item.is_block
+        or item.seeded
+        or found.barrier is not None
+        or found.session
+        or item.first.generates
+        or item.first.has_client
+        or len(item.first.text) > CHARS_MAX
+        or any(effect.object.kind == "function" for effect in found.effects)
+    )
 
 
 def shared_by(item: ScriptItem, found: Accesses, definitions: Definitions) -> Shares:
