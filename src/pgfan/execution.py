@@ -229,7 +229,9 @@ class Execution:
             self._publication.check(read, feed.accesses.values())
         for number in range(len(labels), len(agenda.items)):
             item = agenda.items[number]
-            text = "; ".join(statement.text for statement in item.statements)
+            text = item.first.text
+            if item.is_block:
+                text = "; ".join(statement.text for statement in item.statements)
             label = TaskLabel(agenda.ids[number], item.source, item.kind, excerpt(text))
             labels.append(label)
         return specs

@@ -109,8 +109,11 @@ class TaskRow(Struct, frozen=True):
 
     run: str
     number: int
-    values: str
-    """What INSERT puts into the journal's table, in parentheses."""
+    source: str
+    kind: str
+    plan: str
+    """As JSON. All of a bundle have the same."""
+    rows: int | None
 
 
 class Feed(Protocol):
@@ -213,13 +216,13 @@ class Member(Struct, frozen=True):
     """A light task of a bundle, by its number.
 
     `shares`: what it may have in common with its neighbours that may, too (`pgfan.sql.light`).
-    `rows` are those that its text has.
+    `rows` are those that its text has; None for a statement that counts none.
     """
 
     number: int
     task: PreparedTask
     shares: Shares
-    rows: int
+    rows: int | None
 
 
 class PreparedTask(Struct, frozen=True):

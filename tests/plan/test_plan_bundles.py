@@ -53,14 +53,19 @@ def test_what_goes_together(name: str) -> None:
 
 
 def test_a_bundle_has_an_end() -> None:
-    count = bundles.MEMBERS_MAX * 2 + 1
+    count = bundles.COST_MAX * 2 + 1
     found = bundled(specs_of([[]] * count), light(*range(count)))
-    assert [len(each) for each in found.members.values()] == [bundles.MEMBERS_MAX] * 2
+    assert [len(each) for each in found.members.values()] == [bundles.COST_MAX] * 2
     assert len(found.specs) == 3
 
 
+def test_what_costs_more_fills_a_bundle_sooner() -> None:
+    tasks = dict.fromkeys(range(6), Light("", 10, bundles.COST_MAX // 4))
+    assert bundled(specs_of([[]] * 6), tasks).members == {0: (0, 1, 2, 3), 4: (4, 5)}
+
+
 def test_a_full_bundle_is_followed_by_the_next_one() -> None:
-    count = bundles.MEMBERS_MAX + 2
+    count = bundles.COST_MAX + 2
     found = bundled(specs_of([[], *([n] for n in range(count - 1))]), light(*range(count)))
     first, second = found.specs
     assert (first.after, second.after) == (frozenset(), frozenset({0}))

@@ -50,6 +50,42 @@ def test_it_leaves_and_says_what_psql_does(server: EmbeddedServer) -> None:
     assert found == expected
 
 
+DEFINITIONS = "\n".join(
+    f"CREATE TYPE e{n} AS ENUM ('a', 'b');\nCREATE TABLE d{n} (a serial PRIMARY KEY, b e{n});\n"
+    f"COMMENT ON TABLE d{n} IS 'number {n}';\nINSERT INTO d{n} (b) VALUES ('a');\n"
+    f"CREATE VIEW v{n} AS SELECT * FROM d{n};\nCOMMENT ON COLUMN v{n}.b IS 'a or b';"
+    for n in range(40)
+)
+
+
+def test_definitions_leave_and_say_what_psql_does(server: EmbeddedServer) -> None:
+    script = f"{DEFINITIONS}\nSELECT * FROM v7;"
+    with fresh_database(server) as serial, fresh_database(server) as parallel:
+        expected = by_psql(serial, script)
+        found = by_pgfan(parallel, script, 2)
+        assert found.ok
+        assert found == expected
+        # Chunks have those that were run alone.
+        alone = "SELECT count(*) FROM pgfan.task WHERE key IN (SELECT task FROM pgfan.chunk)"
+        assert query(parallel, alone) == [(0,)]
+        done = "SELECT count(*), count(DISTINCT number) FROM pgfan.task WHERE state = 'done'"
+        assert query(parallel, done) == [(241, 241)]
+
+
+def test_a_definition_that_fails_is_named(dsn18: str) -> None:
+    script = "".join(f"CREATE TABLE d{n} (a int);\n" for n in range(12))
+    with psycopg.connect(dsn18, autocommit=True) as connection:
+        connection.execute("CREATE TABLE d7 ()")
+        result = run(dsn18, script)
+        states = [task.state for task in result.tasks]
+        assert states == ["done"] * 7 + ["failed"] + ["not run"] * 4
+        assert getattr(result.error, "sqlstate", None) == "42P07"
+        assert str(getattr(result.error, "position", None)) == "s.sql:8:1"
+        connection.execute("DROP TABLE d7")
+    states = [task.state for task in run(dsn18, script).tasks]
+    assert states == ["skipped"] * 7 + ["done"] * 5
+
+
 def run(dsn: str, script: str) -> RunResult:
     program = Program.read_psql([Source("s.sql", script)], {}, lambda name: name)
     return api.run(dsn, program, api.ExecOptions(jobs=2))

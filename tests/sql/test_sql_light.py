@@ -6,7 +6,7 @@ import pytest
 from accesses_known import KNOWN
 
 from pgfan.sql.accesses import ScriptAccesses
-from pgfan.sql.light import Unlogged, rows_of_light, shared_by
+from pgfan.sql.light import Unlogged, is_light_definition, rows_of_light, shared_by
 from pgfan.sql.script import read_script
 
 TABLES = """
@@ -73,6 +73,51 @@ def test_what_goes_into_bundles(sql: str) -> None:
     if rows_of_light(item, found):
         verdict = shared_by(item, found, accesses.definitions)
     assert verdict == CASES[sql]
+
+
+DEFINITIONS = {
+    "CREATE TABLE t (a int PRIMARY KEY, b text DEFAULT 'x' CHECK (b <> ''))": True,
+    "CREATE UNLOGGED TABLE t (a serial)": True,
+    "CREATE VIEW w AS SELECT a FROM plain": True,
+    "CREATE SEQUENCE s": True,
+    "CREATE SCHEMA s": True,
+    "CREATE TYPE e AS ENUM ('x')": True,
+    "COMMENT ON TABLE plain IS 'x'": True,
+    "COMMENT ON COLUMN plain.a IS NULL": True,
+    # It may have a notice, wait for a lock, run code, take long, or belong to a session.
+    "CREATE TABLE IF NOT EXISTS plain (a int)": False,
+    "CREATE TABLE t (a int REFERENCES keyed)": False,
+    "CREATE TABLE t (a int, FOREIGN KEY (a) REFERENCES keyed)": False,
+    "CREATE TABLE t () INHERITS (plain)": False,
+    "CREATE TABLE t PARTITION OF parts FOR VALUES IN (2)": False,
+    "CREATE TABLE t (LIKE plain)": False,
+    "CREATE TABLE t (a int DEFAULT f(1))": False,
+    "CREATE TEMP TABLE t (a int)": False,
+    "CREATE TABLE t AS SELECT 1": False,
+    "CREATE TABLE t (a text DEFAULT '" + 9000 * "x" + "')": False,
+    "CREATE OR REPLACE VIEW seen AS SELECT a, b FROM plain": False,
+    "CREATE VIEW w AS SELECT f(1)": False,
+    "CREATE MATERIALIZED VIEW m AS SELECT 1": False,
+    "CREATE SEQUENCE IF NOT EXISTS s": False,
+    "CREATE SEQUENCE s OWNED BY plain.a": False,
+    "CREATE TEMP SEQUENCE s": False,
+    "CREATE SCHEMA IF NOT EXISTS s": False,
+    "CREATE SCHEMA s CREATE TABLE t (a int)": False,
+    "COMMENT ON DATABASE d IS 'x'": False,
+    "CREATE INDEX ON plain (a)": False,
+    "ALTER TABLE plain ADD c int": False,
+    "GRANT SELECT ON plain TO PUBLIC": False,
+    "DROP TABLE plain": False,
+    "BEGIN; CREATE TABLE t (a int); COMMIT": False,
+}
+
+
+@pytest.mark.parametrize("sql", DEFINITIONS, ids=lambda sql: sql[:80])
+def test_which_definitions_go_into_bundles(sql: str) -> None:
+    accesses = ScriptAccesses(KNOWN)
+    for item in read_script(f"{TABLES};{sql}", "-c"):
+        found = accesses.read([statement.tree for statement in item.statements])
+    assert is_light_definition(item, found) == DEFINITIONS[sql]
 
 
 UNLOGGED = {

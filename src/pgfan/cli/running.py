@@ -80,10 +80,12 @@ def result_writer(display: Display, shown: Shown) -> Callable[[Sequence[Result]]
     tolerate_encoding(sys.stdout)
 
     def write(results: Sequence[Result]) -> None:
+        wanted = [one for one in results if one.columns is not None or not display.quiet]
+        if not wanted:
+            return
         with shown.paused():
-            for result in results:
-                if result.columns is not None or not display.quiet:
-                    write_result(result, sys.stdout)
+            for result in wanted:
+                write_result(result, sys.stdout)
             sys.stdout.flush()
 
     return write

@@ -58,7 +58,7 @@ class BundleAccount:
 
     def begin(self, task: int, piece: Range, seconds: float) -> None:
         """Tell of a member whose report, after `seconds`, is there; before, nobody did."""
-        (member,) = self.members(task, (piece,))
+        member = self._bundles[task].members[piece.lo]
         if member.number not in self._account:
             self._account.add(member.number, member.task, self._clock.now_s() - seconds)
             self._account.task_started(member.number, light=True)

@@ -24,17 +24,21 @@ from pgfan.plan.dag import TaskSpec
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
-MEMBERS_MAX = 256
-"""A message that asks for so many is 20 ms or so of the server's time, most of it theirs."""
+COST_MAX = 256
+"""Of the members together, in one-row INSERTs: 20 ms or so of the server's time."""
 CHARS_MAX = 256 << 10
 """Of the members' texts together."""
 
 
 class Light(Struct, frozen=True):
-    """What is said of a light task: only those of one `kin` go together; `chars` of SQL."""
+    """What is said of a light task: only those of one `kin` go together; `chars` of SQL.
+
+    `cost` is how many one-row INSERTs take as long.
+    """
 
     kin: Hashable
     chars: int
+    cost: int = 1
 
 
 class _Bundle(Struct):
@@ -45,10 +49,11 @@ class _Bundle(Struct):
     kin: Hashable
     members: list[int] = field(default_factory=list)
     chars: int = 0
+    cost: int = 0
 
     def has_room(self, light: Light) -> bool:
         """Whether a task may join, for all that it waits for."""
-        fits = self.chars + light.chars <= CHARS_MAX and len(self.members) < MEMBERS_MAX
+        fits = self.chars + light.chars <= CHARS_MAX and self.cost + light.cost <= COST_MAX
         return fits and self.kin == light.kin
 
 
@@ -82,6 +87,7 @@ def bundled(specs: Sequence[TaskSpec], light: Mapping[int, Light]) -> Bundles:
             bundle = made[spec.task] = waiting[after, one.kin] = _Bundle(after, one.kin)
         bundle.members.append(spec.task)
         bundle.chars += one.chars
+        bundle.cost += one.cost
         first[spec.task] = bundle.members[0]
     known = {spec.task: spec for spec in specs}
     members = {

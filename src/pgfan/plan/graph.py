@@ -61,7 +61,8 @@ def _meets(later: _Class, earlier: _Class) -> bool:
 
 _CLASSES: tuple[_Class, ...] = tuple((kind, part) for kind in WAITS_FOR for part in (False, True))
 _MET_BY = {
-    later: tuple(earlier for earlier in _CLASSES if _meets(later, earlier)) for later in _CLASSES
+    later: frozenset(earlier for earlier in _CLASSES if _meets(later, earlier))
+    for later in _CLASSES
 }
 _REPLACED_BY = {
     later: frozenset(
@@ -149,14 +150,14 @@ class Sequencer(Generic[T]):
 
     def _wait(self, effect: Effect, after: set[int], gates: list[Step[T]]) -> None:
         own = effect.object.schema
+        met_by = _MET_BY[effect.kind, effect.part]
         replaced = _REPLACED_BY[effect.kind, effect.part]
         schemas = self._objects.get((effect.object.kind, effect.object.name), {})
         for schema, found in schemas.items():
             if own is not None and schema not in {own, None}:
                 continue
-            for met in _MET_BY[effect.kind, effect.part]:
-                steps = found.steps.get(met)
-                if not steps:
+            for met, steps in found.steps.items():  # few, and never empty
+                if met not in met_by:
                     continue
                 if len(steps) > 1 and (met not in replaced or own not in {schema, None}):
                     # Others may wait for the same ones: all of them through one gate.

@@ -27,7 +27,7 @@ from pgfan.postgres.desks import Desks
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals, ResumeOptions
 from pgfan.postgres.snapshot import begin_of, refuse_if_changed
-from pgfan.postgres.task_rows import TaskRows, bundle_of, mark_done
+from pgfan.postgres.task_rows import LightPlans, TaskRows, bundle_of, mark_done, member_of
 from pgfan.quoting import qualified
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class PostgresCoordinator:
         self._feed = feed
         self._rows = TaskRows(journal, run.id, items)
         self._prepared: dict[int, PreparedTask] = {}
+        self._light_plans = LightPlans(items, self._analysed)
         self._made: dict[int, NewTable] = {}
         self._sources: dict[int, Snapshot] = {}
 
@@ -203,19 +204,20 @@ class PostgresCoordinator:
 
     def _bundle(self, members: Sequence[LightTask]) -> PreparedTask:
         """Its members are run alike, as the first of them is."""
-        first = members[0].number
-        analysis = self._desks.of(first).analyst.analyse(self._items[first])
-        self._desks.release(first)
-        plan = replace(analysis.plan, unlogged=False)  # the feed lets no others in
+        plan = self._light_plans.of(members[0].number)
         for light in members:
             record = self._run.tasks.get(light.number)
             if record is not None:
                 self._prepared[light.number] = self._skipped(light.number, record)
                 continue
-            prepared = self._put_together(light.number, 0, plan, None, None)
-            row = self._rows.of_light(light, plan)
-            self._prepared[light.number] = replace(prepared, row=row)
+            item, row = self._items[light.number], self._rows.of_light(light, plan)
+            self._prepared[light.number] = member_of(item, plan, row)
         return bundle_of(members, self._prepared)
+
+    def _analysed(self, number: int) -> TaskPlan:
+        plan = self._desks.of(number).analyst.analyse(self._items[number]).plan
+        self._desks.release(number)
+        return plan
 
     def _fresh(self, number: int) -> PreparedTask:
         stale = self._made.pop(number, None)

@@ -170,10 +170,11 @@ class ScriptFeed:
     def _read(self, item: ScriptItem) -> Accesses:
         if item.refusal is not None:  # nothing of it runs, and nothing after it
             return Accesses(barrier=Barrier("statement-unknown", "it does not parse", opaque=False))
-        trees = [statement.tree for statement in item.statements]
+        trees = [statement.skeleton for statement in item.statements]
         stated = item.directives.stated if item.directives is not None else None
-        read = self._accesses.read(trees, rolls_back=item.rolls_back, stated=stated)
-        return read | client_files(item)
+        rolls_back, form = item.rolls_back, item.form
+        read = self._accesses.read(trees, rolls_back=rolls_back, stated=stated, form=form)
+        return read if form is not None else read | client_files(item)
 
     def _generate(self, number: int) -> None:
         """The statements that the rows of a task make."""
@@ -190,16 +191,16 @@ class ScriptFeed:
         trees = [
             statement.tree
             for statement in item.statements
-            if is_setting(statement) or kind_of(statement.tree) == "TransactionStmt"
+            if is_setting(statement) or kind_of(statement.skeleton) == "TransactionStmt"
         ]
         if self._accesses.read(trees, rolls_back=item.rolls_back).is_opaque:
             self._accesses.refresh(self._read_known())
 
     def _before(self, item: ScriptItem, accesses: Accesses) -> Iterator[Step[int]]:
         """Steps of pgfan's own before a task, which may analyse fresh tables that it joins."""
-        if self._unanalysed is None or item.refusal is not None:
+        if self._unanalysed is None or item.refusal is not None or item.form is not None:
             return
-        trees = [statement.tree for statement in item.statements]
+        trees = [statement.skeleton for statement in item.statements]
         tables = self._unanalysed.take(
             accesses, fills=any(map(fills, trees)), plans=any(map(plans, trees))
         )
@@ -222,7 +223,9 @@ class ScriptFeed:
             return TaskSpec(number, waits_for, work_s=0.0, divisible=False)
         item = self._agenda.items[number]
         workers_max = item.directives.jobs_max if item.directives is not None else None
-        known = self._durations.get((item.source, item.kind)) if not item.generated_by else None
+        known = None
+        if self._durations and not item.generated_by:
+            known = self._durations.get((item.source, item.kind))
         if known is None and item.copies:
             return TaskSpec(number, waits_for, copy_s(item.copies), divisible=False)
         if known is None:

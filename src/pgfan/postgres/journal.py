@@ -87,10 +87,18 @@ class PostgresJournal(JournalSchema):
 
     def claim_tasks(self, rows: Sequence[TaskRow]) -> str:
         """See `pgfan.ports.Journal.claim_tasks`."""
+        first = rows[0]
+        values = ", ".join(
+            f"({row.number}, {literal(row.source)}, {literal(row.kind)}, "
+            f"{'NULL::pg_catalog.int8' if row.rows is None else row.rows})"
+            for row in rows
+        )
+        # What they share is written, and read by the server, once.
         return (
             f"INSERT INTO {self._schema}.task "
             "(run, number, source, kind, state, plan, chunks, rows) "
-            f"VALUES {', '.join(row.values for row in rows)};"
+            f"SELECT {literal(first.run)}, number, source, kind, 'done', {literal(first.plan)}, 1, "
+            f"rows FROM (VALUES {values}) v (number, source, kind, rows);"
         )
 
     def settle_task(self, row: TaskRow, rows: int | None, seconds: float) -> str:
@@ -262,8 +270,7 @@ class PostgresJournal(JournalSchema):
         rows: int | None = None,
     ) -> TaskRow:
         """The row of a task that is one transaction. `label` is its source and kind."""
-        values = (run, str(number), *label, "done", _written(plan), "1", rows)
-        return TaskRow(run, number, f"({', '.join(map(literal, values))})")
+        return TaskRow(run, number, *label, _written(plan), rows)
 
     def set_sources(self, session: Session, task: int, sources: dict[str, Any]) -> None:
         """Keep what the source relations looked like under the task's snapshot."""

@@ -36,8 +36,8 @@ SESSION_DEFAULTS = (
     # The owner's session keeps the run's lock while it is idle.
     "SET idle_session_timeout = 0",
 )
-RELEASES_LOCKS = re.compile(r"\bdiscard\s+all\b|\bpg_advisory_unlock_all\b", re.IGNORECASE)
-"""What gives up the session's advisory locks, and with them the run's own."""
+RELEASES_LOCKS = re.compile(r"\bdiscard\s+all\b|\bpg_advisory_unlock_all\b")
+"""What gives up the session's advisory locks, and with them the run's own; in lower case."""
 CANCEL_TIMEOUT_S = 5.0
 NUMERIC_OIDS = frozenset({20, 21, 23, 26, 700, 701, 790, 1700})
 RESET = "RESET ALL"
@@ -116,7 +116,7 @@ class PostgresSession:
         pgconn = self.connection.pgconn
         failure: DatabaseError | None = None
         waiting = deque(copies)
-        self._unlocked = self._unlocked or RELEASES_LOCKS.search(sql) is not None
+        self._unlocked = self._unlocked or releases_locks(sql)
         try:
             pgconn.send_query(sql.encode())
             answers = []
@@ -315,6 +315,13 @@ class PostgresSession:
             ),
             context=_field(answer, pq.DiagnosticField.CONTEXT),
         )
+
+
+def releases_locks(sql: str) -> bool:
+    """Whether a text may give up the session's advisory locks. Texts are long: words first."""
+    lower = sql.lower()
+    may = "discard" in lower or "pg_advisory_unlock_all" in lower
+    return may and RELEASES_LOCKS.search(lower) is not None
 
 
 SIGNALS_MS = 500

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from pgfan.plan.ranges import Range
 from pgfan.ports import ChunksLost, Member, PreparedTask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pgfan.plan.task import TaskPlan
     from pgfan.ports import TaskRow
@@ -81,6 +83,38 @@ class TaskRows:
     def _label(self, number: int) -> tuple[str, str]:
         item = self._items[number]
         return item.source, item.kind
+
+
+class LightPlans:
+    """The plans of light tasks: not worth a look at the table, and for all of a kind alike."""
+
+    def __init__(self, items: Sequence[ScriptItem], analyse: Callable[[int], TaskPlan]) -> None:
+        self._items = items
+        self._analyse = analyse
+        self._of_kinds: dict[str, TaskPlan] = {}
+
+    def of(self, number: int) -> TaskPlan:
+        """The plan of a task, which stands for all of its bundle."""
+        item = self._items[number]
+        plan = self._of_kinds.get(item.kind) if item.directives is None else None
+        if plan is None:
+            plan = replace(self._analyse(number), unlogged=False)  # the feed lets no others in
+            if item.directives is None:
+                self._of_kinds[item.kind] = plan
+        return plan
+
+
+def member_of(item: ScriptItem, plan: TaskPlan, row: TaskRow | None) -> PreparedTask:
+    """A light task: one statement, on any connection, which leaves no settings."""
+    return PreparedTask(
+        key=0,
+        plan=plan,
+        begin="BEGIN;",
+        statements=(item.first.text,),
+        settings=item.settings,
+        pinned=False,
+        row=row,
+    )
 
 
 def bundle_of(members: Sequence[LightTask], prepared: Mapping[int, PreparedTask]) -> PreparedTask:

@@ -93,6 +93,8 @@ class LineProgress(Display):
         self._levels: frozenset[Level] = frozenset(
             {"detail", "info", "warning"} if verbose else {"info", "warning"}
         )
+        self._silent: tuple[type, ...] = () if verbose else (ChunkStarted, ChunkFinished)
+        """Events whose lines are below these levels: nobody works them out."""
         self._tally = RunTally()
         self._due_s = PROGRESS_LINE_EVERY_S
         self._broken = False
@@ -101,7 +103,7 @@ class LineProgress(Display):
         """Write the event's line, if it has one at this level."""
         task = self._tally.apply(event)
         at_s = at_s_of(event)
-        if not isinstance(event, ChunkStarted | ChunkFinished) or "detail" in self._levels:
+        if not isinstance(event, self._silent):
             line = line_of(event, task, self._tally)
             if line.level in self._levels:
                 self._write(at_s, line)
@@ -135,6 +137,7 @@ class QuietProgress(LineProgress):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._levels = frozenset({"warning"})
+        self._silent = (ChunkStarted, ChunkFinished, TaskStarted, TaskFinished)
 
     def _write_progress(self, at_s: float) -> None:
         pass

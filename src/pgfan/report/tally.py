@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -72,13 +73,10 @@ class Rate:
         return max(0.0, units_left / pace - min(silent_s, 2 * self._gap_s))
 
 
-class TaskTally(Struct):
+class TaskTally(Struct, dict=True):
     """One task that has begun."""
 
     started: TaskStarted
-    source: str
-    title: str
-    """Both are safe to show."""
     done_units: int
     rate: Rate
     rows: int = 0
@@ -88,6 +86,16 @@ class TaskTally(Struct):
     """Chunks that were cancelled so that idle workers could share them."""
     workers: set[int] = field(default_factory=set)
     """The workers that are busy with it."""
+
+    @cached_property
+    def source(self) -> str:
+        """Where it stands, safe to show. Most tasks of a run with many are never shown."""
+        return clean(self.started.source, _SOURCE_CHARS_MAX)
+
+    @cached_property
+    def title(self) -> str:
+        """What it says, safe to show."""
+        return safe_title(self.started.title or self.started.kind.upper())
 
     @property
     def label(self) -> str:
@@ -160,9 +168,7 @@ class RunTally:
         return None
 
     def _task_started(self, event: TaskStarted) -> TaskTally:
-        source = clean(event.source, _SOURCE_CHARS_MAX)
-        title = safe_title(event.title or event.kind.upper())
-        task = TaskTally(event, source, title, event.done_units, Rate(event.at_s))
+        task = TaskTally(event, event.done_units, Rate(event.at_s))
         self.running[event.task_id] = task
         return task
 

@@ -27,6 +27,7 @@ from pgfan.sql.tree import Message, kind_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgfan.sql.definitions import Path
     from pgfan.sql.effects import SessionUse, Stated
     from pgfan.sql.known import KnownObjects
     from pgfan.sql.script import ScriptItem
@@ -35,6 +36,10 @@ GENERATES = Accesses(
     barrier=Barrier("dynamic-sql", "its rows are statements, known when it has run", opaque=False)
 )
 """Of a query that makes statements, as long as nobody knows which."""
+
+
+_CHANGES_ROWS = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt"})
+"""Without a barrier they change neither definitions nor the session."""
 
 
 class ScriptAccesses:
@@ -57,6 +62,9 @@ class ScriptAccesses:
         self._session = Session(path, path, known.user, path, calls_currval)
         self._session.paths_seen.update(path)
         self._waits_for: Barrier | None = None
+        self._of_forms: dict[tuple[str, Path, int], Accesses] = {}
+        """What statements of a form touch (`pgfan.sql.forms`), by search_path and the definitions'
+        version, as long as nothing came in between that could change what names mean."""
         self._definitions = Definitions()
         self._take(known)
 
@@ -80,7 +88,7 @@ class ScriptAccesses:
         self._session.builtins_used = before.builtins_used
         for name in tuple(self._definitions.temporary):
             self._definitions.remove(name)
-        self._closure = Closure(self._definitions, self._session, of_set=self._of_set)
+        self._use(self._definitions)
 
     def start_again(self, *, apart: bool) -> None:
         """Of a copy: be another session, at its start, to which all is known that was made.
@@ -100,12 +108,35 @@ class ScriptAccesses:
         *,
         rolls_back: bool = False,
         stated: Stated | None = None,
+        form: str | None = None,
     ) -> Accesses:
         """The accesses of the next task: a statement's tree, or all those of a transaction block.
 
         `rolls_back`: the block ends in ROLLBACK, so that its definitions are gone after it.
-        `stated`: what directives say of it, None for nothing.
+        `stated`: what directives say of it, None for nothing. `form`: that of the one statement.
         """
+        if form is None or stated is not None:
+            if any(kind_of(tree) not in _CHANGES_ROWS for tree in statements):
+                self._of_forms.clear()
+            return self._read(statements, rolls_back=rolls_back, stated=stated)
+        definitions = self._definitions
+        if self._waits_for is not None or definitions.until_commit:
+            return self._read(statements)
+        under = (form, self._session.path, definitions.version)
+        found = self._of_forms.get(under)
+        if found is None:
+            found = self._read(statements)
+            if found.barrier is None and definitions.version == under[2]:
+                self._of_forms[under] = found
+        return found
+
+    def _read(
+        self,
+        statements: Sequence[Message],
+        *,
+        rolls_back: bool = False,
+        stated: Stated | None = None,
+    ) -> Accesses:
         path = self._session.lasting_path
         undone = rolls_back or any(map(_rolls_back_to, statements))
         defines = undone and any(kind_of(tree) not in DEFINES_NOTHING for tree in statements)
@@ -159,6 +190,7 @@ class ScriptAccesses:
 
     def _use(self, definitions: Definitions) -> None:
         self._definitions = definitions
+        self._of_forms.clear()
         self._closure = Closure(definitions, self._session, of_set=self._of_set)
 
     def _statement(self, tree: Message) -> Accesses:
@@ -220,9 +252,10 @@ def accesses_of(items: Sequence[ScriptItem], known: KnownObjects) -> tuple[Acces
         if item.session != session:
             session = item.session
             script.new_session()
-        trees = [statement.tree for statement in item.statements]
+        trees = [statement.skeleton for statement in item.statements]
         stated = item.directives.stated if item.directives is not None else None
-        accesses = script.read(trees, rolls_back=item.rolls_back, stated=stated)
+        form = item.form
+        accesses = script.read(trees, rolls_back=item.rolls_back, stated=stated, form=form)
         accesses |= client_files(item)
         if item.first.generates is not None:
             accesses |= GENERATES

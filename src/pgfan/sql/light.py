@@ -49,11 +49,19 @@ _NODES = frozenset(
         *("CoalesceExpr", "BitString"),
     }
 )
-_OF_THE_CLOCK = re.compile(
-    "now|today|tomorrow|yesterday|current_|localtime|timestamp|timeofday|uuid", re.IGNORECASE
+_OF_THE_CLOCK = (
+    *("now", "today", "tomorrow", "yesterday", "current_", "localtime", "timestamp", "timeofday"),
+    "uuid",
 )
 """Functions, and constants of date and time that are worked out when they are read ("Special
 Values"); other words may hold them, too."""
+_COMMENTED = frozenset(
+    {
+        *(pb.OBJECT_TABLE, pb.OBJECT_COLUMN, pb.OBJECT_VIEW, pb.OBJECT_SEQUENCE, pb.OBJECT_SCHEMA),
+        *(pb.OBJECT_INDEX, pb.OBJECT_TABCONSTRAINT, pb.OBJECT_TYPE),
+    }
+)
+"""COMMENT ON DATABASE may have a warning."""
 _NEXTVAL = re.compile(r"nextval\('(?:[^']|'')*'::regclass\)")
 Shares: TypeAlias = Literal["transaction", "message", "nothing"]
 
@@ -75,11 +83,16 @@ class Unlogged:
     def read(self, item: ScriptItem) -> None:
         """Take in what a task makes."""
         for statement in item.statements:
-            self._names.update(self._made(statement.tree))
+            self._names.update(self._made(statement.skeleton))
 
     def is_written(self, item: ScriptItem) -> bool:
         """Whether an INSERT names one."""
-        return item.first.tree.relation.relname in self._names
+        tree = item.first.skeleton
+        return (
+            bool(self._names)
+            and kind_of(tree) == "InsertStmt"
+            and tree.relation.relname in self._names
+        )
 
     def _made(self, tree: Message) -> tuple[str, ...]:
         kind = kind_of(tree)
@@ -104,19 +117,12 @@ def _if_unlogged(relation: Message) -> tuple[str, ...]:
 
 def rows_of_light(item: ScriptItem, found: Accesses) -> int | None:
     """How many rows a light statement gives; None for one that is not light."""
-    tree = item.first.tree
+    tree = item.first.skeleton
     if (
         kind_of(tree) != "InsertStmt"
-        or item.is_block
-        or item.seeded
-        or found.barrier is not None
-        or found.session
-        or item.first.generates
-        or item.first.has_client
-        or len(item.first.text) > CHARS_MAX
+        or not _is_alone(item, found)
         or tree.HasField("with_clause")
         or tree.HasField("returning_clause")
-        or any(effect.object.kind == "function" for effect in found.effects)
     ):
         return None
     rows = tree.select_stmt.select_stmt.values_lists
@@ -133,9 +139,71 @@ def rows_of_light(item: ScriptItem, found: Accesses) -> int | None:
     return len(rows)
 
 
+def is_light_definition(item: ScriptItem, found: Accesses) -> bool:
+    """Whether a statement makes something that is empty, or writes about it, and is over at once.
+
+    It has no notices, which nobody could tell whose they are, and waits for no lock on a table that
+    others write: no IF NOT EXISTS, OR REPLACE, foreign key, parent or partition.
+    """
+    tree = item.first.skeleton
+    if not _is_alone(item, found):
+        return False
+    match kind_of(tree):
+        case "CreateStmt":
+            return not (
+                tree.if_not_exists
+                or tree.inh_relations
+                or tree.HasField("partbound")
+                or any(map(_names_table, walk(tree)))
+            )
+        case "ViewStmt":
+            return not tree.replace
+        case "CreateSeqStmt":
+            return not tree.if_not_exists and not tree.options
+        case "CreateSchemaStmt":
+            return not tree.if_not_exists and not tree.schema_elts
+        case "CommentStmt":
+            return tree.objtype in _COMMENTED
+        case kind:
+            return kind == "CreateEnumStmt"
+
+
+def _names_table(node: Message) -> bool:
+    kind = kind_of(node)
+    if kind == "Constraint":
+        return bool(node.contype == pb.CONSTR_FOREIGN)
+    return kind == "TableLikeClause"
+
+
+def _is_alone(item: ScriptItem, found: Accesses) -> bool:
+    """Whether an item is one short statement, on any connection, that runs no code of a user's."""
+    return not (
+        item.is_block
+        or item.seeded
+        or found.barrier is not None
+        or found.session
+        or item.first.generates
+        or item.first.has_client
+        or len(item.first.text) > CHARS_MAX
+        or any(effect.object.kind == "function" for effect in found.effects)
+    )
+
+
 def shared_by(item: ScriptItem, found: Accesses, definitions: Definitions) -> Shares:
     """What a light statement may share with others like it, and nobody can tell."""
-    tree, text = item.first.tree, item.first.text
+    shares = shared_without_clock(item, found, definitions)
+    return "nothing" if mentions_clock(item.first.text) else shares
+
+
+def mentions_clock(text: str) -> bool:
+    """Whether a text may ask for the time: then it shares nothing."""
+    lower = text.lower()
+    return any(word in lower for word in _OF_THE_CLOCK)
+
+
+def shared_without_clock(item: ScriptItem, found: Accesses, definitions: Definitions) -> Shares:
+    """What a statement may share that does not mention the clock: all of its form may."""
+    tree = item.first.skeleton
     relation = _target(found, definitions)
     if relation is None or relation.kind != "table" or relation.columns is None:
         return "nothing"
@@ -149,7 +217,7 @@ def shared_by(item: ScriptItem, found: Accesses, definitions: Definitions) -> Sh
     defaults = [
         code for column in relation.columns if column.name not in given for code in column.default
     ]
-    if _OF_THE_CLOCK.search(text) or not all(map(_is_drawn, defaults)):
+    if not all(map(_is_drawn, defaults)):
         return "nothing"
     if (
         defaults

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
+from pgfan.sql.forms import PLAIN, form_of
 from pgfan.sql.variables import quoted_value
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class PsqlLexer:
         """Forget the statement that was begun."""
         self._pieces: list[str] = []
         self._nesting = _Nesting()
+        self.form: str | None = None
+        """That of the statement (`pgfan.sql.forms`), where it has one."""
         self.start: int | None = None
         """Where in the file the statement's first token is; None before there is one."""
         self.comments: list[str] = []
@@ -161,6 +164,10 @@ class PsqlLexer:
             while self.position >= len(self.text):
                 if not self._leave_value():
                     return "end"
+            if self.start is None and (plain := PLAIN.match(self.text, self.position)):
+                self._put(plain["text"], plain.start("text"))
+                self.form, self.position = form_of(plain), plain.end()
+                return "semicolon"
             if self._nesting.ignores_words and (run := _RUN.match(self.text, self.position)):
                 self._pieces.append(run[0])
                 self.position = run.end()

@@ -117,6 +117,8 @@ class _Reader:
         self._fetch = fetch
         self._folder = folder
         self._open: list[str] = []
+        self._forms: dict[str, Message] = {}
+        """The tree of the first statement of each form."""
         self.statements: list[Statement] = []
         self.said: list[str] = []
         self.files: dict[str, str] = {}
@@ -164,8 +166,13 @@ class _Reader:
             lexer.reset()
             self._add(self._for_each(file, each, text, position, directives))
             return
-        tree = self._parsed(text, position)
-        refuse_inside(text, position)
+        form = lexer.form
+        tree = self._forms.get(form) if form is not None else None
+        if tree is None:
+            tree = self._parsed(text, position)
+            refuse_inside(text, position)
+            if form is not None:
+                self._forms[form] = tree
         data = None
         if kind_of(tree) == "CopyStmt" and tree.is_from and not (tree.filename or tree.is_program):
             data = lexer.data_lines()
@@ -175,7 +182,9 @@ class _Reader:
             generator = Generator(file.lines.locate(gexec_at)[0])
         echoes = self._echoes()
         self._add(
-            Statement(text, position, tree, data, None, generator, echoes, comments, directives)
+            Statement(
+                text, position, tree, data, None, generator, echoes, comments, directives, form
+            )
         )
 
     def _for_each(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,8 @@ class Statement:
 
     text: str
     position: Position
-    tree: Message = field(repr=False, compare=False)
+    skeleton: Message = field(repr=False, compare=False)
+    """Its parse tree; of a statement with a form that of another, with other constants in it."""
     data: str | None = field(default=None, repr=False)
     """What COPY ... FROM STDIN is given, when it stands in the script."""
     client_file: str | None = None
@@ -57,11 +59,18 @@ class Statement:
     """The comments that stand before it."""
     directives: tuple[Directive, ...] = field(default=(), repr=False, compare=False)
     """Those of the comments that say something to pgfan."""
+    form: str | None = field(default=None, repr=False, compare=False)
+    """What it has in common with others that were parsed with it (`pgfan.sql.forms`)."""
+
+    @cached_property
+    def tree(self) -> Message:
+        """Its parse tree. With a form it is read when it is asked for, and rarely is."""
+        return self.skeleton if self.form is None else inner(parse(self.text).stmts[0].stmt)
 
     @property
     def kind(self) -> str:
         """In words: "insert", "create table as"; other statements by their node's name."""
-        return kind_in_words(self.tree)
+        return kind_in_words(self.skeleton)
 
     @property
     def has_client(self) -> bool:
@@ -71,7 +80,7 @@ class Statement:
     @property
     def writes_client_file(self) -> bool:
         r"""Whether it is \copy ... TO a file."""
-        return self.client_file is not None and not self.tree.is_from
+        return self.client_file is not None and not self.skeleton.is_from
 
     @property
     def digest(self) -> str:
@@ -107,6 +116,11 @@ class ScriptItem(Struct, frozen=True):
         return self.statements[0]
 
     @property
+    def form(self) -> str | None:
+        """That of its statement; a block has none."""
+        return None if self.is_block else self.statements[0].form
+
+    @property
     def source(self) -> str:
         """File and line, as the journal has them."""
         position = self.first.position
@@ -120,6 +134,8 @@ class ScriptItem(Struct, frozen=True):
     @property
     def copies(self) -> tuple[str | Path, ...]:
         """What its COPY ... FROM STDIN are given, in order: text, or a file of the client's."""
+        if self.form is not None:
+            return ()
         return tuple(
             statement.data if statement.data is not None else Path(statement.client_file or "")
             for statement in self.statements
@@ -237,6 +253,9 @@ def items_of(
     """Statements to items: transaction blocks put together, settings carried along."""
     block: list[Statement] = []
     for statement in statements:
+        if statement.form is not None and not block:  # an INSERT of constants: nothing below is one
+            yield ScriptItem((statement,), settings, seeded=seeded)
+            continue
         refuse(statement, in_block=bool(block))
         ends = ends_block(statement)
         if block:
@@ -271,7 +290,7 @@ def _committed_settings(block: Sequence[Statement]) -> tuple[str, ...]:
     kept: list[str] = []
     savepoints: list[tuple[str, int]] = []
     for statement in block:
-        tree = statement.tree
+        tree = statement.skeleton
         if kind_of(tree) == "TransactionStmt":
             match transaction_kind(tree):
                 case "TRANS_STMT_SAVEPOINT":
@@ -291,7 +310,7 @@ def _committed_settings(block: Sequence[Statement]) -> tuple[str, ...]:
 
 def begins_block(statement: Statement) -> bool:
     """Whether it is BEGIN."""
-    tree = statement.tree
+    tree = statement.skeleton
     return kind_of(tree) == "TransactionStmt" and transaction_kind(tree) in {
         "TRANS_STMT_BEGIN",
         "TRANS_STMT_START",
@@ -300,15 +319,15 @@ def begins_block(statement: Statement) -> bool:
 
 def ends_block(statement: Statement) -> str | None:
     """With which word it ends a block, "commit" or "rollback"; None for any other statement."""
-    if kind_of(statement.tree) != "TransactionStmt":
+    if kind_of(statement.skeleton) != "TransactionStmt":
         return None
     ends = {"TRANS_STMT_COMMIT": "commit", "TRANS_STMT_ROLLBACK": "rollback"}
-    return ends.get(transaction_kind(statement.tree))
+    return ends.get(transaction_kind(statement.skeleton))
 
 
 def is_setting(statement: Statement) -> bool:
     """Whether the statement changes the session for those after it."""
-    tree = statement.tree
+    tree = statement.skeleton
     if kind_of(tree) == "VariableSetStmt":
         return not tree.is_local and tree.name.lower() not in NOT_CARRIED
     if kind_of(tree) == "DiscardStmt":

@@ -21,7 +21,7 @@ ROLE_SETTINGS = frozenset({"role", "session_authorization"})
 
 def refuse(statement: Statement, *, in_block: bool) -> None:
     """Raise UnsupportedError for a statement that is not run; `in_block`: after BEGIN."""
-    tree = statement.tree
+    tree = statement.skeleton
     match kind_of(tree):
         case _ if ROLE_SETTINGS & set(set_names(statement)):
             raise refusal(
@@ -82,8 +82,8 @@ def transaction_kind(tree: Message) -> str:
 
 def set_names(statement: Statement) -> Iterator[str]:
     """The settings that SET, RESET or set_config() with a constant name change, in lower case."""
-    if kind_of(statement.tree) == "VariableSetStmt":
-        yield statement.tree.name.lower()
+    if kind_of(statement.skeleton) == "VariableSetStmt":
+        yield statement.skeleton.name.lower()
     for call in calls(statement, "set_config"):
         for part in walk(call.args[0]) if call.args else ():
             if kind_of(part) == "A_Const" and part.WhichOneof("val") == "sval":
@@ -93,7 +93,7 @@ def set_names(statement: Statement) -> Iterator[str]:
 def calls(statement: Statement, function: str) -> Iterator[Message]:
     """The calls of a function by name; only a text that has the name is walked."""
     if function in statement.text.lower():
-        for node in walk(statement.tree):
+        for node in walk(statement.skeleton):
             if kind_of(node) == "FuncCall" and names(node.funcname)[-1:] == (function,):
                 yield node
 
