@@ -23,6 +23,7 @@ from pgfan.execute.runner import Runner
 from pgfan.execute.silence import Silence
 from pgfan.load.copy_options import CopyOptions
 from pgfan.load.delimited import PIECE_BYTES
+from pgfan.load.formats import KINDS
 from pgfan.load.remote import forget, is_remote
 from pgfan.options import check_sizes, fixed_workers
 from pgfan.plan.dag import TaskSpec
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal[
     "csv", "tsv", "text", "binary", "parquet", "arrow", "jsonl", "fixed", "geo"
 ]
-KINDS = frozenset({"binary", "parquet", "arrow", "jsonl", "fixed", "geo"})
-"""Formats that pgfan reads itself; see `pgfan.load.formats`."""
 
 
 class LoadOptions(Struct, frozen=True):

@@ -224,7 +224,8 @@ class ScriptFeed:
         workers_max = item.directives.jobs_max if item.directives is not None else None
         known = self._durations.get((item.source, item.kind)) if not item.generated_by else None
         if known is None and item.copies:
-            return TaskSpec(number, waits_for, copy_s(item.copies), divisible=False)
+            work_s, alone = copy_s(item.copies), item.is_block or not item.first.reads_client_file
+            return TaskSpec(number, waits_for, work_s, not alone, workers_max)
         if known is None:
             return TaskSpec(number, waits_for, workers_max=workers_max)
         return TaskSpec(number, waits_for, known.work_s, known.divisible, workers_max)
