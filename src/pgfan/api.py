@@ -216,7 +216,12 @@ def resume(
     from pgfan.loader import LoadOptions, resume_load
 
     loading = LoadOptions(
-        jobs=options.jobs, chunk_s=options.chunk_s, journal_schema=options.journal_schema
+        jobs=options.jobs,
+        max_load=options.max_load,
+        nice=options.nice,
+        chunk_s=options.chunk_s,
+        chunk_rows=options.chunk_rows,
+        journal_schema=options.journal_schema,
     )
     loaded = resume_load(dsn, run, loading, progress=progress or Silence(), on_start=on_start)
     return loaded or Execution(dsn, options, progress, on_result, on_start).run(None, run)

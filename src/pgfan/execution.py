@@ -22,10 +22,10 @@ from pgfan.postgres.activity import ActivitySampler
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.choosing import SplitOptions
 from pgfan.postgres.conninfo import complete_dsn
-from pgfan.postgres.control import RunControl, hear, listen
+from pgfan.postgres.control import RunControl, attend
 from pgfan.postgres.coordinator import PostgresCoordinator
 from pgfan.postgres.desks import Desk
-from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
+from pgfan.postgres.fence import no_timeouts, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import PostgresJournal
 from pgfan.postgres.one_by_one import OneByOne
@@ -109,9 +109,7 @@ class Execution:
                     raise
                 raise self._journal.without_permission(error) from error
             if self._journal is not None:
-                guard = owner_guard(self._journal, opened.id, opened.owner)
-                self._owner.on_connect = lambda session: hear(session, opened.owner, guard)
-                again_when_lost(lambda: listen(self._owner, opened.owner))
+                attend(self._owner, self._journal, opened.id, opened.owner)
             if self._publication is not None:
                 self._publication.prepare(self._owner, resumed=opened.resumed)
             result = self._go(server, opened, script)
@@ -294,8 +292,9 @@ class Execution:
             )
         if opened.terminated:
             yield f"ended {opened.terminated} backends that an earlier client had left behind"
-        if self._options.jobs is not None and scaling.most < self._options.jobs:
-            yield f"the server has room for {scaling.most} workers, not {self._options.jobs}"
+        short = self._options.short_of(scaling)
+        if short is not None:
+            yield short
 
     def _say(self, text: str) -> None:
         if self._on_echo is not None:

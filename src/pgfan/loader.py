@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import field
 from msgspec.structs import replace
 
 from pgfan import events
@@ -23,13 +23,16 @@ from pgfan.execute.runner import Runner
 from pgfan.execute.silence import Silence
 from pgfan.load.copy_options import CopyOptions
 from pgfan.load.delimited import PIECE_BYTES
+from pgfan.load.formats import KINDS
 from pgfan.load.remote import forget, is_remote
-from pgfan.options import check_sizes, fixed_workers
+from pgfan.options import Pace
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
+from pgfan.postgres.activity import ActivitySampler
 from pgfan.postgres.conninfo import complete_dsn
-from pgfan.postgres.fence import no_timeouts, owner_guard, worker_guard
+from pgfan.postgres.control import RunControl, attend
+from pgfan.postgres.fence import no_timeouts, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import PostgresJournal
 from pgfan.postgres.journal_schema import SCHEMA_DEFAULT
@@ -46,22 +49,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pgfan.execute.outcome import RunResult
+    from pgfan.plan.scaling import Scaling
     from pgfan.ports import Progress
 
 Format: TypeAlias = Literal[
     "csv", "tsv", "text", "binary", "parquet", "arrow", "jsonl", "fixed", "geo"
 ]
-KINDS = frozenset({"binary", "parquet", "arrow", "jsonl", "fixed", "geo"})
-"""Formats that pgfan reads itself; see `pgfan.load.formats`."""
 
 
-class LoadOptions(Struct, frozen=True):
+class LoadOptions(Pace, frozen=True):
     """Options of `load`, as on the command line.
 
     `copy` are COPY's own; `format` None: names of files tell it. `columns`: the table's columns in
     the files' order, in place of a header. `upsert`: columns of a unique index; rows with a key
-    that is there are updated. `jobs`, `chunk_s`, `chunk_rows`, `restart` and
-    `journal_schema` are those of ExecOptions.
+    that is there are updated. `restart` and `journal_schema` are those of ExecOptions.
     """
 
     copy: CopyOptions = field(default_factory=CopyOptions)
@@ -79,9 +80,6 @@ class LoadOptions(Struct, frozen=True):
     truncate: bool = False
     upsert: tuple[str, ...] = ()
     defer_indexes: bool = False
-    jobs: int | None = None
-    chunk_s: float = 2.0
-    chunk_rows: int | None = None
     restart: bool = False
     journal_schema: str | None = SCHEMA_DEFAULT
     reject: Path | None = None
@@ -92,7 +90,7 @@ class LoadOptions(Struct, frozen=True):
 
     def request(self, files: Sequence[str], table: str) -> LoadRequest:
         """What is to be loaded. Raises UsageError for what makes no sense."""
-        check_sizes(self.jobs, self.chunk_s, self.chunk_rows)
+        self.check()
         if self.max_rejects is not None and (self.reject is None or self.max_rejects < 0):
             raise UsageError("--max-rejects is a number of rows, and goes with --reject FILE")
         if self.reject is not None and self.journal_schema is None:
@@ -232,7 +230,7 @@ class _Load:
                     raise
                 raise self._journal.without_permission(error) from error
             if self._journal is not None:
-                self._owner.on_connect = owner_guard(self._journal, opened.id, opened.owner)
+                attend(self._owner, self._journal, opened.id, opened.owner)
             result = self._go(server, opened, request, fresh)
             self._end(opened, result)
             if result.ok:
@@ -269,9 +267,9 @@ class _Load:
             self._rejects = PostgresRejects(options.journal_schema, options.max_rejects)
             self._rejects.create(self._owner)
         host = self._owner.connection.info.host or ""
-        jobs = fixed_workers(options.jobs, host, server.connections_free)
+        scaling = options.scaling(host, server.connections_free)
         guard = worker_guard(self._journal, opened.id, opened.owner)
-        self._sessions = [PostgresSession(self._dsn, guard) for _ in range(jobs)]
+        self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
         coordinator = LoadCoordinator(
             self._owner,
             self._journal,
@@ -289,11 +287,14 @@ class _Load:
             on_result=lambda _, __: None,
             on_error=lambda _, error, __: error,
             resumed=opened.resumed,
-            notes=tuple(self._notes(opened, request)),
+            notes=tuple(self._notes(opened, request, scaling)),
+            scaling=scaling,
+            sampler=ActivitySampler(self._dsn, self._sessions, [self._owner]),
+            control=RunControl(self._owner),
         )
         scheduler = Scheduler(
             [TaskSpec(0)],
-            jobs,
+            scaling.workers,
             SchedulerOptions(SizingOptions(options.chunk_s, options.chunk_rows)),
             random.Random().random,  # noqa: S311  # spreads retries apart
         )
@@ -323,7 +324,10 @@ class _Load:
     def _say(self, level: Literal["info", "warning"], text: str) -> None:
         self._progress.emit(events.Message(level, text, self._clock.now_s() - self._began_s))
 
-    def _notes(self, opened: OpenRun, request: LoadRequest) -> Iterator[str]:
+    def _notes(self, opened: OpenRun, request: LoadRequest, scaling: Scaling) -> Iterator[str]:
+        short = self._options.short_of(scaling)
+        if short is not None:
+            yield short
         if self._made is not None:
             yield f"made the table, which was not there:\n{self._made}"
         if opened.resumed:

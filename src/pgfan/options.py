@@ -35,46 +35,25 @@ class Publish(Struct, frozen=True):
     drop_old: bool = False
 
 
-class ExecOptions(Struct, frozen=True):
-    """Options of `exec`, as on the command line.
+class Pace(Struct, frozen=True):
+    """How many workers a run has, and how large their chunks are.
 
     `jobs` None means auto. `max_load`: the most sessions that may be active on the server, the
-    run's and others'. `nice`: pause while more sessions of others are active. `max_per_table`:
-    workers that may write one table at once. `chunk_s` is the target time of a chunk in seconds,
-    `chunk_rows` a fixed size in its stead (for ctid: blocks that hold about as many). `by` is as
-    for `pgfan.sql.requested.read_request`. `journal_schema` None runs without a journal: nothing
-    can be resumed then. `publish`, `selection` and `analyse` are for scripts alone: `selection` has
-    the tasks that were asked for, None for all; `analyse` is whether tables that the run has filled
-    are analysed before they are joined.
+    run's and others'. `nice`: pause while more sessions of others are active. `chunk_s` is the
+    target time of a chunk in seconds, `chunk_rows` a fixed size in its stead (for ctid: blocks that
+    hold about as many).
     """
 
     jobs: int | None = None
     max_load: int | None = None
     nice: int | None = None
-    max_per_table: int | None = None
     chunk_s: float = 2.0
     chunk_rows: int | None = None
-    by: str | None = None
-    split: Literal["auto", "always", "never"] = "auto"
-    atomic: bool = False
-    keep_going: bool = False
-    restart: bool = False
-    new_snapshot: bool = False
-    unknown: Literal["refuse", "done", "again"] = "refuse"
-    journal_schema: str | None = SCHEMA_DEFAULT
-    variables: Mapping[str, str] = field(default_factory=dict)
-    publish: Publish | None = None
-    selection: Selection | None = None
-    analyse: bool = True
 
     def check(self) -> None:
         """Raise UsageError for values that make no sense."""
         check_sizes(self.jobs, self.chunk_s, self.chunk_rows)
         self._check_others()
-        if self.by is not None:
-            from pgfan.sql.requested import read_request  # the grammar: a load needs none
-
-            read_request(self.by)
 
     def scaling(self, host: str, connections_free: int) -> Scaling:
         """How many workers a run begins with on a server with room for so many connections.
@@ -107,11 +86,50 @@ class ExecOptions(Struct, frozen=True):
                 f"--nice {self.nice}: give the number of active sessions of others that is still "
                 "fine, from 0",
             )
+
+    def short_of(self, scaling: Scaling) -> str | None:
+        """What to say when the server has no room for as many workers as were asked for."""
+        if self.jobs is None or scaling.most >= self.jobs:
+            return None
+        return f"the server has room for {scaling.most} workers, not {self.jobs}"
+
+
+class ExecOptions(Pace, frozen=True):
+    """Options of `exec`, as on the command line.
+
+    `max_per_table`: workers that may write one table at once. `by` is as for
+    `pgfan.sql.requested.read_request`. `journal_schema` None runs without a journal: nothing can be
+    resumed then. `publish`, `selection` and `analyse` are for scripts alone: `selection` has
+    the tasks that were asked for, None for all; `analyse` is whether tables that the run has filled
+    are analysed before they are joined.
+    """
+
+    max_per_table: int | None = None
+    by: str | None = None
+    split: Literal["auto", "always", "never"] = "auto"
+    atomic: bool = False
+    keep_going: bool = False
+    restart: bool = False
+    new_snapshot: bool = False
+    unknown: Literal["refuse", "done", "again"] = "refuse"
+    journal_schema: str | None = SCHEMA_DEFAULT
+    variables: Mapping[str, str] = field(default_factory=dict)
+    publish: Publish | None = None
+    selection: Selection | None = None
+    analyse: bool = True
+
+    def check(self) -> None:
+        """Raise UsageError for values that make no sense."""
+        super().check()
         if self.max_per_table is not None and self.max_per_table < 1:
             raise UsageError(
                 f"--max-per-table {self.max_per_table}: a table needs at least 1 worker",
                 hint="leave it out for no such bound",
             )
+        if self.by is not None:
+            from pgfan.sql.requested import read_request  # the grammar: a load needs none
+
+            read_request(self.by)
 
 
 def check_sizes(jobs: int | None, chunk_s: float, chunk_rows: int | None) -> None:
@@ -125,8 +143,3 @@ def check_sizes(jobs: int | None, chunk_s: float, chunk_rows: int | None) -> Non
         raise UsageError(f"--chunk-seconds {chunk_s}: give a positive number of seconds")
     if chunk_rows is not None and chunk_rows < 1:
         raise UsageError(f"--chunk-rows {chunk_rows}: give a positive number of rows")
-
-
-def fixed_workers(jobs: int | None, host: str, connections_free: int) -> int:
-    """Workers of a run whose number stays what it is; arguments as for `ExecOptions.scaling`."""
-    return jobs_allowed(jobs_wanted(jobs, host, len(os.sched_getaffinity(0))), connections_free)

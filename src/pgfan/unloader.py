@@ -9,18 +9,17 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
-
 from pgfan.errors import DatabaseError
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.clock import MonotonicClock
 from pgfan.execute.context import RunContext
 from pgfan.execute.runner import Runner
 from pgfan.execute.silence import Silence
-from pgfan.options import check_sizes, fixed_workers
+from pgfan.options import Pace
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
 from pgfan.plan.sizing import SizingOptions
+from pgfan.postgres.activity import ActivitySampler
 from pgfan.postgres.analysis import Analyst
 from pgfan.postgres.choosing import SplitOptions
 from pgfan.postgres.conninfo import complete_dsn
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from pgfan.ports import Progress
 
 
-class UnloadOptions(Struct, frozen=True):
+class UnloadOptions(Pace, frozen=True):
     """Options of `unload`, as on the command line.
 
     `header`: whether CSV files begin with a line of names. `overwrite`: files that an earlier
@@ -55,13 +54,6 @@ class UnloadOptions(Struct, frozen=True):
     overwrite: bool = False
     split: Literal["auto", "always", "never"] = "auto"
     by: str | None = None
-    jobs: int | None = None
-    chunk_s: float = 2.0
-    chunk_rows: int | None = None
-
-    def check(self) -> None:
-        """Raise UsageError for values that make no sense."""
-        check_sizes(self.jobs, self.chunk_s, self.chunk_rows)
 
 
 def unload(
@@ -90,10 +82,10 @@ def unload(
         folder = Folder(Path(out), format_)
         folder.clear(overwrite=options.overwrite)
         host = owner.connection.info.host or ""
-        jobs = fixed_workers(options.jobs, host, server.connections_free)
-        sessions += [PostgresSession(dsn) for _ in range(jobs)]
+        scaling = options.scaling(host, server.connections_free)
+        sessions += [PostgresSession(dsn) for _ in range(scaling.most)]
         by = read_request(options.by) if options.by is not None else None
-        chosen = SplitOptions(options.split, by, jobs=jobs)
+        chosen = SplitOptions(options.split, by, jobs=scaling.workers)
         analyst = Analyst(sessions[0], snapshots, chosen, server.refuses_split)
         context = RunContext(
             run_id=new_run_id(),
@@ -104,10 +96,13 @@ def unload(
             clock=MonotonicClock(),
             on_result=lambda _, __: None,
             on_error=lambda _, error, __: _without_place(error),
+            notes=(short,) if (short := options.short_of(scaling)) is not None else (),
+            scaling=scaling,
+            sampler=ActivitySampler(dsn, sessions, [owner, snapshots.session]),
         )
         sizing = SizingOptions(options.chunk_s, options.chunk_rows)
         spread = random.Random().random  # noqa: S311  # spreads retries apart
-        scheduler = Scheduler([TaskSpec(0)], jobs, SchedulerOptions(sizing), spread)
+        scheduler = Scheduler([TaskSpec(0)], scaling.workers, SchedulerOptions(sizing), spread)
         title = f"{excerpt(query)} TO {out}"
         runner = Runner(context, scheduler, [TaskLabel("1", "-c:1", "unload", title)])
         if on_start is not None:

@@ -280,3 +280,50 @@ def test_auto_on_a_server_with_few_connections(made18: Path) -> None:
     assert 1 <= result.jobs <= 3
     assert "gets no connection" not in watching.said
     assert rows == [(i, "") for i in range(1, ROWS + 1)]
+
+
+# Files --------------------------------------------------------------------------------------------
+
+
+def test_a_load_pauses_for_others_and_is_told_another_number(dsn18: str, tmp_path: Path) -> None:
+    execute(dsn18, "CREATE TABLE t (i int, v text CHECK (pg_sleep(0.004) IS NOT NULL))")
+    for first in range(1, ROWS + 1, CHUNK_ROWS):
+        text = "".join(f'{i},""\n' for i in range(first, first + CHUNK_ROWS))
+        (tmp_path / f"{first:03}.csv").write_text(text)
+    watching = Watching()
+    with other(dsn18, "SELECT pg_sleep(60)") as busy:
+        watching.at_next(ChunkFinished, busy.start)
+        watching.at_next(WorkersChanged, busy.stop)
+
+        def start(runner: Runner) -> None:
+            del runner
+            watching.at_next(WorkersChanged, lambda: api.change_jobs(dsn18, 3))
+
+        loading = api.LoadOptions(jobs=2, nice=0, chunk_rows=10_000)
+        result = api.load(dsn18, [tmp_path], "t", loading, progress=watching, on_start=start)
+    assert result.ok, result.error
+    assert watching.changes[0] == (0, "others are active")
+    assert watching.changes[-1][0] == result.jobs == 3
+    assert_exactly_once(dsn18)
+
+
+def test_an_unload_leaves_room_for_others_and_takes_more_workers(
+    dsn18: str, tmp_path: Path
+) -> None:
+    watching = Watching()
+    query_text = f"SELECT i, pg_sleep(0.004)::text AS v FROM generate_series(1, {ROWS}) AS g(i)"
+    unloading = api.UnloadOptions(jobs=4, max_load=3, chunk_rows=CHUNK_ROWS, split="always")
+
+    def start(runner: Runner) -> None:
+        watching.at_next(ChunkFinished, lambda: runner.ask_more_workers(-3))
+
+    with other(dsn18, "SELECT pg_sleep(60)") as busy:
+        busy.start()
+        result = api.unload(
+            dsn18, query_text, tmp_path / "out", unloading, progress=watching, on_start=start
+        )
+    assert result.ok, result.error
+    assert watching.changes == [(2, "load of others"), (1, "as asked")]
+    files = (tmp_path / "out").glob("part-*")
+    lines = [line for file in files for line in file.read_text().splitlines()[1:]]
+    assert sorted(int(line.split(",")[0]) for line in lines) == [*range(1, ROWS + 1)]

@@ -10,7 +10,7 @@ from accesses_text import written
 
 from pgfan.errors import UsageError
 from pgfan.plan.graph import Sequencer
-from pgfan.sql.accesses import ScriptAccesses
+from pgfan.sql.accesses import ScriptAccesses, client_files
 from pgfan.sql.directives import NO_DIRECTIVES, Directives
 from pgfan.sql.program import Program, Source
 from pgfan.sql.requested import read_request
@@ -50,7 +50,8 @@ def waits(text: str) -> list[tuple[int, ...]]:
     found = []
     for number, (item, directives) in enumerate(read_all(text)):
         trees = [one.tree for one in item.statements]
-        for step in sequencer.add(number, session.read(trees, stated=directives.stated)):
+        touched = session.read(trees, stated=directives.stated) | client_files(item)
+        for step in sequencer.add(number, touched):
             on = {one for after in step.after for one in before[after]}
             before[step.number] = on if step.task is None else {step.task}
             if step.task is not None:
@@ -86,6 +87,18 @@ def test_directives_before_copy_and_before_a_block() -> None:
         (False, None),
         (False, 2),
     ]
+
+
+@pytest.mark.parametrize("copy", ["\\copy t TO 'x'", "BEGIN;\n\\copy t FROM 'x'\nCOMMIT"])
+def test_a_load_stands_before_a_copy_from_a_file_alone(copy: str) -> None:
+    assert of("-- pgfan: load", "\\copy t FROM '*.gz'").is_load
+    with pytest.raises(UsageError, match="outside of blocks"):
+        of("-- pgfan: load", f"{copy};\n")
+
+
+def test_a_load_of_a_pattern_waits_for_every_file_that_is_written() -> None:
+    text = "\\copy a TO 'x/1.csv'\n\\copy b TO 'x/2.csv'\n-- pgfan: load\n\\copy c FROM 'x/*.csv'\n"
+    assert waits(text) == [(), (), (0, 1)]
 
 
 def test_directives_where_if_keeps_the_statement_out() -> None:
@@ -158,6 +171,9 @@ WRONG = {
     "no relation at all": ("-- pgfan: writes", "main.sql:1:1", "names of relations", ""),
     "no name": ("-- pgfan: name a b", "main.sql:1:1", "name a b", ""),
     "twice": ("-- pgfan: jobs 1\n-- pgfan: jobs 2", "main.sql:2:1", "jobs is said twice", ""),
+    "load with more": ("-- pgfan: load csv", "main.sql:1:1", "without 'csv'", "in the \\copy"),
+    "load of a query": ("-- pgfan: load", "main.sql:1:1", "before \\copy TABLE FROM", ""),
+    "load by": ("-- pgfan: load\n-- pgfan: split by x", "main.sql:2:1", "only one of them", ""),
     "both": ("-- pgfan: serial\n-- pgfan: split by x", "main.sql:2:1", "only one of them", ""),
     "nobody": ("-- pgfan: after tt", "main.sql:1:1", "is called tt", "did you mean t?"),
     "no comma": ("-- pgfan: after t,", "main.sql:1:1", "a name is missing", ""),

@@ -110,7 +110,12 @@ class Pace:
     """How the load is run."""
 
     jobs: str = "auto"
-    """Number of connections that work, or auto: the server's cores if it is local, else 4."""
+    """Number of connections that work, or auto: begin with the server's cores if it is local, else
+    4, and find the number at which the most work is done."""
+    max_load: int | None = None
+    """Hold back while more sessions than that would be active on the server, ours and others'."""
+    nice: int | None = None
+    """Pause while more than so many sessions of others are active on the server."""
     chunk_seconds: float = 2.0
     """How long a chunk should take."""
     chunk_rows: int | None = None
@@ -169,6 +174,8 @@ def load_(
         reject=rows.reject,
         max_rejects=rows.max_rejects,
         jobs=parse_jobs(pace.jobs),
+        max_load=pace.max_load,
+        nice=pace.nice,
         chunk_s=pace.chunk_seconds,
         chunk_rows=pace.chunk_rows,
         restart=pace.restart,
@@ -176,7 +183,7 @@ def load_(
     )
     with shared.server(target) as dsn, shared.progress(display) as progress:
         result = loader.load(
-            dsn, files, into, options, progress=progress, on_start=shared.on_signals
+            dsn, files, into, options, progress=progress, on_start=shared.on_run_signals
         )
     return shared.conclude(result, display)
 

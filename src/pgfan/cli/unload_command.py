@@ -35,7 +35,12 @@ class Chunks:
     by: str | None = None
     """What to split by: ctid or series. Without it pgfan chooses."""
     jobs: str = "auto"
-    """Number of connections that work, or auto: the server's cores if it is local, else 4."""
+    """Number of connections that work, or auto: begin with the server's cores if it is local, else
+    4, and find the number at which the most work is done."""
+    max_load: int | None = None
+    """Hold back while more sessions than that would be active on the server, ours and others'."""
+    nice: int | None = None
+    """Pause while more than so many sessions of others are active on the server."""
     chunk_seconds: float = 2.0
     """How long a chunk should take."""
     chunk_rows: int | None = None
@@ -84,10 +89,14 @@ def unload_(
         split=chunks.split,
         by=chunks.by,
         jobs=parse_jobs(chunks.jobs),
+        max_load=chunks.max_load,
+        nice=chunks.nice,
         chunk_s=chunks.chunk_seconds,
         chunk_rows=chunks.chunk_rows,
     )
     what = command or table or ""
     with shared.server(server) as dsn, shared.progress(display) as progress:
-        result = api.unload(dsn, what, out, options, progress=progress, on_start=shared.on_signals)
+        result = api.unload(
+            dsn, what, out, options, progress=progress, on_start=shared.on_run_signals
+        )
     return shared.conclude(result, display, resumes=False)

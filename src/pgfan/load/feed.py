@@ -42,13 +42,15 @@ class Feed:
         *,
         whole: bool = False,
         hint: Callable[[str, str], str | None] | None = None,
+        advice: str | None = None,
     ) -> None:
         """`groups` in the order of the domain. `whole`: a group is one unit, and so one COPY.
 
-        `hint`: what to do about a column that refused a value.
+        `hint`: what to do about a column that refused a value; `advice`: about any bad row.
         """
         self._whole = whole
         self._hint = hint
+        self._advice = advice
         self._sources = [source for group in groups for source in group]
         pieces = [source.pieces for source in self._sources]
         self._begins = [0, *accumulate(pieces)]
@@ -96,7 +98,7 @@ class Feed:
         error.args = (error.message,)
         if self._hint is not None and found[2] and found[3] is not None:
             error.hint = self._hint(found[2], found[3])
-        error.hint = error.hint or "--reject FILE writes such rows to a file and loads the others"
+        error.hint = error.hint or self._advice
         return error
 
     def records(self, piece: Range) -> RecordIndex:

@@ -36,6 +36,8 @@ SUFFIXES = {
     ".gpkg": "geo",
     ".shp": "geo",
 }
+KINDS = frozenset({"binary", "parquet", "arrow", "jsonl", "fixed", "geo"})
+"""Formats that are none of COPY's text formats."""
 OF_LINES = frozenset({"jsonl", "fixed"})
 """Read as lines of text, and so also from compressed files and archives."""
 

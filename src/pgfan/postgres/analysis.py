@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from pgfan.plan.task import NewTable
     from pgfan.postgres.explain import Explained
+    from pgfan.postgres.script_files import FileTask
     from pgfan.postgres.session import PostgresSession
     from pgfan.postgres.snapshot import Snapshot, SnapshotHolder
     from pgfan.sql.branches import Branches
@@ -78,6 +79,8 @@ class Analysis(Struct, frozen=True):
     """What the split divides."""
     rejected: Mapping[Candidate, tuple[Reason, ...]] = field(default_factory=dict)
     """What was not taken, and why."""
+    files: FileTask | None = None
+    """The client's files that its chunks read."""
 
     @property
     def is_small(self) -> bool:
@@ -129,6 +132,8 @@ class Analyst:
             return asked.analyse(item, hidden, against)
         objection = against or self._objection_by_request(item)
         statement = item.first
+        if statement.reads_client_file and not item.is_block:
+            return self._from_files(item, objection)
         if objection is not None:
             unlogged = not item.is_block and target_is_unlogged(self._session, item)
             return _serial(objection, unlogged=unlogged)
@@ -160,6 +165,23 @@ class Analyst:
         if statements is None:
             return found
         return replace(found, plan=replace(found.plan, verdict="native", statements=statements))
+
+    def _from_files(self, item: ScriptItem, objection: Reason | None) -> Analysis:
+        r"""What becomes of \\copy ... FROM a file. Its table is locked and looked at once more."""
+        from pgfan.postgres.script_files import look  # few statements read files
+
+        self._session.prepare(item.settings)
+        see = partial(look, self._session, item, self._options, self._refuses, objection)
+        found = see()
+        if not isinstance(found, Reason):
+            split = found.plan.split
+            target = split.target if split is not None else None
+            snapshot = self._snapshots.open(item.settings, target, ())
+            found = see()
+            if not isinstance(found, Reason):
+                return Analysis(found.plan, snapshot, files=found)
+            self._snapshots.close()
+        return _serial(found, unlogged=target_is_unlogged(self._session, item))
 
     def _facts(self, statement: Statement) -> CatalogFacts:
         facts = read_facts(self._session, references(statement.tree), self._refuses)

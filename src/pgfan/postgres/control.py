@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from pgfan.errors import UsageError
 from pgfan.plan.scaling import JOBS_MAX
-from pgfan.postgres.fence import lock_key
+from pgfan.postgres.fence import lock_key, owner_guard
+from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.quoting import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pgfan.postgres.journal import PostgresJournal
     from pgfan.postgres.records import RunRecord
     from pgfan.postgres.session import PostgresSession
@@ -42,15 +41,22 @@ class RunControl:
         return wishes
 
 
-def listen(session: PostgresSession, owner: str) -> None:
-    """Have the session hear what is told to the run of this owner."""
-    session.execute(f"LISTEN {identifier(_channel(owner))}")
+def attend(session: PostgresSession, journal: PostgresJournal, run: str, owner: str) -> None:
+    """Have the session that owns a run hear what is told to it, now and when it connects again.
 
+    It then notices, too, when another client has taken the run over, and raises RunLockedError.
+    """
+    guard = owner_guard(journal, run, owner)
 
-def hear(session: PostgresSession, owner: str, guard: Callable[[PostgresSession], None]) -> None:
-    """What the owner's session does when it connects again: what `guard` says, and listen."""
-    guard(session)
-    listen(session, owner)
+    def listen(session: PostgresSession) -> None:
+        session.execute(f"LISTEN {identifier(_channel(owner))}")
+
+    def hear(session: PostgresSession) -> None:
+        guard(session)
+        listen(session)
+
+    session.on_connect = hear
+    again_when_lost(lambda: listen(session))
 
 
 def tell(

@@ -26,14 +26,15 @@ from pgfan.postgres.client_file import client_file_of
 from pgfan.postgres.desks import Desks
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals, ResumeOptions
-from pgfan.postgres.snapshot import begin_of, refuse_if_changed
+from pgfan.postgres.snapshot import begin_of
 from pgfan.postgres.task_rows import LightPlans, TaskRows, bundle_of, mark_done, member_of
+from pgfan.postgres.task_sources import TaskSources
 from pgfan.quoting import qualified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgfan.plan.task import NewTable, SplitPlan
+    from pgfan.plan.task import NewTable
     from pgfan.postgres.desks import Desk
     from pgfan.postgres.feed import ScriptFeed
     from pgfan.postgres.journal import PostgresJournal
@@ -80,7 +81,9 @@ class PostgresCoordinator:
         self._prepared: dict[int, PreparedTask] = {}
         self._light_plans = LightPlans(items, self._analysed)
         self._made: dict[int, NewTable] = {}
-        self._sources: dict[int, Snapshot] = {}
+        self._sources = TaskSources(
+            owner, journal, self._desks, items, new_snapshot=options.new_snapshot
+        )
 
     def prepare(self, number: int) -> PreparedTask:
         """See `pgfan.ports.Coordinator.prepare`."""
@@ -100,15 +103,9 @@ class PostgresCoordinator:
     def renew(self, number: int) -> str:
         """See `pgfan.ports.Coordinator.renew`."""
         prepared = self._prepared[number]
-        before = self._sources.get(number)
         if prepared.plan.split is None:
             raise InternalError("a task that is not split has no snapshot to renew")
-        split, settings = prepared.plan.split, prepared.settings
-        snapshot = again_when_lost(lambda: self._open(number, split, settings))
-        if before is not None and not self._options.new_snapshot:
-            refuse_if_changed(before.state, snapshot.state)
-        self._sources[number] = snapshot
-        return begin_of(prepared.plan, snapshot)
+        return begin_of(prepared.plan, self._sources.renew(number, prepared.plan.split))
 
     def finish(
         self, number: int, rows: int | None, chunks: int, seconds: float
@@ -117,7 +114,7 @@ class PostgresCoordinator:
         prepared, figures = self._prepared[number], (rows, chunks, seconds)
         lost = again_when_lost(lambda: self._end_task(prepared, figures))
         if lost is None:
-            self._let_go(number)
+            self._sources.done(number)
         return lost
 
     def _end_task(
@@ -151,7 +148,7 @@ class PostgresCoordinator:
 
     def fail(self, number: int, error: PgfanError | None) -> str | None:
         """See `pgfan.ports.Coordinator.fail`."""
-        self._let_go(number)
+        self._sources.release(number)
         journal = self._journal
         prepared = self._prepared.get(number)
         unknown = isinstance(error, ConnectionLostError) and error.in_doubt
@@ -227,7 +224,7 @@ class PostgresCoordinator:
         hidden = new_tables.hidden_name(self._token, number)
         against = self._feed.objection(number)
         analysis = analyst.analyse(self._items[number], hidden, against)
-        plan, snapshot = analysis.plan, analysis.snapshot
+        plan = analysis.plan
         row = self._rows.own(number, plan) if number not in self._run.tasks else None
         if row is not None:
             self._desks.release(number)
@@ -239,12 +236,9 @@ class PostgresCoordinator:
             if plan.creates is not None:
                 self._made[number] = plan.creates
             else:
-                snapshot = None
-        if snapshot is not None:
-            self._keep_sources(number, key, snapshot)
-        else:
-            self._desks.release(number)
-        return self._put_together(number, key, plan, snapshot, None)
+                analysis = replace(analysis, snapshot=None)
+        self._sources.begin(number, key, analysis)
+        return self._put_together(number, key, plan, analysis.snapshot, None)
 
     def _make(self, number: int, plan: TaskPlan) -> tuple[int, TaskPlan]:
         """Make the table that the task fills, and its row: its key, and the plan with the oid.
@@ -296,10 +290,7 @@ class PostgresCoordinator:
             return self._skipped(number, record)
         if record.plan.split is None or not totals.chunks:
             return None
-        snapshot = self._open(number, record.plan.split, self._items[number].settings)
-        if record.sources is not None and not self._options.new_snapshot:
-            refuse_if_changed(record.sources, snapshot.state)
-        self._keep_sources(number, record.key, snapshot)
+        snapshot = self._sources.again(number, record, record.plan.split)
         journal.set_state(self._session, record.key, "running")
         return self._put_together(number, record.key, record.plan, snapshot, totals)
 
@@ -377,22 +368,7 @@ class PostgresCoordinator:
             rolls_back=item.rolls_back,
             pinned=self._feed.is_pinned(number),
             copies=item.copies,
+            feed=self._sources.feed(number),
             keep=self._feed.keep(number),
             sink=client_file_of(item),
         )
-
-    def _open(self, number: int, split: SplitPlan, settings: tuple[str, ...]) -> Snapshot:
-        target = split.target if split.creates is None else None
-        return self._desks.of(number).snapshots.open(settings, target, split.sources)
-
-    def _let_go(self, number: int) -> None:
-        self._sources.pop(number, None)
-        self._desks.release(number)
-
-    # The journal --------------------------------------------------------------------------------
-
-    def _keep_sources(self, number: int, key: int, snapshot: Snapshot) -> None:
-        self._sources[number] = snapshot
-        journal = self._journal
-        if journal is not None:
-            again_when_lost(lambda: journal.set_sources(self._session, key, snapshot.state))

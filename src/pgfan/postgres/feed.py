@@ -227,7 +227,8 @@ class ScriptFeed:
         if self._durations and not item.generated_by:
             known = self._durations.get((item.source, item.kind))
         if known is None and item.copies:
-            return TaskSpec(number, waits_for, copy_s(item.copies), divisible=False)
+            work_s, alone = copy_s(item.copies), item.is_block or not item.first.reads_client_file
+            return TaskSpec(number, waits_for, work_s, not alone, workers_max)
         if known is None:
             return TaskSpec(number, waits_for, workers_max=workers_max)
         return TaskSpec(number, waits_for, known.work_s, known.divisible, workers_max)

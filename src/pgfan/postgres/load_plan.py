@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, to_builtins
 
-from pgfan.errors import UsageError
+from pgfan.errors import ResumeRefusedError, UsageError
 from pgfan.load.copy_options import CopyOptions
-from pgfan.load.delimited import PIECE_BYTES, Reading
+from pgfan.load.delimited import PIECE_BYTES, DelimitedFile, Reading
 from pgfan.load.discovery import find_files, open_source
 from pgfan.load.feed import Feed
 from pgfan.load.fewer import without
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgfan.load.sources import Source
+    from pgfan.postgres.records import TaskRecord
     from pgfan.postgres.session import PostgresSession
 
 MARKER_IN_CSV_BEFORE = 180000
+REJECTING = "--reject FILE writes such rows to a file and loads the others"
 ROWS_PER_PIECE = 10_000.0
 """About how many rows a megabyte holds; for --chunk-rows alone."""
 
@@ -63,6 +65,8 @@ class LoadRequest(Struct, frozen=True):
     """Make the table when it is not there."""
     row_by_row: bool = False
     """Whether bad rows are to be told from good ones, which a binary COPY does not allow."""
+    verbatim: bool = False
+    """One file, read as psql's \\copy reads it: nothing is unpacked or matched by its name."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, in the form in which the journal keeps scripts."""
@@ -123,6 +127,9 @@ def open_files(
     request: LoadRequest, target: LoadTarget, identities: Sequence[Identity], server_version: int
 ) -> Loaded:
     """Read the beginnings of the files and match their columns."""
+    if request.verbatim:
+        (identity,) = identities
+        return _verbatim(request, target, identity, server_version)
     reading = reading_of(request, server_version, _header_rule(request, target))
     named: tuple[str, ...] = ()
     if request.columns:
@@ -158,6 +165,15 @@ def open_files(
         )
     ordered = tuple((columns, tuple(group)) for (columns, _, _), group in groups.items())
     return Loaded(target, ordered, tuple(identities), request.create)
+
+
+def _verbatim(
+    request: LoadRequest, target: LoadTarget, identity: Identity, server_version: int
+) -> Loaded:
+    source: Source = DelimitedFile(
+        identity, reading_of(request, server_version, lambda _: bool(request.options.header))
+    )
+    return Loaded(target, ((request.columns, (source,)),), (identity,))
 
 
 def _without(request: LoadRequest, source: Source) -> tuple[Source, set[str]]:
@@ -207,17 +223,26 @@ def _header_rule(request: LoadRequest, target: LoadTarget) -> Callable[[list[str
     return has_header
 
 
-def plan_of(loaded: Loaded, beside: NewTable | None) -> tuple[TaskPlan, Feed]:
+def plan_of(
+    loaded: Loaded,
+    beside: NewTable | None,
+    against: Sequence[tuple[str, str]] = (),
+    advice: str | None = REJECTING,
+) -> tuple[TaskPlan, Feed]:
     """How the files are cut, and where their rows come from.
 
-    `beside`: the table that is filled in the target's place, on which no trigger is.
+    `beside`: the table that is filled in the target's place, on which no trigger is. `against`:
+    reasons, as (code, message), for which they are one COPY whatever the table says. `advice`: the
+    hint for a bad row.
     """
     target, name = loaded.target, loaded.target.sql
-    reasons = _in_one_copy(target) if beside is None else []
+    reasons = list(against) or (_in_one_copy(target) if beside is None else [])
     if beside is not None:
         name = qualified((beside.schema, beside.hidden))
     hint = target.wider if loaded.created else None
-    feed = Feed([sources for _, sources in loaded.groups], whole=bool(reasons), hint=hint)
+    feed = Feed(
+        [sources for _, sources in loaded.groups], whole=bool(reasons), hint=hint, advice=advice
+    )
     parts = tuple(
         Part(
             total,
@@ -245,6 +270,48 @@ def plan_of(loaded: Loaded, beside: NewTable | None) -> tuple[TaskPlan, Feed]:
     unlogged = target.unlogged or beside is not None
     hazards = ("not-atomic",) if beside is None and split.total > 1 else ()
     return TaskPlan(verdict, tuple(reasons), hazards, unlogged, split), feed
+
+
+def kept_of(loaded: Loaded) -> dict[str, Any]:
+    """What the journal keeps of the files and of the table, for `open_again`."""
+    return {
+        "files": [identity.to_json() for identity in loaded.identities],
+        "oid": loaded.target.oid,
+        "columns": [column.name for column in loaded.target.columns],
+    }
+
+
+def open_again(
+    session: PostgresSession, request: LoadRequest, record: TaskRecord, server_version: int
+) -> tuple[Loaded, Feed]:
+    """What there is to load for a task that had begun, cut as it was then.
+
+    Raises ResumeRefusedError when files or table are not what they were.
+    """
+    kept, plan = record.sources or {}, record.plan
+    target = read_load_target(session, request.table)
+    if (
+        target.oid != kept["oid"]
+        or [column.name for column in target.columns] != kept["columns"]
+        or (target.unlogged != plan.unlogged and plan.creates is None)
+    ):
+        raise ResumeRefusedError(
+            f"{target.sql} is not the table that the load began with: it was made anew, has "
+            "other columns, or was made logged or unlogged",
+            hint="begin anew with --restart, when what was loaded is out of the table",
+        )
+    identities = tuple(Identity(**one) for one in kept["files"])
+    for identity in identities:
+        identity.refuse_if_changed()
+    loaded = open_files(request, target, identities, server_version)
+    advice = None if request.verbatim else REJECTING
+    again, feed = plan_of(loaded, plan.creates, plan.reasons, advice)
+    if again.to_json()["split"] != plan.to_json()["split"]:
+        raise ResumeRefusedError(
+            "the files would be cut otherwise than when the load began",
+            hint="resume with the version of pgfan that began it",
+        )
+    return loaded, feed
 
 
 def _in_one_copy(target: LoadTarget) -> list[tuple[str, str]]:

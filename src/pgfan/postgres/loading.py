@@ -11,21 +11,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pgfan.errors import (
-    ConnectionLostError,
-    DatabaseError,
-    InternalError,
-    PgfanError,
-    ResumeRefusedError,
-)
-from pgfan.load.sources import Identity
+from pgfan.errors import ConnectionLostError, DatabaseError, InternalError, PgfanError
 from pgfan.plan.task import NewTable
 from pgfan.ports import ChunksLost, PreparedTask
 from pgfan.postgres import new_tables
 from pgfan.postgres.coordinator import NO_FLUSH
 from pgfan.postgres.deferred import DeferredIndexes
-from pgfan.postgres.load_plan import open_files, plan_of, survey
-from pgfan.postgres.load_target import read_load_target
+from pgfan.postgres.load_plan import kept_of, open_again, plan_of, survey
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals
 from pgfan.postgres.task_rows import mark_done
@@ -212,12 +204,7 @@ class LoadCoordinator:
         return self._upsert
 
     def _kept(self, loaded: Loaded) -> dict[str, Any]:
-        return {
-            "files": [identity.to_json() for identity in loaded.identities],
-            "oid": loaded.target.oid,
-            "columns": [column.name for column in loaded.target.columns],
-            "indexes": self._deferred.to_json(),
-        }
+        return {**kept_of(loaded), "indexes": self._deferred.to_json()}
 
     def _resumed(self, journal: PostgresJournal, record: TaskRecord) -> PreparedTask | None:
         """What is left of a load that had begun; None when nothing of it was done."""
@@ -233,29 +220,8 @@ class LoadCoordinator:
             self._deferred.build(self._connect)
             self._deferred = DeferredIndexes(())
             return None
-        target = read_load_target(self._session, self._request.table)
-        beside = record.plan.creates is not None
-        if (
-            target.oid != kept["oid"]
-            or [column.name for column in target.columns] != kept["columns"]
-            or (target.unlogged != record.plan.unlogged and not beside)
-        ):
-            raise ResumeRefusedError(
-                f"{target.sql} is not the table that the load began with: it was made anew, has "
-                "other columns, or was made logged or unlogged",
-                hint="begin anew with --restart, when what was loaded is out of the table",
-            )
-        identities = tuple(Identity(**one) for one in kept["files"])
-        for identity in identities:
-            identity.refuse_if_changed()
-        loaded = open_files(self._request, target, identities, self._version)
+        loaded, feed = open_again(self._session, self._request, record, self._version)
         self._upsert_of(loaded)
-        plan, feed = plan_of(loaded, record.plan.creates)
-        if plan.to_json()["split"] != record.plan.to_json()["split"]:
-            raise ResumeRefusedError(
-                "the files would be cut otherwise than when the load began",
-                hint="resume with the version of pgfan that began it",
-            )
         journal.set_state(self._session, record.key, "running")
         return self._put_together(record.key, record.plan, feed, totals)
 

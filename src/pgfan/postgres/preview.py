@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 EXAMPLE_CHUNKS = 50
 """The example is a chunk of a statement that is cut into about so many."""
+FILES = DrivingKey("files", "files", "file")
 BRANCHES = DrivingKey("UNION ALL", "UNION ALL", "branches")
 TITLE_CHARS_MAX = 200
 _EXPLAINED = frozenset({"insert", "update", "delete", "merge", "select", "create table as"})
@@ -173,7 +174,7 @@ class Previewer:
             return plan
         return replace(
             plan,
-            by=_by(analysis.driving) if analysis.driving else BRANCHES,
+            by=_driving(analysis),
             unit=task.split.unit,
             units=task.split.total,
             example=self._example(task.split),
@@ -206,6 +207,12 @@ class Previewer:
             return ()
         missing = self._session.execute(_MISSING.replace("{names}", array(list(found))))[0].rows
         return tuple(found[name] for (name,) in missing if name is not None)
+
+
+def _driving(analysis: Analysis) -> DrivingKey:
+    if analysis.files is not None:
+        return FILES
+    return _by(analysis.driving) if analysis.driving else BRANCHES
 
 
 def step_id(number: int) -> str:

@@ -264,6 +264,9 @@ def accesses_of(items: Sequence[ScriptItem], known: KnownObjects) -> tuple[Acces
     return tuple(found)
 
 
+ANY_FILE = ObjectName("file", None, "*")
+
+
 def client_files(item: ScriptItem) -> Accesses:
     r"""Files that \copy reads and writes, by their last name: how paths lead there is not known."""
     effects = set()
@@ -271,6 +274,10 @@ def client_files(item: ScriptItem) -> Accesses:
         if statement.client_file is not None:
             name = ObjectName("file", None, posixpath.basename(statement.client_file))
             effects.add(Effect("modify" if statement.writes_client_file else "read", name))
+            if statement.writes_client_file:
+                effects.add(Effect("append", ANY_FILE))
+            elif any(directive.is_load for directive in statement.directives):
+                effects.add(Effect("read", ANY_FILE))  # a pattern or a folder has many names
     return Accesses(frozenset(effects)) if effects else NOTHING
 
 

@@ -36,6 +36,11 @@ class Directive(Struct, frozen=True):
     position: Position
     line: str
 
+    @property
+    def is_load(self) -> bool:
+        """Whether it is `load`."""
+        return self.text.lower() == "load"
+
     def error(self, message: str, hint: str | None = None) -> UsageError:
         """What is wrong with it, with the place."""
         return UsageError(message, position=self.position, source_line=self.line, hint=hint)
@@ -96,8 +101,9 @@ def read_asked(directives: Iterable[Directive]) -> Asked:
             raise directive.error(f"{word} is said twice")
         asked.words.add(word)
         _READERS[word](asked, directive, rest)
-        if {"serial", "split by"} <= asked.words:
-            raise directive.error("serial and split by: only one of them can hold")
+        for pair in _APART:
+            if pair <= asked.words:
+                raise directive.error(f"{' and '.join(sorted(pair))}: only one of them can hold")
     return asked
 
 
@@ -121,6 +127,13 @@ def _divided(directive: Directive) -> tuple[str, str]:
 def _serial(_: Asked, directive: Directive, rest: str) -> None:
     if rest:
         raise directive.error(f"serial stands alone, without {rest!r}")
+
+
+def _load(_: Asked, directive: Directive, rest: str) -> None:
+    if rest:
+        raise directive.error(
+            f"load stands alone, without {rest!r}", "options stand in the \\copy: WITH (FORMAT ...)"
+        )
 
 
 def _split_by(asked: Asked, directive: Directive, rest: str) -> None:
@@ -182,6 +195,7 @@ def _for_each(_asked: Asked, _directive: Directive, _rest: str) -> None:
 
 _READERS: Mapping[str, Callable[[Asked, Directive, str], None]] = {
     "serial": _serial,
+    "load": _load,
     "split by": _split_by,
     "jobs": _jobs,
     "name": _name,
@@ -190,4 +204,5 @@ _READERS: Mapping[str, Callable[[Asked, Directive, str], None]] = {
     "writes": _writes,
     "for each": _for_each,
 }
+_APART = ({"serial", "split by"}, {"load", "split by"})
 _SEVERAL = frozenset({"after", "reads", "writes"})

@@ -32,6 +32,7 @@ class Directives(Struct, frozen=True):
     """Those of one item. `jobs_max`: workers that may run its chunks at once; None: no bound."""
 
     is_serial: bool = False
+    is_load: bool = False
     by: KeyRequest | None = None
     jobs_max: int | None = None
     stated: Stated = NOTHING_STATED
@@ -74,6 +75,7 @@ def read_directives(items: Sequence[ScriptItem], *, ordered: bool) -> tuple[Dire
     return tuple(
         Directives(
             "serial" in one.words,
+            "load" in one.words,
             one.by,
             one.jobs_max,
             Stated(one.reads, one.writes, tuple(relations[number]), frozenset(effects[number])),
@@ -88,7 +90,13 @@ def _asked(item: ScriptItem) -> Asked:
             raise directive.error(
                 "a transaction block is one task: its directives stand before BEGIN"
             )
-    return read_asked(item.first.directives)
+    asked = read_asked(item.first.directives)
+    if "load" in asked.words and (item.is_block or not item.first.reads_client_file):
+        directive = next(one for one in item.first.directives if one.is_load)
+        raise directive.error(
+            "load: this stands before \\copy TABLE FROM 'FILE', outside of blocks"
+        )
+    return asked
 
 
 def _waits(asked: Sequence[Asked]) -> Iterator[tuple[int, Directive, str]]:

@@ -173,10 +173,10 @@ class Program(Struct, frozen=True):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What tells it from other programs: all statements, and what is made of their rows."""
+        """What tells it from other programs: all statements, their files, what their rows make."""
         found: list[str] = []
         for statement in self.statements:
-            found.append(statement.text)
+            found += (one for one in (statement.text, statement.client_file, statement.data) if one)
             if statement.generates is not None:
                 found.append(statement.generates.template or statement.generates.name)
         return tuple(found)

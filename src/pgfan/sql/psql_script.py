@@ -318,7 +318,9 @@ class _Reader:
         return self._in_folder(name)
 
     def _in_folder(self, name: str) -> str:
-        return posixpath.normpath(posixpath.join(self._folder, name)) if self._folder else name
+        if not self._folder or "://" in name:  # an address, for -- pgfan: load
+            return name
+        return posixpath.normpath(posixpath.join(self._folder, name))
 
     def _include(self, file: PsqlFile, command: str, arguments: list[str], start: int) -> None:
         if not arguments:

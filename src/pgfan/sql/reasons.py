@@ -18,6 +18,7 @@ ReasonCode: TypeAlias = Literal[
     "attribute-function",
     "cast-function",
     "check-function",
+    "copy-file",
     "cte",
     "default-function",
     "deparse",

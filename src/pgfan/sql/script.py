@@ -83,6 +83,11 @@ class Statement:
         return self.client_file is not None and not self.skeleton.is_from
 
     @property
+    def reads_client_file(self) -> bool:
+        r"""Whether it is \copy ... FROM a file."""
+        return self.client_file is not None and bool(self.tree.is_from)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the exact text: literals count, unlike in libpg_query's fingerprint."""
         return hashlib.sha256(self.text.encode()).hexdigest()
