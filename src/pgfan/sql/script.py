@@ -203,7 +203,7 @@ def syntax_error(text: str, begins: Position, error: postgast.PgQueryError) -> U
     if error.message.startswith("memory exhausted"):
         hint = "the statement is nested too deeply: PostgreSQL's grammar reads about 3,000 levels"
     elif text[offset : offset + 1] == "\\":
-        hint = "psql's meta-commands are read by pgfan run, not by pgfan exec"
+        hint = "psql's meta-commands are read in scripts: pgfan run PATH, pgfan plan PATH"
     elif text[offset : offset + 1] == ":":
         hint = "a psql variable that is not set? give it with --set NAME=VALUE"
     failure = UsageError(error.message, position=placed(found, begins), source_line=line, hint=hint)
