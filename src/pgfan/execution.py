@@ -243,6 +243,7 @@ class Execution:
         opened: OpenRun,
     ) -> ScriptFeed:
         # Only scripts need what works out the order: other runs start without it.
+        from pgfan.postgres import own_settings
         from pgfan.postgres.durations import measured
         from pgfan.postgres.feed import ScriptFeed
         from pgfan.postgres.generated_rows import GeneratedRows
@@ -262,9 +263,11 @@ class Execution:
         unlogged = None if self._options.keep_going else lambda: read_unlogged(session)
         light = LightTasks(unlogged, begun)
         known, analyse = partial(read_known, session), self._options.analyse
-        return ScriptFeed(
+        feed = ScriptFeed(
             agenda, known, durations, made_of, script.passed_over, light, analyse=analyse
         )
+        feed.has_own_settings = partial(own_settings.are_in, self._script, session)
+        return feed
 
     def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
         options = self._options

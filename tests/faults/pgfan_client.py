@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,16 +37,22 @@ class Ended:
 
 
 class Client:
-    """`pgfan COMMAND --json`; stderr is kept, and can be waited on."""
+    """`pgfan COMMAND --json`; stderr is read all the time, and can be waited on."""
 
     def __init__(self, dsn: str, *command: str) -> None:
+        source, sink = os.pipe()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pgfan", *command, "--json", "-d", dsn],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=sink,
         )
-        self._said = b""
+        os.close(sink)
+        self._said = bytearray()
+        self._more = threading.Condition()
+        self._ended = False
+        self._listener = threading.Thread(target=self._listen, args=(source,), daemon=True)
+        self._listener.start()
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -61,22 +68,31 @@ class Client:
         self.process.communicate(timeout=WAIT_S)
 
     def wait_for_words(self, words: str) -> None:
-        """Read stderr until it says so."""
-        assert self.process.stderr is not None
-        deadline = time.monotonic() + WAIT_S
-        while words.encode() not in self._said:
-            left_s = deadline - time.monotonic()
-            ready, _, _ = select.select([self.process.stderr], [], [], max(0.0, left_s))
-            assert ready, f"never said {words!r}, only {self._said.decode()}"
-            piece = os.read(self.process.stderr.fileno(), 65536)
-            assert piece, f"ended without {words!r}: {self._said.decode()}"
-            self._said += piece
+        """Wait until stderr says so."""
+
+        def says() -> bool:
+            return words.encode() in self._said
+
+        with self._more:
+            self._more.wait_for(lambda: says() or self._ended, WAIT_S)
+            assert says(), f"never said {words!r}, only {self._said.decode()}"
 
     def end(self) -> Ended:
         """Wait for its end."""
-        out, err = self.process.communicate(timeout=WAIT_S + 30)
+        out, _ = self.process.communicate(timeout=WAIT_S + 30)
+        self._listener.join(WAIT_S)
         report = json.loads(out) if out else None
-        return Ended(self.process.returncode, report, (self._said + err).decode())
+        return Ended(self.process.returncode, report, self._said.decode())
+
+    def _listen(self, source: int) -> None:
+        piece = b"-"
+        with os.fdopen(source, "rb", buffering=0) as stream:
+            while piece:
+                piece = stream.read(65536)
+                with self._more:
+                    self._said += piece
+                    self._ended = not piece
+                    self._more.notify_all()
 
 
 DEFAULTS = {"--split": "always", "--jobs": "3", "--chunk-rows": "20"}
@@ -100,9 +116,8 @@ def command(dsn: str, *words: str) -> Iterator[Client]:
         if started.process.poll() is None:
             started.process.kill()
             started.process.communicate(timeout=WAIT_S)
-        for stream in (started.process.stdout, started.process.stderr):
-            if stream is not None:
-                stream.close()
+        if started.process.stdout is not None:
+            started.process.stdout.close()
 
 
 def run(dsn: str, script: str, *options: str) -> Ended:

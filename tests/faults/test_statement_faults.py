@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -23,7 +26,10 @@ from pgfan.events import ChunkFinished
 from pgfan.plan import dealing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pgfan.events import Event
+    from pgfan.postgres.embedded import EmbeddedServer
 
 EXPECTED = "SELECT g FROM generate_series(1, 200) g"
 SERIES = f"INSERT INTO t {EXPECTED}"
@@ -209,3 +215,30 @@ def test_temporary_files_that_are_too_large(dsn18: str) -> None:
     assert run(dsn18, script, "--split", "never", "--restart").code == 1
     finish(dsn18, script, "--restart", "--chunk-rows", "8000")
     assert_holds(dsn18, "t", select)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
+def test_a_full_disk(dsn18: str, server18: EmbeddedServer, scratch: Path) -> None:
+    """53100: no new work, the journal intact; with more space the same command goes on."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(scratch)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a tmpfs cannot be mounted")
+    try:
+        shutil.chown(scratch, (server18.folder / "data").owner())
+        execute(
+            dsn18,
+            f"CREATE TABLESPACE small LOCATION '{scratch}'",
+            "CREATE TABLE t (i int, t text) TABLESPACE small",
+        )
+        select = "SELECT g, repeat('x', 2000) FROM generate_series(1, 4000) g"
+        ended = run(dsn18, f"INSERT INTO t {select}", "--chunk-rows", "100")
+        assert ended.code == 1
+        assert "No space left on device" in ended.said
+        rows = value(dsn18, "SELECT sum(rows) FROM pgfan.chunk")
+        assert 0 < rows == value(dsn18, "SELECT count(*) FROM t") < 4000
+        subprocess.run(["mount", "-o", "remount,size=40m", scratch], check=True)
+        finish(dsn18, f"INSERT INTO t {select}", "--chunk-rows", "100")
+        assert_holds(dsn18, "t", select)
+        execute(dsn18, "DROP TABLE t", "DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", scratch], check=True)

@@ -23,7 +23,7 @@ FILL = f"CREATE TABLE s AS SELECT g AS i, repeat('x', 300) FROM generate_series(
 # What is sent together with a chunk's COMMIT, and with nothing else.
 SETTLE = b"SET rows = "
 FAULTS = pytest.mark.parametrize("fault", ["lose request", "lose answer"])
-Fault = Literal["lose request", "lose answer"]
+Fault = Literal["lose request", "lose answer", "roll back"]
 
 
 @contextmanager
@@ -64,6 +64,22 @@ def test_lost_around_the_commit_of_a_serial_statement(dsn18: str, fault: Fault) 
         assert between.struck == 2
     assert_holds(dsn18, "t", EXPECTED)
     assert_holds(dsn18, "u", "SELECT generate_series(1, 2)")
+
+
+@pytest.mark.parametrize("split", ["always", "never"])
+def test_a_commit_that_became_a_rollback(dsn18: str, split: str) -> None:
+    execute(dsn18, "CREATE TABLE t (i int)")
+    with proxy(dsn18, SETTLE, "roll back", at={1}) as (between, through):
+        ended = run(through, SERIES, "--split", split)
+        assert between.struck == 1
+    assert ended.code == 1
+    assert "COMMIT was answered with ROLLBACK" in ended.said
+    # What the journal says is done is in the table, and nothing else.
+    assert value(dsn18, "SELECT count(*) FROM t") == value(
+        dsn18, "SELECT coalesce(sum(rows), 0) FROM pgfan.chunk"
+    )
+    finish(dsn18, SERIES, "--split", split)
+    assert_holds(dsn18, "t", EXPECTED)
 
 
 @FAULTS

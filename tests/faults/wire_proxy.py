@@ -1,7 +1,8 @@
 """A proxy between client and server that loses connections at chosen bytes.
 
 It parses nothing: a fault strikes when a message from the client contains the needle. Before the
-server has seen it, or after the server has answered and the client has not.
+server has seen it, or after the server has answered and the client has not. Or the server is told to
+roll back where the client has said COMMIT: its answer is that of a transaction that had failed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class WireProxy:
         server_socket: Path,
         folder: Path,
         needle: bytes,
-        fault: Literal["lose request", "lose answer"],
+        fault: Literal["lose request", "lose answer", "roll back"],
         at: Collection[int],
     ) -> None:
         self.struck = 0
@@ -96,6 +97,9 @@ class WireProxy:
         strikes = self._strikes(piece)
         if not piece or (strikes and self._fault == "lose request"):
             return False
+        if strikes and self._fault == "roll back":
+            server.sendall(piece.replace(b"COMMIT", b"ABORT "))
+            return True
         server.sendall(piece)
         if strikes:
             select.select([server], [], [], ANSWER_WAIT_S)

@@ -140,6 +140,11 @@ def chunks(count: int, every_s: float) -> list[Event]:
     return events
 
 
+def test_one_chunk_is_one_chunk() -> None:
+    lines = lines_of([RunStarted("r", 2, 1, resumed=False), split_task(), *chunks(1, 11.0)])
+    assert lines[-1].endswith(", 0/2 workers, 1 chunk")
+
+
 def test_a_task_gets_one_line_in_ten_seconds() -> None:
     lines = lines_of([RunStarted("r", 2, 1, resumed=False), split_task(), *chunks(100, 0.25)])
     assert lines[2:] == [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from scripts_alike import by_pgfan
+from scripts_alike import by_exec, by_pgfan, by_psql
 
 LATER = {
     "set": "SET work_mem = '9MB';",
@@ -32,3 +32,37 @@ def test_what_ran_before_its_turn_leaves_nothing_to_earlier_statements(
         ).fetchall()
     default, early, also, late = (row[0] for row in rows)
     assert (early, also, late) == (default, default, "9MB")
+
+
+BY_CODE = {
+    "a function": "SELECT public.path_is_two();",
+    "a text that is put together": "DO 'BEGIN EXECUTE ''SET search'' || ''_path = two''; END';",
+    "CREATE TABLE AS": "CREATE TABLE y AS SELECT set_config('search_path', 'two', false);",
+    "a query that also writes": (
+        "WITH w AS (INSERT INTO seen VALUES (1) RETURNING 'two' AS path) "
+        "SELECT set_config('search_path', path, false), nextval('public.drawn') FROM w;"
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["exec", "run"])
+@pytest.mark.parametrize("statement", BY_CODE.values(), ids=list(BY_CODE))
+def test_what_code_has_set_holds_for_all_that_follows(
+    dsn18: str, statement: str, command: str
+) -> None:
+    script = f"""
+        CREATE SCHEMA two; CREATE TABLE t (i int, x text); CREATE TABLE two.t (i int, x text);
+        CREATE TABLE big AS SELECT g AS i FROM generate_series(1, 300) g; ANALYZE big;
+        CREATE TABLE seen (i int); CREATE SEQUENCE drawn;
+        CREATE FUNCTION path_is_two() RETURNS text LANGUAGE plpgsql AS
+            'BEGIN RETURN set_config(''search_path'', ''two'', false); END';
+        DO 'BEGIN EXECUTE ''SET a.b'' || '' = 7''; END';
+        INSERT INTO t SELECT i FROM public.big;
+        {statement}
+        INSERT INTO t SELECT i FROM public.big;
+        UPDATE t SET x = current_setting('a.b');
+        """
+    expected = by_psql(dsn18, script)
+    assert expected.ok, expected.said
+    left = by_exec(dsn18, script) if command == "exec" else by_pgfan(dsn18, script, jobs=2)
+    assert (left.ok, left.rows, left.catalogue) == (True, expected.rows, expected.catalogue)

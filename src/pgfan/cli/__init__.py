@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             result_action="return_value",
         )
     except CycloptsError as error:
-        sys.stderr.write(f"error: {error}\nhint: pgfan --help lists commands and options\n")
+        sys.stderr.write(f"error: {error}\nHINT: pgfan --help lists commands and options\n")
         return EXIT_USAGE
     except PgfanError as error:
         from pgfan.cli.running import show_error

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError
 from pgfan.plan.task import SplitPlan, TaskPlan
+from pgfan.postgres import own_settings
 from pgfan.postgres.branches import Cuttable, Cutter, divide, first_that_works
 from pgfan.postgres.catalog import read_facts
 from pgfan.postgres.choosing import Chooser, Rejected, SplitOptions
@@ -277,6 +278,9 @@ class Analyst:
             return _serial(found, unlogged=split.unlogged)
         locked = target.name if target.creates is None else None
         snapshot = self._snapshots.open(item.settings, locked, sources)
+        if own_settings.differ(self._session, self._snapshots.session):
+            self._snapshots.close()
+            return _serial(own_settings.OBJECTION, unlogged=split.unlogged)
         notes = tuple((str(note.code), note.message) for note in found.notes)
         task = TaskPlan("split", (), split.hazards, split.unlogged, found.cut(), notes)
         return Analysis(task, snapshot, found.driving)

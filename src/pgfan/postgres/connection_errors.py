@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 def connection_failure(error: psycopg.OperationalError) -> ConnectionFailedError:
     """A refused connection, with what to do about it."""
     text = str(error).strip()
+    for said_twice in ("connection failed: ", "connection is bad: "):
+        text = text.removeprefix(said_twice)
     hint = "check host, port and whether the server runs; or use --embedded DIR"
     if "password" in text or "authentication" in text:
         hint = "check user and password: pgfan reads .pgpass, PGPASSWORD and the service file"
-    elif error.sqlstate == "3D000" or "does not exist" in text:
+    elif "definition of service" in text:
+        hint = "check the name, and the service file: ~/.pg_service.conf, or PGSERVICEFILE's"
+    elif 'FATAL:  role "' in text:
+        hint = "check the user: -d user=NAME or PGUSER; without them it is that of the system"
+    elif error.sqlstate == "3D000" or 'FATAL:  database "' in text:
         hint = "check the name, or create the database first"
     failure = ConnectionFailedError(text, hint=hint)
     failure.sqlstate = error.sqlstate or _guess_sqlstate(text)

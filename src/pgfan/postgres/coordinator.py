@@ -26,6 +26,7 @@ from pgfan.postgres.client_file import client_file_of
 from pgfan.postgres.desks import Desks
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals, ResumeOptions
+from pgfan.postgres.session import NO_FLUSH
 from pgfan.postgres.snapshot import begin_of
 from pgfan.postgres.task_rows import LightPlans, TaskRows, bundle_of, mark_done, member_of
 from pgfan.postgres.task_sources import TaskSources
@@ -48,11 +49,6 @@ if TYPE_CHECKING:
 
 RUN_AGAIN = frozenset({"vacuum", "check point", "reindex", "cluster", "alter system", "discard"})
 """Statements outside of transactions that may be run again when nobody knows how they ended."""
-
-
-NO_FLUSH = ("SET synchronous_commit = off",)
-"""For chunks: chunk and journal row are lost together in a crash, and the commit that marks the
-task done is synchronous, which makes all commits before it durable."""
 
 
 class PostgresCoordinator:

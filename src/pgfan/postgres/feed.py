@@ -23,7 +23,7 @@ from pgfan.sql.accesses import ScriptAccesses, client_files, mentions_currval
 from pgfan.sql.bulk import fills, plans
 from pgfan.sql.effects import Accesses, Barrier, Effect
 from pgfan.sql.generated import generated_items
-from pgfan.sql.script import is_setting
+from pgfan.sql.settings import is_setting
 from pgfan.sql.tree import kind_of
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ class ScriptFeed:
         self._light = light
         self._durations = durations
         self._read_known = read_known
+        self.has_own_settings: Callable[[], bool] = lambda: False
+        """Whether the script's connection was left with settings that others do not have."""
         self._currval = any(map(mentions_currval, _texts(agenda.items)))
         self._accesses = ScriptAccesses(read_known(), calls_currval=self._currval)
         self._sequencer = Sequencer[int]()
@@ -134,6 +136,8 @@ class ScriptFeed:
             return ()
         if self._stale:
             self._accesses.refresh(self._read_known())
+            if self.has_own_settings():
+                self._accesses.keep_to_session()
             if self._light is not None:
                 self._light.refresh()
             self._stale = False

@@ -15,11 +15,11 @@ from pgfan.errors import ConnectionLostError, DatabaseError, InternalError, Pgfa
 from pgfan.plan.task import NewTable
 from pgfan.ports import ChunksLost, PreparedTask
 from pgfan.postgres import new_tables
-from pgfan.postgres.coordinator import NO_FLUSH
 from pgfan.postgres.deferred import DeferredIndexes
 from pgfan.postgres.load_plan import kept_of, open_again, plan_of, survey
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals
+from pgfan.postgres.session import NO_FLUSH
 from pgfan.postgres.task_rows import mark_done
 from pgfan.postgres.upsert import Upsert
 

@@ -30,7 +30,7 @@ from pgfan.quoting import array, qualified
 from pgfan.sql.access import made_relations, may_define, references
 from pgfan.sql.creation import creation_of
 from pgfan.sql.places import excerpt
-from pgfan.sql.script import is_setting
+from pgfan.sql.settings import is_setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -41,6 +41,9 @@ RELEASES_LOCKS = re.compile(r"\bdiscard\s+all\b|\bpg_advisory_unlock_all\b")
 CANCEL_TIMEOUT_S = 5.0
 NUMERIC_OIDS = frozenset({20, 21, 23, 26, 700, 701, 790, 1700})
 RESET = "RESET ALL"
+NO_FLUSH = ("SET synchronous_commit = off",)
+"""For chunks: chunk and journal row are lost together in a crash, and the commit that marks the
+task done is synchronous, which makes all commits before it durable. The last of their settings."""
 RECONNECT_PATIENCE_S = 60.0
 RECONNECT_DELAY_S_FIRST = 0.05
 RECONNECT_DELAY_S_MAX = 1.0
@@ -169,6 +172,9 @@ class PostgresSession:
         known = len(self._settings)
         if settings[:known] == self._settings:
             fresh = settings[known:]
+        elif settings + NO_FLUSH == self._settings:  # what functions have set stays
+            self.execute("RESET synchronous_commit")
+            fresh = tuple(one for one in settings if "synchronous_commit" in one.lower())
         else:
             self.execute(RESET)
             fresh = settings
@@ -183,6 +189,11 @@ class PostgresSession:
         if self._unlocked and self.on_connect is not None:
             self.on_connect(self)
         self._unlocked = False
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Those that `prepare` or `assume` were last given."""
+        return self._settings
 
     def assume(self, settings: tuple[str, ...]) -> None:
         """See `pgfan.ports.Session.assume`."""

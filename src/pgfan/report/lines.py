@@ -282,10 +282,8 @@ def progress_line(task: TaskTally, tally: RunTally, at_s: float) -> Line:
     pace, eta_s = task.rate.per_second(at_s), task.eta_s(at_s)
     if pace is not None and eta_s is not None:
         parts += [f"{short_count(pace)} {unit}/s", f"{clock_text(eta_s)} left"]
-    return Line(
-        "run",
-        f"{task.label}: {', '.join([*parts, workers])}, {task.chunks:,} chunks{shared_text(task)}",
-    )
+    parts += [workers, counted(task.chunks, "chunk")]
+    return Line("run", f"{task.label}: {', '.join(parts)}{shared_text(task)}")
 
 
 def shared_text(task: TaskTally | None) -> str:

@@ -21,6 +21,7 @@ from pgfan.sql.definitions import TEMPORARY, Definitions
 from pgfan.sql.effects import NOTHING, Accesses, Barrier, Effect, ObjectName, annotated
 from pgfan.sql.known_definitions import definitions_of
 from pgfan.sql.names import with_user
+from pgfan.sql.settings import only_sets_constants
 from pgfan.sql.statements import DEFINES_NOTHING, collect_statement
 from pgfan.sql.tree import Message, kind_of
 
@@ -156,6 +157,9 @@ class ScriptAccesses:
         if before is not None:
             self._use(before)
         self._commit()
+        if self._session.has_own_settings:
+            found |= Accesses(session=frozenset({"setting"}))
+        self._session.may_have_own_settings |= found.is_opaque
         if self._waits_for is not None:
             why = f"definitions may have changed: {self._waits_for.message}"
             session: frozenset[SessionUse] = found.session | {"temporary"}
@@ -179,6 +183,10 @@ class ScriptAccesses:
         for relation in temporary:
             self._definitions.put(relation)
 
+    def keep_to_session(self) -> None:
+        """Have the rest of the session on its connection: it has settings that no other has."""
+        self._session.has_own_settings = True
+
     def go_on(self) -> None:
         """Go on as though an opaque task had changed no definition: for what is shown, not run."""
         self._waits_for = None
@@ -195,10 +203,8 @@ class ScriptAccesses:
 
     def _statement(self, tree: Message) -> Accesses:
         definitions = self._definitions
-        is_plain = kind_of(tree) == "SelectStmt" and not (
-            tree.from_clause or tree.HasField("where_clause")
-        )
-        collector = Collector(definitions, self._session, self._session.path, may_set=is_plain)
+        repeated = kind_of(tree) == "SelectStmt" and only_sets_constants(tree)
+        collector = Collector(definitions, self._session, self._session.path, may_set=repeated)
         collect_statement(collector, tree)
         for cast in definitions.casts:
             collector.touch("read", cast)

@@ -35,6 +35,10 @@ class Session(Struct):
     calls_currval: bool = False
     """currval() or lastval() may be called: who draws from a sequence shares a connection."""
     is_seeded: bool = False
+    has_own_settings: bool = False
+    """A setting was left that no other connection can be given: the rest belongs to this one."""
+    may_have_own_settings: bool = False
+    """An opaque statement may have left one: who asks for a setting belongs to this connection."""
     prepared: dict[str, Message] = field(default_factory=dict)
     paths_seen: set[str] = field(default_factory=set)
     """Every schema that was ever in search_path: making one changes what names mean."""
@@ -48,7 +52,7 @@ class Collector:
     def __init__(
         self, definitions: Definitions, session: Session, path: Path, *, may_set: bool = False
     ) -> None:
-        """`may_set`: set_config() in it is called just once, and not by a function."""
+        """`may_set`: it does nothing but call set_config() with constants."""
         self._may_set = may_set
         self.definitions = definitions
         self.session = session
@@ -152,6 +156,8 @@ class Collector:
         elif name == "setseed":
             self.session.is_seeded = True
             self.session_uses.add("seed")
+        elif name == "current_setting":
+            self.asks_setting()
         elif name in {"random", "random_normal", "array_shuffle", "array_sample"}:
             if self.session.is_seeded:
                 self.session_uses.add("seed")
@@ -195,16 +201,23 @@ class Collector:
         texts = [constant_text(arg) for arg in node.args[:2]]
         setting, value = [*texts, None, None][:2]
         is_local = len(node.args) > 2 and inner(node.args[2]).boolval.boolval
+        if setting is None or setting.lower() == "search_path":
+            known = self._may_set and value is not None
+            path = path_of(value or "", self.session.user) if known else None
+            self.set_path(path, is_local=is_local)
         if not self._may_set:
-            self.path = None
+            self.leaves_setting("set_config() of a value that is worked out", is_local=is_local)
+
+    def leaves_setting(self, message: str, *, is_local: bool = False) -> None:
+        """Leave a setting that must not be repeated on other connections."""
+        self.block("setting", message)
+        if not is_local:
+            self.session.has_own_settings = True
+
+    def asks_setting(self) -> None:
+        """SHOW and current_setting(): what code that nobody can read may have set."""
+        if self.session.may_have_own_settings:
             self.session_uses.add("setting")
-            self.block("setting", "set_config() is called where it need not be called once")
-        elif setting is None or value is None:
-            self.set_path(None, is_local=False)
-            self.session_uses.add("setting")
-            self.block("setting", "set_config() with a value that is worked out")
-        elif setting.lower() == "search_path":
-            self.set_path(path_of(value, self.session.user), is_local=is_local)
 
     def set_path(self, path: Path, *, is_local: bool) -> None:
         """SET search_path, for this statement and those after it."""

@@ -1,7 +1,7 @@
 """SQL text to statements: each with its source span, and with the session settings it needs.
 
 The text is parsed by PostgreSQL 18's own grammar (libpg_query), whole and before anything runs.
-A BEGIN ... COMMIT block is one item; SET, RESET and set_config() are items and are also carried
+A BEGIN ... COMMIT block is one item; what only changes settings is an item and is also carried
 along, because what follows may run on another connection. psql's meta-commands belong to
 `pgfan run`; here they are refused with their place.
 """
@@ -23,6 +23,7 @@ from pgfan.errors import Position, UsageError
 from pgfan.sql.kinds import kind_in_words
 from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.places import excerpt, locate, placed
+from pgfan.sql.settings import is_setting
 from pgfan.sql.tree import Message, inner, kind_of
 from pgfan.sql.unsupported import calls, refusal, refuse, set_names, transaction_kind
 from pgfan.sql.variables import interpolate
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from pgfan.sql.directives import Directives
     from pgfan.sql.generated import Generator
 
-NOT_CARRIED = frozenset({"transaction", "seed"})
 _NOT_IN_SQL = re.compile("[\0\ud800-\udfff]")
 
 
@@ -224,7 +224,7 @@ def syntax_error(text: str, begins: Position, error: postgast.PgQueryError) -> U
     if error.message.startswith("memory exhausted"):
         hint = "the statement is nested too deeply: PostgreSQL's grammar reads about 3,000 levels"
     elif text[offset : offset + 1] == "\\":
-        hint = "psql's meta-commands are read by pgfan run, not by pgfan exec"
+        hint = "psql's meta-commands are read in scripts: pgfan run PATH, pgfan plan PATH"
     elif text[offset : offset + 1] == ":":
         hint = "a psql variable that is not set? give it with --set NAME=VALUE"
     failure = UsageError(error.message, position=placed(found, begins), source_line=line, hint=hint)
@@ -328,16 +328,6 @@ def ends_block(statement: Statement) -> str | None:
         return None
     ends = {"TRANS_STMT_COMMIT": "commit", "TRANS_STMT_ROLLBACK": "rollback"}
     return ends.get(transaction_kind(statement.skeleton))
-
-
-def is_setting(statement: Statement) -> bool:
-    """Whether the statement changes the session for those after it."""
-    tree = statement.skeleton
-    if kind_of(tree) == "VariableSetStmt":
-        return not tree.is_local and tree.name.lower() not in NOT_CARRIED
-    if kind_of(tree) == "DiscardStmt":
-        return True
-    return kind_of(tree) == "SelectStmt" and any(calls(statement, "set_config"))
 
 
 def seeds(item: ScriptItem) -> bool:

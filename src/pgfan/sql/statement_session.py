@@ -43,8 +43,12 @@ def _set(collector: Collector, tree: Message) -> None:
         collector.block("setting", "session_replication_role decides which triggers run")
 
 
+def _show(collector: Collector, _tree: Message) -> None:
+    collector.asks_setting()
+
+
 def _reads_nothing(_collector: Collector, _tree: Message) -> None:
-    """SHOW, CHECKPOINT, SET CONSTRAINTS: nothing that another statement changes."""
+    """CHECKPOINT, SET CONSTRAINTS: nothing that another statement changes."""
 
 
 def _transaction(collector: Collector, tree: Message) -> None:
@@ -110,7 +114,7 @@ def _call(collector: Collector, tree: Message) -> None:
 
 SESSION_RULES: dict[str, Callable[[Collector, Message], None]] = {
     "VariableSetStmt": _set,
-    "VariableShowStmt": _reads_nothing,
+    "VariableShowStmt": _show,
     "TransactionStmt": _transaction,
     "ConstraintsSetStmt": _reads_nothing,
     "CheckPointStmt": _reads_nothing,

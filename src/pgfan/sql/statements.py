@@ -112,8 +112,7 @@ def collect_in_body(collector: Collector, trees: Iterable[Message]) -> None:
         has_into = kind == "SelectStmt" and tree.HasField("into_clause")
         if kind == "VariableSetStmt":
             if not tree.is_local:
-                collector.session_uses.add("setting")
-                collector.block("setting", "a function changes a setting of the session")
+                collector.leaves_setting("a function changes a setting of the session")
         elif kind in IN_FUNCTIONS and not has_into:
             collect_statement(collector, tree)
         elif kind.endswith("Stmt"):
