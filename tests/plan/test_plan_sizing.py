@@ -18,6 +18,7 @@ from pgfan.plan.sizing import (
     FIXED_SHARE_MAX,
     GROWTH_MAX,
     PANIC_DIVISOR,
+    PROBE_DIVISORS,
     RAMP_GROWTH_MAX,
     ChunkSizer,
     SizingOptions,
@@ -301,11 +302,11 @@ def test_a_worker_alone_cuts_no_tail() -> None:
     assert sizer.next_units(size - 1, 2) == math.ceil((size - 1) / 4)
 
 
-def test_every_other_chunk_is_smaller_until_the_first_has_finished() -> None:
-    """Two sizes tell what every chunk pays from what a unit costs."""
+def test_chunks_are_of_several_sizes_until_the_first_has_finished() -> None:
+    """Sizes tell what every chunk pays from what a unit costs."""
     sizer = ChunkSizer(TOTAL, SizingOptions())
     sizes = [sizer.next_units(TOTAL, 4) for _ in range(4)]
-    assert sizes == [FIRST_UNITS_MAX, FIRST_UNITS_MAX // 4] * 2
+    assert sizes == [FIRST_UNITS_MAX // divisor for divisor in PROBE_DIVISORS]
     for units in sizes:
         sizer.observe(units, 1.0 + 1e-4 * units)
     fixed_s, unit_s = sizer.fit()

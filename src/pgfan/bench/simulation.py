@@ -21,6 +21,7 @@ from pgfan.plan import messages
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.priority import longest_paths
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
+from pgfan.plan.sizing import UNKNOWN, Costs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,8 @@ class ModelTask(Struct, frozen=True):
     after: frozenset[int] = frozenset()
     hot: tuple[tuple[int, int, float], ...] = ()
     """(lo, hi, factor): units in [lo, hi) cost so many times as much; they do not overlap."""
+    expected: Costs = UNKNOWN
+    """What EXPLAIN says of the two costs."""
     known: bool = False
     """Whether an earlier run has told how long it takes."""
 
@@ -220,7 +223,8 @@ class _Simulation:
         match command:
             case messages.Prepare(number):
                 self._hold_up()
-                return self._handle(messages.Prepared(number, self.tasks[number].units))
+                task = self.tasks[number]
+                return self._handle(messages.Prepared(number, task.units, expected=task.expected))
             case messages.Finish(number):
                 self._hold_up()
                 return self._handle(messages.Finished(number))
@@ -246,9 +250,7 @@ class _Simulation:
             (task.fixed_s + task.work_s(piece.lo, piece.hi)) * self._noise() for piece in pieces
         )
         token = next(self.tokens)
-        self.running[command.worker] = _Running(
-            command.task, pieces, seconds, self.clock_s, token
-        )
+        self.running[command.worker] = _Running(command.task, pieces, seconds, self.clock_s, token)
         ends_s = self.served_s + command.delay_s + sum(seconds)
         heappush(self.ends, (ends_s, token, command.worker))
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from pgfan.bench.simulation import ModelServer, ModelTask, simulate
+from pgfan.plan.sizing import UNKNOWN, Costs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +29,12 @@ WORK_S = (2.0, 20.0, 200.0)
 WORKERS = (2, 4, 16, 64)
 CORES = (2, 16)
 UNIT_S = (1e-4, 1e-2)
+WORKERS_BY_HAND = (1, 2, 4, 16, 64)
 NOISE = 0.2
 SKEWED_SHARE = 0.05
 SKEW = 10.0
 """So much dearer than the others are the units of SKEWED_SHARE of the table, in its middle."""
-CHUNKS_PER_WORKER = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+CHUNKS_PER_WORKER = (1, 2, 3, 4, 6, 8, 16, 32)
 
 
 class Case(Struct, frozen=True):
@@ -44,7 +46,7 @@ class Case(Struct, frozen=True):
     cores: int
     skewed: bool
     unit_s: float
-    told: float | None = None
+    told: tuple[float, float] | None = None
     """EXPLAIN's fixed cost as a multiple of the truth; None: nothing is known from it."""
 
     @property
@@ -55,8 +57,12 @@ class Case(Struct, frozen=True):
         hot: tuple[tuple[int, int, float], ...] = ()
         if self.skewed:
             unit_s /= 1 + SKEWED_SHARE * (SKEW - 1)
-            hot = ((units // 2, units // 2 + round(units * SKEWED_SHARE), SKEW),)
-        return ModelTask(units, unit_s, self.fixed_s, hot=hot)
+            lo = round(units * 0.43)
+            hot = ((lo, lo + round(units * SKEWED_SHARE), SKEW),)
+        told = UNKNOWN
+        if self.told is not None:
+            told = Costs(self.fixed_s * self.told[0], self.work_s / units * self.told[1])
+        return ModelTask(units, unit_s, self.fixed_s, hot=hot, expected=told)
 
     @property
     def server(self) -> ModelServer:
@@ -87,7 +93,7 @@ class Found(Struct, frozen=True):
         return self.seconds / self.best_s
 
 
-def cases(told: float | None = None) -> Iterator[Case]:
+def cases(told: tuple[float, float] | None = None) -> Iterator[Case]:
     """All of them, in a fixed order."""
     for unit_s, fixed_s, work_s, workers, cores, skewed in product(
         UNIT_S, FIXED_S, WORK_S, WORKERS, CORES, (False, True)
@@ -98,9 +104,7 @@ def cases(told: float | None = None) -> Iterator[Case]:
 def compare(case: Case, options: SchedulerOptions, seeds: int) -> Found:
     """Measure pgfan, and every point of the grid, with so many seeds."""
     task, server = case.task, case.server
-    runs = [
-        simulate([task], case.workers, options, server, seed) for seed in range(1, seeds + 1)
-    ]
+    runs = [simulate([task], case.workers, options, server, seed) for seed in range(1, seeds + 1)]
     grid = {
         (chunks, workers): fmean(
             by_hand(task, chunks, workers, server, seed) for seed in range(1, seeds + 1)
@@ -118,9 +122,7 @@ def compare(case: Case, options: SchedulerOptions, seeds: int) -> Found:
     )
 
 
-def by_hand(
-    task: ModelTask, chunks: int, workers: int, server: ModelServer, seed: int
-) -> float:
+def by_hand(task: ModelTask, chunks: int, workers: int, server: ModelServer, seed: int) -> float:
     """Seconds of `chunks` equal chunks, taken in order by whoever of `workers` is free."""
     dice = Random(f"{seed}/{chunks}/{workers}")  # noqa: S311  # a model's dice
     sigma = server.noise
@@ -140,7 +142,7 @@ def by_hand(
 
 def _points(case: Case) -> Iterator[tuple[int, int]]:
     units = case.task.units
-    for workers in sorted({1, 2, 4, 8, 16, 32, 64, case.workers}):
+    for workers in WORKERS_BY_HAND:
         if workers > case.workers:
             return
         for each in CHUNKS_PER_WORKER:

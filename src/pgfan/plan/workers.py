@@ -13,6 +13,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import ItemsView
 
+    from pgfan.plan.dag import Task
     from pgfan.plan.ranges import Range
 
 
@@ -78,6 +79,17 @@ class Workers:
     def running(self) -> ItemsView[int, Busy]:
         """Who has what."""
         return self._busy.items()
+
+    def ends_s(self, task: Task, now_s: float) -> list[float]:
+        """In how many seconds each that is busy with `task` should have ended what it has."""
+        found = []
+        for busy in self._busy.values():
+            if busy.task == task.number:
+                expected_s = busy.expected_s
+                if expected_s is None and task.left is not None:
+                    expected_s = task.left.seconds_for(busy.pieces[0])
+                found.append(max(0.0, busy.began_s + (expected_s or 0.0) - now_s))
+        return found
 
     def get(self, worker: int) -> Busy | None:
         """What the worker has; None when it has nothing."""
