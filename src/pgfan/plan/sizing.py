@@ -77,8 +77,9 @@ PROBE_DIVISORS = (1, 4, 2, 8)
 """Before any has finished, chunks are so much smaller in turn: sizes tell a from b."""
 PROBE_GROWTH = 2
 """While all sizes were the same, the next is another."""
-FIRST_WORTH = 4
-"""How many times the fixed cost that EXPLAIN expects the first chunk does besides, at least."""
+FIRST_WORTH = 6
+"""How many times the fixed cost that EXPLAIN expects every other of the first chunks does besides;
+the others half as much."""
 ONE_CHUNK_BELOW = 8
 """A worker's share that costs no more than so many times what it pays again is one chunk."""
 FIRST_BYTES_MAX = 64 * 2**20
@@ -239,9 +240,7 @@ class ChunkSizer:
         at, self._probes = self._probes, self._probes + 1
         known, share = self._expected, self._total_units / workers
         if share <= ONE_CHUNK_BELOW * known.fixed_units:
-            work_s = self._total_units * known.unit_s
-            even = math.ceil(_share_s(work_s, known.fixed_s, (), workers) / known.unit_s)
-            return max(1, min(even, self._target_units_max))
+            return max(1, min(math.ceil(share), self._target_units_max))
         if known.unit_s:
             size = int(min(share / FIRST_PER_WORKER_MIN, FIRST_S / known.unit_s))
         else:
@@ -252,7 +251,7 @@ class ChunkSizer:
         )
         worth = min(int(FIRST_WORTH * known.fixed_units), self._target_units_max)
         if worth > size:
-            return worth
+            return worth if at % 2 else -(-worth // 2)
         return max(1, size // PROBE_DIVISORS[at % len(PROBE_DIVISORS)])
 
     def too_large(self, units: int) -> None:
@@ -295,7 +294,7 @@ def _share_s(work_s: float, fixed_s: float, others_s: Iterable[float], workers: 
     for count, end_s in enumerate(ends_s[1:], 2):
         if end_s >= until_s[-1]:
             break
-        waited_s += end_s
+        waited_s += max(0.0, end_s)
         until_s.append((work_s + waited_s) / count)
     enough_s = until_s[-1] + WORTH_MIN * (until_s[-1] + fixed_s)
     return next(one_s for one_s in until_s if one_s <= enough_s)

@@ -81,14 +81,18 @@ class Workers:
         return self._busy.items()
 
     def ends_s(self, task: Task, now_s: float) -> list[float]:
-        """In how many seconds each that is busy with `task` should have ended what it has."""
+        """In how many seconds each that is busy with `task` should have ended what it has.
+
+        Negative for those that are late.
+        """
+        number, left = task.number, task.left
         found = []
         for busy in self._busy.values():
-            if busy.task == task.number:
+            if busy.task == number:
                 expected_s = busy.expected_s
-                if expected_s is None and task.left is not None:
-                    expected_s = task.left.seconds_for(busy.pieces[0])
-                found.append(max(0.0, busy.began_s + (expected_s or 0.0) - now_s))
+                if expected_s is None:
+                    expected_s = left.seconds_for(busy.pieces[0]) if left is not None else None
+                found.append(busy.began_s - now_s + (expected_s or 0.0))
         return found
 
     def get(self, worker: int) -> Busy | None:
