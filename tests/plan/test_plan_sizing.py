@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from pgfan.bench.simulation import ModelTask, simulate
+from pgfan.bench.simulation import ModelServer, ModelTask, simulate
 from pgfan.plan.scheduler import SchedulerOptions
 from pgfan.plan.sizing import (
     CHUNK_BYTES_MAX,
@@ -18,8 +18,11 @@ from pgfan.plan.sizing import (
     FIXED_SHARE_MAX,
     GROWTH_MAX,
     PANIC_DIVISOR,
+    PROBE_DIVISORS,
     RAMP_GROWTH_MAX,
+    SHARES_MIN,
     ChunkSizer,
+    Costs,
     SizingOptions,
 )
 
@@ -301,11 +304,11 @@ def test_a_worker_alone_cuts_no_tail() -> None:
     assert sizer.next_units(size - 1, 2) == math.ceil((size - 1) / 4)
 
 
-def test_every_other_chunk_is_smaller_until_the_first_has_finished() -> None:
-    """Two sizes tell what every chunk pays from what a unit costs."""
+def test_chunks_are_of_several_sizes_until_the_first_has_finished() -> None:
+    """Sizes tell what every chunk pays from what a unit costs."""
     sizer = ChunkSizer(TOTAL, SizingOptions())
     sizes = [sizer.next_units(TOTAL, 4) for _ in range(4)]
-    assert sizes == [FIRST_UNITS_MAX, FIRST_UNITS_MAX // 4] * 2
+    assert sizes == [FIRST_UNITS_MAX // divisor for divisor in PROBE_DIVISORS]
     for units in sizes:
         sizer.observe(units, 1.0 + 1e-4 * units)
     fixed_s, unit_s = sizer.fit()
@@ -321,3 +324,88 @@ def test_a_large_fixed_cost_is_not_paid_many_times_on_the_way(
     task = ModelTask(1_600_000, 1e-4, fixed_s)
     found = simulate([task], 16, SchedulerOptions(SizingOptions()))
     assert found.ratio <= ratio_max
+
+
+# What EXPLAIN says, and what is shared --------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [2, 16])
+def test_a_table_of_few_blocks_is_not_cut_into_single_ones(workers: int) -> None:
+    """All first chunks were one block: nothing told what each paid again, and so it stayed."""
+    task = ModelTask(200, 0.01, 2.0)
+    found = simulate([task], workers, SchedulerOptions(SizingOptions()), ModelServer(noise=0.05))
+    assert found.chunks <= 5 * workers
+    assert found.ratio <= 5
+
+
+@pytest.mark.parametrize(("work_s", "fixed_s", "workers"), [(45, 0.45, 16), (20, 2, 2), (2, 2, 4)])
+def test_what_every_chunk_pays_again_is_paid_once_where_explain_tells(
+    work_s: float, fixed_s: float, workers: int
+) -> None:
+    units = 4500
+    told = Costs(fixed_s, work_s / units)
+    task = ModelTask(units, work_s / units, fixed_s, expected=told)
+    found = simulate([task], workers, SchedulerOptions(SizingOptions()))
+    assert found.chunks == workers
+    assert found.makespan_s == pytest.approx(fixed_s + work_s / workers, rel=0.01)
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 3.0, 10.0])
+@pytest.mark.parametrize("unit", [0.1, 1.0, 10.0])
+def test_explain_may_be_wrong_ten_times(ratio: float, unit: float) -> None:
+    """In the ratio of the two costs, and in seconds; nothing told at all, it took longer still."""
+    for work_s, fixed_s in ((20.0, 2.0), (45.0, 0.5)):
+        told = Costs(fixed_s * ratio * unit, work_s / 9000 * unit)
+        task = ModelTask(9000, work_s / 9000, fixed_s, expected=told)
+        server = ModelServer(noise=0.1)
+        found = simulate([task], 16, SchedulerOptions(SizingOptions()), server)
+        assert found.makespan_s <= 1.6 * (fixed_s + work_s / 16)
+
+
+def test_what_explain_says_of_a_fixed_cost_that_is_not_there_costs_no_balance() -> None:
+    units = 600_000
+    server = ModelServer(noise=0.1)
+    for told in (Costs(), Costs(100.0, 1e-4)):
+        task = ModelTask(units, 1e-4, 0.005, expected=told)
+        found = simulate([task], 4, SchedulerOptions(SizingOptions()), server)
+        assert found.ratio <= 1.15
+
+
+def learnt(fixed_s: float, unit_s: float) -> ChunkSizer:
+    sizer = ChunkSizer(TOTAL, SizingOptions())
+    for _ in range(40):
+        for units in (100, 100_000, 200_000):
+            sizer.observe(units, fixed_s + unit_s * units)
+    return sizer
+
+
+@pytest.mark.parametrize(
+    ("others_s", "share"),
+    [
+        ((), 250),
+        ((0.0, 0.0, 0.0), 250),
+        ((9e9, 9e9, 9e9), 1000),  # nobody else comes in time
+        ((9e9, 9e9), 500),
+        ((0.0, 0.1, 0.1), 300),  # 0.3 + (0.3 + 0.2 + 0.2) = 1 s
+        ((0.8, 0.8, 0.8), 900),  # with one of them; the others would save 0.05 s
+    ],
+)
+def test_where_half_a_share_is_mostly_fixed_cost_all_end_together(
+    others_s: tuple[float, ...], share: int
+) -> None:
+    sizer = learnt(0.5, 1e-3)
+    assert sizer.next_units(1000, 4, lambda: others_s) == pytest.approx(share, rel=0.03)
+
+
+def test_few_workers_share_what_is_hardly_more_than_the_fixed_cost() -> None:
+    """1 s of work and 20 s again for each: a third worker would save nearly nothing."""
+    sizer = learnt(20.0, 1e-3)
+    assert sizer.next_units(1000, 64) == 500
+
+
+def test_where_chunks_are_cheap_each_worker_gets_several() -> None:
+    """Nobody knows where the dear rows are; but a target of 2 s would be all of it."""
+    sizer = learnt(0.0, 1e-7)
+    assert sizer.next_units(TOTAL, 2) == TOTAL // (SHARES_MIN * 2)
+    dear = learnt(0.1, 1e-7)
+    assert dear.next_units(TOTAL, 2) > TOTAL // (SHARES_MIN * 2)

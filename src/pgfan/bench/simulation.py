@@ -21,6 +21,7 @@ from pgfan.plan import messages
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.priority import longest_paths
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
+from pgfan.plan.sizing import UNKNOWN, Costs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,8 @@ class ModelTask(Struct, frozen=True):
     after: frozenset[int] = frozenset()
     hot: tuple[tuple[int, int, float], ...] = ()
     """(lo, hi, factor): units in [lo, hi) cost so many times as much; they do not overlap."""
+    expected: Costs = UNKNOWN
+    """What EXPLAIN says of the two costs."""
     known: bool = False
     """Whether an earlier run has told how long it takes."""
 
@@ -62,7 +65,7 @@ class ModelTask(Struct, frozen=True):
 
 
 class ModelServer(Struct, frozen=True):
-    """`cores` busy workers get a core each; more share them, and each of those costs `contention`.
+    """`cores` busy workers get a core each; more share them all, and each more costs `contention`.
 
     `noise` is the deviation of the logarithm of a chunk's time. A cancel is answered after
     `cancel_s`; preparing or finishing a task holds up the client's loop for `prepare_s`.
@@ -112,6 +115,8 @@ class _Running(Struct):
     task: int
     pieces: tuple[Range, ...]
     seconds: tuple[float, ...]
+    """Of each piece, if the server had nothing else to do."""
+    began_s: float
     token: int
 
 
@@ -135,23 +140,21 @@ class _Simulation:
         self.random = Random(seed)  # noqa: S311  # a model's dice
         self.tokens = count()
         self.left = [task.units for task in tasks]
-        self.clock_s = self.loop_s = 0.0
+        self.clock_s = 0.0
+        self.served_s = 0.0
+        """What a worker that was busy from the beginning has been given of the server."""
         self.chunks = self.cancelled = 0
         self.scheduler_s = 0.0
         self.running: dict[int, _Running] = {}
-        self.answers: list[tuple[float, int, int, int, bool]] = []
-        """(when, tie-break, worker, token, cancelled): a heap."""
+        self.ends: list[tuple[float, int, int]] = []
+        """(served_s at the end, token, worker): a heap."""
+        self.cancels: list[tuple[float, int, int]] = []
+        """(when, token, worker): a heap."""
 
     def run(self) -> Simulated:
         self._tell(messages.Begin())
         while not self.scheduler.is_over:
-            due_s = self.scheduler.look_again_s
-            due_s = None if due_s is None else due_s - EPOCH_S
-            if due_s is not None and (not self.answers or due_s < self.answers[0][0]):
-                self.clock_s = max(self.clock_s, due_s)
-                self._tell(messages.Tick())
-                continue
-            self._next_answer()
+            self._step()
         if any(self.left):
             raise AssertionError("units were left out or done twice")
         work_s = sum(task.least_s for task in self.tasks)
@@ -161,21 +164,49 @@ class _Simulation:
         cost_us = self.scheduler_s * 1e6 / max(1, self.chunks)
         return Simulated(self.clock_s, bound_s, self.chunks, self.cancelled, cost_us)
 
-    def _next_answer(self) -> None:
-        at_s, _, worker, token, cancelled = heappop(self.answers)
-        found = self.running.get(worker)
-        if found is None or found.token != token:
-            return  # it ended before its cancel came
-        self.clock_s = max(at_s, self.loop_s)
-        del self.running[worker]
-        if cancelled:
+    def _step(self) -> None:
+        """To whatever comes next: a chunk's end, the answer to a cancel, or a Tick."""
+        while self.ends and not self._is_running(*self.ends[0][1:]):
+            heappop(self.ends)
+        while self.cancels and not self._is_running(*self.cancels[0][1:]):
+            heappop(self.cancels)  # it ended before its cancel came
+        slowdown = self.server.slowdown(len(self.running))
+        end_s = cancel_s = math.inf
+        if self.ends:
+            end_s = self.clock_s + max(0.0, self.ends[0][0] - self.served_s) * slowdown
+        if self.cancels:
+            cancel_s = self.cancels[0][0]
+        due_s = self.scheduler.look_again_s
+        if due_s is not None and due_s - EPOCH_S < min(end_s, cancel_s):
+            self._advance(due_s - EPOCH_S)
+            self._tell(messages.Tick())
+        elif cancel_s < end_s:
+            self._advance(cancel_s)
+            _, _, worker = heappop(self.cancels)
+            del self.running[worker]
             self.cancelled += 1
             self._tell(messages.ChunkFailed(worker, "cancelled"))
-            return
+        else:
+            self._advance(end_s)
+            _, _, worker = heappop(self.ends)
+            self._ended(worker, self.running.pop(worker))
+
+    def _is_running(self, token: int, worker: int) -> bool:
+        found = self.running.get(worker)
+        return found is not None and found.token == token
+
+    def _advance(self, to_s: float) -> None:
+        passed_s = max(0.0, to_s - self.clock_s)
+        self.clock_s += passed_s
+        self.served_s += passed_s / self.server.slowdown(len(self.running))
+
+    def _ended(self, worker: int, found: _Running) -> None:
+        total_s = sum(found.seconds)
+        slowdown = (self.clock_s - found.began_s) / total_s if total_s else 1.0
         for piece, seconds in zip(found.pieces, found.seconds, strict=True):
             self.chunks += 1
             self.left[found.task] -= len(piece)
-            self._tell(messages.ChunkDone(worker, seconds))
+            self._tell(messages.ChunkDone(worker, seconds * slowdown))
 
     def _tell(self, event: messages.Event) -> None:
         todo = self._handle(event)
@@ -192,7 +223,8 @@ class _Simulation:
         match command:
             case messages.Prepare(number):
                 self._hold_up()
-                return self._handle(messages.Prepared(number, self.tasks[number].units))
+                task = self.tasks[number]
+                return self._handle(messages.Prepared(number, task.units, expected=task.expected))
             case messages.Finish(number):
                 self._hold_up()
                 return self._handle(messages.Finished(number))
@@ -201,7 +233,7 @@ class _Simulation:
             case messages.CancelChunk(worker):
                 token = self.running[worker].token
                 at_s = self.clock_s + self.server.cancel_s
-                heappush(self.answers, (at_s, next(self.tokens), worker, token, True))
+                heappush(self.cancels, (at_s, token, worker))
             case messages.Renew() | messages.Fail() | messages.LeaveOut():
                 raise AssertionError(command)
             case _:
@@ -209,21 +241,18 @@ class _Simulation:
         return []
 
     def _hold_up(self) -> None:
-        self.clock_s += self.server.prepare_s
-        self.loop_s = self.clock_s
+        self._advance(self.clock_s + self.server.prepare_s)
 
     def _start(self, command: messages.StartChunk) -> None:
         task = self.tasks[command.task]
         pieces = (command.piece, *command.more)
-        factor = self.server.slowdown(len(self.running) + 1)
         seconds = tuple(
-            (task.fixed_s + task.work_s(piece.lo, piece.hi)) * factor * self._noise()
-            for piece in pieces
+            (task.fixed_s + task.work_s(piece.lo, piece.hi)) * self._noise() for piece in pieces
         )
         token = next(self.tokens)
-        self.running[command.worker] = _Running(command.task, pieces, seconds, token)
-        ends_s = self.clock_s + command.delay_s + sum(seconds)
-        heappush(self.answers, (ends_s, token, command.worker, token, False))
+        self.running[command.worker] = _Running(command.task, pieces, seconds, self.clock_s, token)
+        ends_s = self.served_s + command.delay_s + sum(seconds)
+        heappush(self.ends, (ends_s, token, command.worker))
 
     def _noise(self) -> float:
         sigma = self.server.noise

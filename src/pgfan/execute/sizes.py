@@ -19,7 +19,9 @@ def sized(number: int, prepared: PreparedTask) -> messages.Prepared:
         pinned_to = 0 if prepared.pinned else None
         return messages.Prepared(number, plan.total, prepared.done, worker=pinned_to)
     parts = tuple(
-        messages.PartSize(part.total, part.rows_per_unit, part.cost, part.bytes_per_unit)
+        messages.PartSize(
+            part.total, part.rows_per_unit, part.cost, part.bytes_per_unit, part.expected
+        )
         for part in split.parts
     )
     return messages.Prepared(
@@ -29,5 +31,6 @@ def sized(number: int, prepared: PreparedTask) -> messages.Prepared:
         rows_per_unit=split.rows_per_unit,
         parts=parts,
         bytes_per_unit=split.bytes_per_unit,
+        expected=split.expected,
         target=split.target,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pgfan.plan.dag import Task
     from pgfan.plan.parts import Remainder
@@ -43,8 +43,13 @@ class Dealer:
         self._batch_s = batch_s
         self._jitter = jitter
 
-    def deal(self, task: Task, workers: int) -> Hand:
-        """Take the next ranges off a task that has work and that `workers` share."""
+    def deal(
+        self, task: Task, workers: int, others_s: Callable[[], Iterable[float]] = tuple
+    ) -> Hand:
+        """Take the next ranges off a task that has work and that `workers` share.
+
+        `others_s`: in how many seconds each of the others will have ended what it has.
+        """
         if task.retries:
             piece, attempt, expected_s = task.retries.popleft()
             if expected_s is None and task.left is not None:
@@ -54,7 +59,7 @@ class Dealer:
             raise ValueError(f"task {task.number} has no work")
         if task.in_order:
             return Hand(task.left.take_units(), 1)
-        piece = task.left.take(workers)
+        piece = task.left.take(workers, others_s)
         seconds = task.left.seconds_for(piece)
         more = self._more(task.left, piece, seconds, workers)
         expected_s = None if seconds is None else seconds * (1 + len(more))

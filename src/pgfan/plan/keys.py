@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
+from pgfan.plan.sizing import UNKNOWN, Costs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -38,6 +40,11 @@ HOT_SHARE = 0.5
 """A piece is hot when it has more than this part of what one worker does."""
 
 
+COST_S = 1e-5
+"""Seconds of one unit of EXPLAIN's cost, within a factor of ten or so: a page that is read in order
+costs 1."""
+
+
 class KeyCost(Struct, frozen=True):
     """In the units of EXPLAIN's costs; `repeated` for each chunk, `divided` for all together.
 
@@ -51,6 +58,10 @@ class KeyCost(Struct, frozen=True):
     def together(self, chunks: int = CHUNKS) -> float:
         """What so many chunks cost."""
         return self.repeated * chunks + self.divided
+
+    def expected(self, units: int) -> Costs:
+        """In seconds, for a domain of so many units."""
+        return Costs(self.repeated * COST_S, self.divided * COST_S / units) if units else UNKNOWN
 
     def longest(self, jobs: int) -> float:
         """What the worker that ends last has to do."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from msgspec import Struct
 
+from pgfan.plan.sizing import UNKNOWN, Costs
+
 if TYPE_CHECKING:
     from pgfan.plan.ranges import Range
 
@@ -31,6 +33,8 @@ class PartSize(Struct, frozen=True):
     cost: float = 1.0
     bytes_per_unit: float = 0.0
     """Size of what a unit reads or writes, whichever is known; 0: neither is."""
+    expected: Costs = UNKNOWN
+    """What a chunk costs by EXPLAIN."""
 
 
 class Prepared(Struct, frozen=True):
@@ -48,6 +52,7 @@ class Prepared(Struct, frozen=True):
     rows_per_unit: float = 1.0
     parts: tuple[PartSize, ...] = ()
     bytes_per_unit: float = 0.0
+    expected: Costs = UNKNOWN
     target: str | None = None
     in_order: bool = False
 

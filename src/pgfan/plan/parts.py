@@ -17,7 +17,7 @@ from pgfan.plan.ranges import Range, RangeSet
 from pgfan.plan.sizing import ChunkSizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pgfan.plan.messages import PartSize
     from pgfan.plan.sizing import SizingOptions
@@ -40,7 +40,12 @@ class Remainder:
         self._extents = [Range(lo, hi) for lo, hi in zip(self._begins, ends, strict=True)]
         self._unit_costs = [part.cost / part.units for part in parts]
         self._sizers = [
-            ChunkSizer(part.units, options.in_units(part.rows_per_unit), part.bytes_per_unit)
+            ChunkSizer(
+                part.units,
+                options.in_units(part.rows_per_unit),
+                part.bytes_per_unit,
+                part.expected,
+            )
             for part in parts
         ]
         self._order = sorted(range(len(parts)), key=lambda at: -self._unit_costs[at])
@@ -67,15 +72,18 @@ class Remainder:
     def __repr__(self) -> str:
         return f"Remainder({', '.join(str(piece) for left in self._left for piece in left)})"
 
-    def take(self, workers: int) -> Range:
-        """Take the next chunk, for `workers` that share what is left; IndexError when none is."""
+    def take(self, workers: int, others_s: Callable[[], Iterable[float]] = tuple) -> Range:
+        """Take the next chunk, for `workers` that share what is left; IndexError when none is.
+
+        `others_s`: see ChunkSizer.
+        """
         while not self._left[self._order[self._first]]:
             self._first += 1
         at = self._order[self._first]
         units = self._left[at].units
         if len(self._extents) > 1:
             units = max(units, min(LEFT_MAX, round(self._cost / self._unit_costs[at])))
-        return self._take(at, self._sizers[at].next_units(units, workers))
+        return self._take(at, self._sizers[at].next_units(units, workers, others_s))
 
     def take_beside(self, piece: Range, count: int) -> tuple[Range, ...]:
         """Up to `count` more of the size of `piece`, off the same part."""

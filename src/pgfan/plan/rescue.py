@@ -82,9 +82,9 @@ class Rescue:
 def _candidate(worker: int, task: Task, busy: Busy, piece: Range) -> stragglers.Candidate | None:
     if task.left is None:
         return None
-    if busy.expected_s is None:  # it began before any other had ended
-        busy.expected_s = task.left.seconds_for(piece)
-    if busy.expected_s is None:
+    # One that began before any other had ended is known better with each that ends.
+    expected_s = busy.expected_s if busy.expected_s is not None else task.left.seconds_for(piece)
+    if expected_s is None:
         return None
     fixed_s = task.left.fixed_s(piece)
-    return stragglers.Candidate(worker, len(piece), busy.began_s, busy.expected_s, fixed_s)
+    return stragglers.Candidate(worker, len(piece), busy.began_s, expected_s, fixed_s)

@@ -202,7 +202,12 @@ class Scheduler:
     def _prepared(self, event: Prepared) -> list[Command]:
         task = self._enter(event.task, {"preparing"}, "running")
         task.worker, task.target, task.in_order = event.worker, event.target, event.in_order
-        size = PartSize(event.total, event.rows_per_unit, bytes_per_unit=event.bytes_per_unit)
+        size = PartSize(
+            event.total,
+            event.rows_per_unit,
+            bytes_per_unit=event.bytes_per_unit,
+            expected=event.expected,
+        )
         parts = event.parts or ((size,) if event.total else ())
         task.left = Remainder(parts, self._options.sizing, event.done)
         return self._settle(task)
@@ -253,7 +258,8 @@ class Scheduler:
 
     def _start(self, worker: int, task: Task) -> StartChunk:
         wanted = self._wanted_on_each()
-        hand = self._dealer.deal(task, self._caps.most(task, wanted))
+        most = self._caps.most(task, wanted)
+        hand = self._dealer.deal(task, most, lambda: self._workers.ends_s(task, self._now_s))
         pieces = list(hand.pieces)
         busy = Busy(task.number, pieces, hand.attempt, self._now_s + hand.delay_s, hand.expected_s)
         self._workers.start(worker, busy)

@@ -8,12 +8,21 @@ took. The cost of a unit follows the data along the table: b is what is left of 
 chunks. (One fit for both mistakes a cost that rises along the table for a fixed one, and grows
 chunks without end to spread it.) From them come
 
-* the target: the n that takes `target_s`;
+* the target: the n that takes `target_s`, or less: where small chunks are cheap, every worker gets
+  SHARES_MIN of them at least, because nobody knows where the dear rows are;
 * the floor: the smallest n whose share of fixed cost a / (a + b * n) is at most FIXED_SHARE_MAX;
-* the tail: no more than a fair share of what is left, so that the workers end together (guided
-  self-scheduling, Polychronopoulos and Kuck 1987; the divisor of two is factoring's, Hummel 1992).
+* the share: the n with which this worker ends when all others do, each with what it has now and
+  one chunk more, or none. The tail is half a share (factoring, Hummel 1992, with what is known of
+  the chunks that run), so that the workers end together. Where half a share is mostly fixed cost,
+  it is a whole one: what is left is divided once, among as many as make it shorter.
 
 A worker that has the task to itself, because there are others for the rest, needs no tail.
+
+Before any chunk has finished, EXPLAIN's costs stand for a and b. What they say of a against b is
+mostly right within a few times, so a statement of which every chunk pays much again is cut into a
+chunk for each worker, or into first chunks that are worth what they pay. Otherwise the first ones
+are small, of several sizes, because two sizes tell a from b. The first that has finished takes the
+place of what EXPLAIN said; as long as all had one size, its ratio of a to b is kept.
 
 Bytes bound the target too, where the catalogue tells how large a unit's rows are, out-of-line
 values included: a chunk's WAL, what a rollback throws away and what a logical replica must hold
@@ -30,9 +39,13 @@ of its size, divides the size at once.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 FIXED_SHARE_MAX = 0.05
 FADE_FIXED = 0.95
@@ -52,13 +65,33 @@ hash build is paid often on the way. More gains nothing: the cost of a unit is k
 PANIC_ABOVE = 5.0
 PANIC_DIVISOR = 10
 FIRST_CHUNKS_PER_WORKER = 256
-PROBE_DIVISOR = 4
-"""Before anything is known, every other chunk is so much smaller: two sizes tell a from b."""
 FIRST_UNITS_MAX = 5_000
-"""Rows or blocks: milliseconds of work, however large the table is."""
+"""Rows or blocks: milliseconds of work, however large the table is, if nothing tells what it is."""
+FIRST_UNITS_MIN = 8
+"""Of one unit there are no several sizes."""
+FIRST_S = 0.2
+"""By EXPLAIN, which may be far off."""
+FIRST_PER_WORKER_MIN = 32
+"""No first chunk of either kind is a larger part of a worker's share."""
+PROBE_DIVISORS = (1, 4, 2, 8)
+"""Before any has finished, chunks are so much smaller in turn: sizes tell a from b."""
+PROBE_GROWTH = 2
+"""While all sizes were the same, the next is another."""
+FIRST_WORTH = 6
+"""How many times the fixed cost that EXPLAIN expects every other of the first chunks does besides;
+the others half as much."""
+ONE_CHUNK_BELOW = 8
+"""A worker's share that costs no more than so many times what it pays again is one chunk."""
 FIRST_BYTES_MAX = 64 * 2**20
 CHUNK_BYTES_MAX = 256 * 2**20
 """At the default target of 2 s a worker must write 128 MB/s to notice."""
+SHARES_MIN = 16
+SHARES_FIXED_SHARE_MAX = 0.02
+"""But for them no more than this is paid again."""
+TAIL_FROM = 4
+"""With so many chunks left for each worker it is not the tail: nobody need look closer."""
+WORTH_MIN = 0.04
+"""A worker more is wanted when that makes what is left so much shorter."""
 LIMIT_GROWTH = 1.05
 """What was too large in one place may fit in another: try again after some chunks."""
 TAIL_DIVISOR = 2
@@ -87,6 +120,24 @@ class SizingOptions(Struct, frozen=True):
         return replace(self, fixed_units=max(1, round(self.fixed_units / max(rows_per_unit, 1e-9))))
 
 
+class Costs(Struct, frozen=True):
+    """What EXPLAIN expects a chunk to pay whatever its size, and for each unit.
+
+    Both are 0 where nothing is known.
+    """
+
+    fixed_s: float = 0.0
+    unit_s: float = 0.0
+
+    @property
+    def fixed_units(self) -> float:
+        """So many units cost as much as what every chunk pays again."""
+        return self.fixed_s / self.unit_s if self.unit_s else 0.0
+
+
+UNKNOWN = Costs()
+
+
 class ChunkSizer:
     """Sizes the chunks of one task from the times of its finished chunks.
 
@@ -94,22 +145,25 @@ class ChunkSizer:
     """
 
     def __init__(
-        self, total_units: int, options: SizingOptions, bytes_per_unit: float = 0.0
+        self,
+        total_units: int,
+        options: SizingOptions,
+        bytes_per_unit: float = 0.0,
+        expected: Costs = UNKNOWN,
     ) -> None:
         self._options = options
         self._total_units = total_units
-        self._first_units_max = FIRST_UNITS_MAX
-        self._target_units_max = total_units
+        self._expected = expected
+        self._first_units_max = self._target_units_max = total_units
         if bytes_per_unit > 0:
-            by_bytes = max(1, int(FIRST_BYTES_MAX / bytes_per_unit))
-            self._first_units_max = min(FIRST_UNITS_MAX, by_bytes)
+            self._first_units_max = max(1, int(FIRST_BYTES_MAX / bytes_per_unit))
             self._target_units_max = max(1, int(CHUNK_BYTES_MAX / bytes_per_unit))
         self._size = 0
         self._probes = 0
         self._limit = 0.0
         """Units that the server takes at once; 0: no limit is known."""
         self._weight = self._sum_n = self._sum_t = 0.0
-        self._fixed = _FixedCost()
+        self._fixed = _FixedCost(expected.fixed_units)
         self._fit = (0.0, 0.0)
 
     def observe(self, units: int, seconds: float) -> None:
@@ -132,6 +186,9 @@ class ChunkSizer:
         costly = fixed_s > TAIL_FIXED_SHARE_MAX * seconds
         ramping = costly or seconds < RAMP_BELOW * target_s
         growth = RAMP_GROWTH_MAX if ramping else GROWTH_MAX
+        if not self._fixed.is_told_apart and wanted in range(units // 2, PROBE_GROWTH * units):
+            wanted = PROBE_GROWTH * units  # another size tells what is fixed
+            growth = max(growth, PROBE_GROWTH)
         # A late answer about a small chunk must not shrink what larger ones have shown since.
         largest = max(math.ceil(units * growth), self._size)
         if costly and unit_s:  # what grows is the time, and most of it is paid anyway
@@ -148,25 +205,54 @@ class ChunkSizer:
         fixed_s = min(self._fixed.seconds(), self._sum_t / self._weight)
         return fixed_s, (self._sum_t - fixed_s * self._weight) / self._sum_n
 
-    def next_units(self, left_units: int, workers: int) -> int:
-        """Units of the next chunk when `left_units` are not yet taken; at least 1."""
+    def next_units(
+        self, left_units: int, workers: int, others_s: Callable[[], Iterable[float]] = tuple
+    ) -> int:
+        """Units of the next chunk when `left_units` are not yet taken; at least 1.
+
+        `others_s`: in how many seconds the other workers will have ended what they have; those who
+        are not told of have nothing. It is called near the end only.
+        """
         if self._options.fixed_units is not None:
             return self._options.fixed_units
-        if not self._size:
-            first = self._total_units // (FIRST_CHUNKS_PER_WORKER * workers)
-            self._size = max(1, min(first, self._first_units_max))
         if not self._weight:
-            self._probes += 1
-            if self._probes % 2 == 0:
-                return max(1, self._size // PROBE_DIVISOR)
-        size = min(self._size, math.ceil(self._limit)) if self._limit else self._size
+            return min(left_units, self._first(workers))
+        limit = math.ceil(self._limit) if self._limit else left_units
+        size = min(self._size, limit)
         if workers == 1:  # nobody would idle at the end
             return max(1, min(size, left_units))
-        fair = -(-left_units // (TAIL_DIVISOR * workers))
-        if fair >= size:
-            return size
-        floor = self._floor(*self._fit, TAIL_FIXED_SHARE_MAX)
-        return max(1, min(size, max(fair, floor)))
+        fixed_s, unit_s = self._fit
+        if self._fixed.is_told_apart:
+            cheap = self._floor(fixed_s, unit_s, SHARES_FIXED_SHARE_MAX)
+            size = min(size, max(self._total_units // (SHARES_MIN * workers), cheap))
+        if left_units >= TAIL_FROM * workers * size:
+            return max(1, size)
+        left_s = left_units * unit_s
+        # Chunks that take no time are dealt evenly.
+        part = _share_s(left_s, fixed_s, others_s(), workers) / left_s if left_s else 1 / workers
+        share = math.ceil(left_units * part)
+        if share < TAIL_DIVISOR * self._floor(fixed_s, unit_s, TAIL_FIXED_SHARE_MAX):
+            return max(1, min(share, left_units, limit))
+        return max(1, min(size, -(-share // TAIL_DIVISOR)))
+
+    def _first(self, workers: int) -> int:
+        """The next of the chunks that begin before any has finished."""
+        at, self._probes = self._probes, self._probes + 1
+        known, share = self._expected, self._total_units / workers
+        if share <= ONE_CHUNK_BELOW * known.fixed_units:
+            return max(1, min(math.ceil(share), self._target_units_max))
+        if known.unit_s:
+            size = int(min(share / FIRST_PER_WORKER_MIN, FIRST_S / known.unit_s))
+        else:
+            size = min(int(share) // FIRST_CHUNKS_PER_WORKER, FIRST_UNITS_MAX)
+        size = min(
+            max(size, min(FIRST_UNITS_MIN, int(share) // FIRST_PER_WORKER_MIN)),
+            self._first_units_max,
+        )
+        worth = min(int(FIRST_WORTH * known.fixed_units), self._target_units_max)
+        if worth > size:
+            return worth if at % 2 else -(-worth // 2)
+        return max(1, size // PROBE_DIVISORS[at % len(PROBE_DIVISORS)])
 
     def too_large(self, units: int) -> None:
         """A chunk of `units` was more than the server takes at once: stay below, for a while."""
@@ -195,10 +281,32 @@ class ChunkSizer:
         return max(1, math.ceil(min(self._total_units, max(by_share, by_time))))
 
 
+def _share_s(work_s: float, fixed_s: float, others_s: Iterable[float], workers: int) -> float:
+    """Seconds of `work_s` for a worker that is free, if all end together.
+
+    Every worker pays `fixed_s` before its part; the others begin when they are free. Whoever comes
+    late takes nothing, nor do those who would hardly make it shorter.
+    """
+    ends_s = sorted(others_s)[: workers - 1]
+    ends_s = [0.0] * (workers - len(ends_s)) + ends_s
+    until_s = [work_s]
+    waited_s = 0.0
+    for count, end_s in enumerate(ends_s[1:], 2):
+        if end_s >= until_s[-1]:
+            break
+        waited_s += max(0.0, end_s)
+        until_s.append((work_s + waited_s) / count)
+    enough_s = until_s[-1] + WORTH_MIN * (until_s[-1] + fixed_s)
+    return next(one_s for one_s in until_s if one_s <= enough_s)
+
+
 class _FixedCost:
     """The constant of a line through (units, seconds), each error taken relative to its seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected_units: float) -> None:
+        """`expected_units` are thought to cost as much, until chunks of several sizes tell."""
+        self._expected_units = expected_units
+        self.is_told_apart = False
         self._weight = self._sum_n = self._sum_t = self._sum_nn = self._sum_nt = 0.0
         self._fastest_s = math.inf
 
@@ -214,8 +322,10 @@ class _FixedCost:
     def seconds(self) -> float:
         mean_n, mean_t = self._sum_n / self._weight, self._sum_t / self._weight
         variance = self._sum_nn / self._weight - mean_n * mean_n
-        # Sizes that hardly differ cannot tell fixed cost from marginal: all of it is marginal then.
-        if variance <= (0.01 * mean_n) ** 2:
-            return 0.0
+        # Sizes that hardly differ cannot tell fixed cost from marginal.
+        self.is_told_apart = variance > (0.01 * mean_n) ** 2
+        if not self.is_told_apart:
+            share = self._expected_units / (self._expected_units + mean_n)
+            return min(share * mean_t, self._fastest_s)
         slope = max((self._sum_nt / self._weight - mean_n * mean_t) / variance, 0.0)
         return min(max(mean_t - slope * mean_n, 0.0), self._fastest_s)

@@ -46,6 +46,11 @@ class Candidate(Struct, frozen=True):
     expected_s: float
     fixed_s: float
 
+    @property
+    def late_s(self) -> float:
+        """How long it has run when it is late."""
+        return LATE_FACTOR * self.expected_s + self.fixed_s
+
     def left_s(self, now_s: float) -> float:
         """How long it is expected to go on."""
         elapsed_s = now_s - self.began_s
@@ -67,7 +72,7 @@ class Candidate(Struct, frozen=True):
     def is_worth_it(self, now_s: float, pieces: int) -> bool:
         """Whether to cancel it now."""
         elapsed_s = now_s - self.began_s
-        if self.expected_s <= elapsed_s < LATE_FACTOR * self.expected_s:
+        if self.expected_s <= elapsed_s < self.late_s:
             return False
         needed_s = max(GAIN_S_MIN, GAIN_SHARE_MIN * self.left_s(now_s))
         return self.gain_s(now_s, pieces) >= needed_s
@@ -76,7 +81,7 @@ class Candidate(Struct, frozen=True):
         """The next instant at which it may become worth it; `now_s` if it is."""
         if self.is_worth_it(now_s, pieces):
             return now_s
-        late_s = self.began_s + LATE_FACTOR * self.expected_s
+        late_s = self.began_s + self.late_s
         # Both sides of the comparison are linear in the time from there on: solve for equality.
         enough_s = max(
             self._crossing_s(pieces, GAIN_S_MIN, 1.0),

@@ -14,6 +14,7 @@ from msgspec import Struct, to_builtins
 from pgfan.plan.cells import Cells
 from pgfan.plan.column_ranges import ColumnRanges
 from pgfan.plan.ranges import Range
+from pgfan.plan.sizing import UNKNOWN, Costs
 
 if TYPE_CHECKING:
     from pgfan.events import Unit
@@ -117,6 +118,7 @@ class Part(Struct, frozen=True):
     cost: float = 1.0
     """EXPLAIN's cost of all of it."""
     bytes_per_unit: float = 0.0
+    expected: Costs = UNKNOWN
 
 
 class NewTable(Struct, frozen=True):
@@ -161,6 +163,8 @@ class SplitPlan(Struct, frozen=True):
     """What the domain is put together from, in this order; without any, it is one part."""
     bytes_per_unit: float = 0.0
     """Size of an ordinal's rows in the driving relation, out-of-line values too; 0: not known."""
+    expected: Costs = UNKNOWN
+    """What a chunk costs by EXPLAIN."""
 
     def statement(self, piece: Range) -> str:
         """The SQL of one chunk; ValueError when `piece` lies in two parts."""
@@ -272,6 +276,7 @@ def _split_from_json(value: dict[str, Any]) -> SplitPlan:
         creates=NewTable(**value["creates"]) if value.get("creates") else None,
         parts=tuple(_part_from_json(part) for part in value.get("parts", ())),
         bytes_per_unit=value.get("bytes_per_unit", 0.0),
+        expected=Costs(**value.get("expected", {})),
     )
 
 
@@ -289,6 +294,7 @@ def _part_from_json(value: dict[str, Any]) -> Part:
         columns=tuple(map(_listed, value["columns"])),
         cost=value["cost"],
         bytes_per_unit=value.get("bytes_per_unit", 0.0),
+        expected=Costs(**value.get("expected", {})),
     )
 
 

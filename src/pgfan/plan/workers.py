@@ -13,6 +13,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import ItemsView
 
+    from pgfan.plan.dag import Task
     from pgfan.plan.ranges import Range
 
 
@@ -78,6 +79,21 @@ class Workers:
     def running(self) -> ItemsView[int, Busy]:
         """Who has what."""
         return self._busy.items()
+
+    def ends_s(self, task: Task, now_s: float) -> list[float]:
+        """In how many seconds each that is busy with `task` should have ended what it has.
+
+        Negative for those that are late.
+        """
+        number, left = task.number, task.left
+        found = []
+        for busy in self._busy.values():
+            if busy.task == number:
+                expected_s = busy.expected_s
+                if expected_s is None:
+                    expected_s = left.seconds_for(busy.pieces[0]) if left is not None else None
+                found.append(busy.began_s - now_s + (expected_s or 0.0))
+        return found
 
     def get(self, worker: int) -> Busy | None:
         """What the worker has; None when it has nothing."""

@@ -325,7 +325,7 @@ class Analyst:
             plan = partial(work.plan, pieces=template.pieces, columns=template.columns)
             return Cut(chosen, work.facts, plan, work.alone.stored_apart)
 
-        choice = self._chooser.choose(
+        chosen = self._chooser.choose(
             split,
             work.facts,
             work.frozen_at,
@@ -334,17 +334,22 @@ class Analyst:
             prepare,
             looks_up_from=work.alone.looks_up_from,
         )
+        if isinstance(chosen, Reason):
+            return chosen
+        candidate = chosen.cut.chosen.candidate
+        choice = self._chooser.judge(chosen, split, cost)
         if isinstance(choice, Reason):
+            work.rejected[candidate] = (choice,)
             return choice
-        candidate = choice.cut.chosen.candidate
-        found = self._chooser.judge(choice, split, cost)
-        if isinstance(found, Reason):
-            work.rejected[candidate] = (found,)
-            return found
         relation = work.facts.relations.get(candidate.relation or ())
         tablespace = relation.tablespace if relation is not None else 0
-        measured = partial(choice.cut.measured, self._snapshots.blocks, self._snapshots.table_bytes)
-        return Cuttable(measured, candidate, found, tablespace)
+        measured = partial(
+            choice.cut.measured,
+            self._snapshots.blocks,
+            self._snapshots.table_bytes,
+            cost=choice.cost,
+        )
+        return Cuttable(measured, candidate, choice.notes, tablespace)
 
     def _divided(self, work: _Work, split: Split, branches: Branches) -> Cuttable | Reason:
         """The statement in the branches of a UNION ALL."""

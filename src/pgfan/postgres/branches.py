@@ -86,6 +86,7 @@ class Divided(Struct, frozen=True):
                 cut.columns,
                 cost,
                 cut.bytes_per_unit,
+                cut.expected,
             )
             found.append((cut.unit, part))
         return tuple((unit, part) for unit, part in found if part.total)

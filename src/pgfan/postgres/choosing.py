@@ -71,10 +71,14 @@ class Option(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    """What is taken; `cost` is None when nothing had to be compared."""
+    """What is taken; `cost` is None when nothing had to be compared.
+
+    `notes` are what people should know of it.
+    """
 
     cut: Cut
     cost: KeyCost | None = None
+    notes: tuple[Reason, ...] = ()
 
 
 class Chooser:
@@ -134,8 +138,8 @@ class Chooser:
             return self._best(weighed, split, facts, rejected, prepare, serial)
         return reasons[-1] if reasons else _NO_SERIES
 
-    def judge(self, choice: Choice, split: Split, serial: float) -> tuple[Reason, ...] | Reason:
-        """What speaks against a choice; else what people should know of it."""
+    def judge(self, choice: Choice, split: Split, serial: float) -> Choice | Reason:
+        """What speaks against a choice; else the choice with its cost and notes."""
         cost = choice.cost
         if cost is None and self._options.split == "auto":
             weighed = self._weigher.weigh(choice.cut)
@@ -143,10 +147,11 @@ class Chooser:
                 return weighed
             cost = weighed
         if cost is None:
-            return self._weigher.objection(choice.cut) or ()
+            return self._weigher.objection(choice.cut) or choice
         jobs, candidate = self._options.jobs, choice.cut.chosen.candidate
         notes = []
-        dear = self._too_dear(replace(choice, cost=cost), split, serial)
+        weighed_choice = replace(choice, cost=cost)
+        dear = self._too_dear(weighed_choice, split, serial)
         if dear is not None:
             if self._options.by is None and self._options.split == "auto":
                 return dear
@@ -158,7 +163,7 @@ class Chooser:
             share = f"{cost.largest:.0%}"
             why = f"one value or range of {key_name(candidate)} has {share} of the rows"
             notes.append(Reason("hot-value", f"{why}, which stay together in one chunk"))
-        return tuple(notes)
+        return replace(weighed_choice, notes=tuple(notes))
 
     def _is_enough(self, weighed: list[Choice], serial: float) -> bool:
         """Whether what is known is as good as can be, or the statement is too small to compare."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgfan.events import Unit
+    from pgfan.plan.keys import KeyCost
     from pgfan.plan.ranges import Range
     from pgfan.postgres.cells import SampledCells
     from pgfan.postgres.key_bounds import KeyBounds
@@ -70,10 +71,19 @@ class Cut(Struct, frozen=True):
         return self.measured(lambda _: max(1, blocks))
 
     def measured(
-        self, blocks_of: Callable[[str], int], bytes_of: Callable[[str], int] = lambda _: 0
+        self,
+        blocks_of: Callable[[str], int],
+        bytes_of: Callable[[str], int] = lambda _: 0,
+        *,
+        cost: KeyCost | None = None,
     ) -> SplitPlan:
-        """With the domain; they tell blocks and bytes of a relation, by its quoted name."""
+        """With the domain; they tell blocks and bytes of a relation, by its quoted name.
+
+        `cost` is that of the chunks; None when nobody knows.
+        """
         plan = self._with_domain(blocks_of)
+        if cost is not None:
+            plan = replace(plan, expected=cost.expected(plan.total))
         relation = self.facts.relations.get(self.chosen.candidate.relation or ())
         if relation is None or not plan.total:
             return plan
