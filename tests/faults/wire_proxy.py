@@ -1,8 +1,8 @@
 """A proxy between client and server that loses connections at chosen bytes.
 
 It parses nothing: a fault strikes when a message from the client contains the needle. Before the
-server has seen it, or after the server has answered and the client has not. Or the server is told to
-roll back where the client has said COMMIT: its answer is that of a transaction that had failed.
+server has seen it, or after the server has answered and the client has not. Or the server is told
+to roll back where the client has said COMMIT: its answer is that of a transaction that had failed.
 """
 
 from __future__ import annotations
