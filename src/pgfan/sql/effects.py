@@ -75,6 +75,10 @@ class ObjectName(NamedTuple):
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
 
+OTHERS_RIGHTS = ObjectName("role", None, "*")
+"""What roles other than the one that runs the script may do: read by what runs as one of them."""
+
+
 class Effect(NamedTuple):
     """One way of touching one object.
 
@@ -135,6 +139,8 @@ class Accesses(Struct, frozen=True):
 
 
 NOTHING = Accesses()
+AS_OWNER = Accesses(frozenset({Effect("read", OTHERS_RIGHTS)}))
+"""What a function does that is SECURITY DEFINER."""
 
 KNOWN_TO_CHANGE: frozenset[BarrierCode] = frozenset(
     {"catalogue", "definition-in-function", "not-refreshed", "setting"}
