@@ -97,6 +97,9 @@ class _Nesting(Struct):
         return bool(self.parentheses or self.begins)
 
 
+_SAYS_SOMETHING = re.compile(r"\s*+(?!--|\Z)")
+
+
 class _Outer(NamedTuple):
     """A text, where to go on in it after a variable, and the variable."""
 
@@ -257,10 +260,18 @@ class PsqlLexer:
         return line + self.rest_of_line() if end == len(self.text) and self._leave_value() else line
 
     def data_lines(self) -> str:
-        r"""What follows COPY ... FROM STDIN: the lines up to `\.`, or all that is left."""
-        while self._leave_value():
-            pass
-        self.rest_of_line()
+        r"""What follows COPY ... FROM STDIN: the lines up to `\.`, or all that is left.
+
+        What stands behind it in its own line is read after them, as psql does.
+        """
+        behind = self.origin(self.position)
+        rest = self.rest_of_line()
+        data = self._data()
+        if _SAYS_SOMETHING.match(rest):
+            self.insert(rest, behind)
+        return data
+
+    def _data(self) -> str:
         begin = at = min(self.position + 1, len(self.text))
         while at < len(self.text):
             end = self.text.find("\n", at)

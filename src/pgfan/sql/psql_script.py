@@ -25,6 +25,7 @@ from pgfan.sql.psql_arguments import ArgumentError, split_arguments, truth_of
 from pgfan.sql.psql_copy import client_copy
 from pgfan.sql.psql_file import Branch, PsqlFile
 from pgfan.sql.psql_lexer import PsqlLexer
+from pgfan.sql.psql_variables import PsqlVariables
 from pgfan.sql.script import (
     ScriptItem,
     Statement,
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     from pgfan.errors import Position
     from pgfan.sql.directive_syntax import Directive
     from pgfan.sql.for_each import ForEach
+    from pgfan.sql.psql_lexer import Stop
 
+GIVE_IT = "write the value itself, or give it with --set"
 INCLUDES_MAX = 100
 """Files in files: a file that includes itself ends here."""
 _NAME = re.compile(r"[^\s\\]+")
@@ -65,6 +68,7 @@ REFUSED = {
     "setenv": "a script does not see the environment",
     "cd": "names of files stay what they are",
     "bind": "statements have no parameters here",
+    "startpipeline": "pgfan decides itself what runs at once",
     "password": "it asks for a password",
 }
 
@@ -113,7 +117,7 @@ class _Reader:
         fetch: Callable[[str], str],
         folder: str,
     ) -> None:
-        self._variables = variables
+        self._variables = PsqlVariables(variables)
         self._fetch = fetch
         self._folder = folder
         self._open: list[str] = []
@@ -131,7 +135,7 @@ class _Reader:
         self._open.append(name)
         file = PsqlFile(name, text, PsqlLexer(text), LineIndex(text, name))
         while not file.ended:
-            match file.lexer.step(self._variables if file.active else None):
+            match self._step(file):
                 case "semicolon":
                     self._send(file)
                 case "backslash":
@@ -142,6 +146,14 @@ class _Reader:
         if file.branches:
             file.refuse(file.branches[-1].begins, "this \\if has no \\endif", "add one")
         self._open.pop()
+
+    def _step(self, file: PsqlFile) -> Stop:
+        begins = file.lexer.position
+        try:
+            return file.lexer.step(self._variables if file.active else None)
+        except ArgumentError as error:
+            found = file.lexer.text.find(":", begins, file.lexer.position)
+            file.refuse(file.lexer.origin(max(found, begins)), str(error), GIVE_IT)
 
     # Statements ---------------------------------------------------------------------------------
 
@@ -249,7 +261,7 @@ class _Reader:
             self._pass_over(file, name)
         elif name == "copy":
             self._copy(file, start)
-        elif name in REFUSED or (name[0] in "dls" and name != "set"):
+        elif name in REFUSED or (name[0] in "dls" and name not in {"set", "startpipeline"}):
             why = REFUSED.get(name, "it shows something to people")
             file.refuse(start, f"\\{name} is not supported: {why}", "remove it")
         else:
@@ -262,7 +274,7 @@ class _Reader:
         try:
             found, length = split_arguments(line, self._variables)
         except ArgumentError as error:
-            file.refuse(start, str(error), "write the value itself, or give it with --set")
+            file.refuse(start, str(error), GIVE_IT)
         if not in_value:
             lexer.position = begin + length
         elif length < len(line):
