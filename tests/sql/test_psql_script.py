@@ -229,6 +229,7 @@ REFUSED = {
     "psql's own variable": ("SELECT 1,\n :'DBNAME';", "main.sql:2:2", "DBNAME is a variable"),
     "psql's own, tested": ("\\if :{?VERSION}\n\\endif", "main.sql:1:1", "VERSION is a variable"),
     "psql's own, shown": ("\\echo a :ROW_COUNT", "main.sql:1:1", "psql sets itself"),
+    "a comment without an end": ("SELECT 1;\n /* a /* b */\n", "main.sql:2:2", "unterminated /*"),
     "pipelines": ("\\startpipeline", "main.sql:1:1", "what runs at once"),
     "nothing": ("\\echo a", None, "no SQL"),
 }

@@ -121,6 +121,8 @@ class PsqlLexer:
         self.text = text
         self.position = 0
         self._outer: list[_Outer] = []
+        self.open_comment: int | None = None
+        """Where a comment begins that nothing ends."""
         self.reset()
 
     def reset(self) -> None:
@@ -249,6 +251,7 @@ class PsqlLexer:
             depth += 1 if mark[0] == "/*" else -1
             if not depth:
                 return mark.end()
+        self.open_comment = self.origin(position - 2)
         return len(self.text)
 
     def rest_of_line(self) -> str:

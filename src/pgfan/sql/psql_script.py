@@ -141,6 +141,8 @@ class _Reader:
                 case "backslash":
                     self._command(file)
                 case _:
+                    if file.lexer.open_comment is not None:
+                        file.refuse(file.lexer.open_comment, "unterminated /* comment", "end it")
                     self._send(file)
                     file.ended = True
         if file.branches:

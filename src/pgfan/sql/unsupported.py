@@ -55,7 +55,7 @@ def refuse(statement: Statement, *, in_block: bool) -> None:
             raise refusal(
                 statement,
                 "COPY from or to the client is not supported here",
-                "name a file on the server; in scripts for pgfan run, psql's \\copy and a file's name",
+                "name a file on the server; for pgfan run, psql's \\copy and a file's name",
             )
         case "CopyStmt" if statement.writes_client_file and in_block:
             raise refusal(
