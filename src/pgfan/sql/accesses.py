@@ -196,6 +196,11 @@ class ScriptAccesses:
         """What exists after the tasks that were read; not to be changed."""
         return self._definitions
 
+    @property
+    def has_own_settings(self) -> bool:
+        """Whether a task of this session has made settings that no text of the script has."""
+        return self._session.has_own_settings
+
     def _use(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._of_forms.clear()
