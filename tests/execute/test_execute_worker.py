@@ -13,6 +13,7 @@ from fake_server import (
     lost,
     prepared,
 )
+from msgspec.structs import replace
 
 from pgfan.errors import (
     ConnectionFailedError,
@@ -210,7 +211,7 @@ def test_a_chunk_that_was_done_is_done() -> None:
 
 
 def test_a_setting_that_was_done_on_a_lost_connection_is_not_taken_for_done_on_this() -> None:
-    setting = prepared(leaves=("SET a.b = 1",))
+    setting = replace(prepared(), leaves=("SET a.b = 1",))
     session = FakeSession(Server(rows={(0, 0): (3, 7)}))
     run(session, setting)
     assert not session.assumed

@@ -48,8 +48,8 @@ FRESH_SESSION = "CLOSE ALL; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNL
 SETTINGS_LOST = """DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 MESSAGE = 'the connection is lost on which a function has changed settings, and they are with it',
 HINT = 'begin anew, with --restart'; END $$"""
-"""Stands among the settings where the script has made some that no text has. The connection that has
-them is taken to have run it; a new one runs it, and fails before anything else."""
+"""Stands among the settings where the script has made some that no text has. The connection that
+has them is taken to have run it; a new one runs it, and fails before anything else."""
 
 COPY_BYTES_S = 20e6
 """What one COPY takes in a second, roughly: it is only compared with other statements."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pgfan.sql.bodies import Body, body_of
 from pgfan.sql.collector import Collector
 from pgfan.sql.definitions import TEMPORARY, Relation
-from pgfan.sql.effects import OTHERS_RIGHTS, Accesses, Effect
+from pgfan.sql.effects import ANY_FILE, OTHERS_RIGHTS, Accesses, Effect
 from pgfan.sql.names import with_user
 from pgfan.sql.queries import defaults, run
 from pgfan.sql.statements import collect_in_body
@@ -216,6 +216,8 @@ class Closure:
         if self._definitions.wrappers.get(relation.server) != "file_fdw":
             message = f"{relation.name} is a foreign table: what it stands for is not known"
             found.block("foreign-data", message, opaque=False)
+        else:
+            found.touch("read", ANY_FILE)
 
     def _view(self, kind: EffectKind, view: Relation, found: Collector) -> None:
         """Reading a view, or writing through it: its tables get the rows."""

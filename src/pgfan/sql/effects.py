@@ -7,6 +7,7 @@ works them out is `pgfan.sql.accesses`.
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
@@ -77,6 +78,10 @@ class ObjectName(NamedTuple):
 
 OTHERS_RIGHTS = ObjectName("role", None, "*")
 """What roles other than the one that runs the script may do: read by what runs as one of them."""
+
+
+ANY_FILE = ObjectName("file", None, "*")
+"""Written with every file: read by who does not say which one."""
 
 
 class Effect(NamedTuple):
@@ -177,3 +182,14 @@ def annotated(
         barrier = None
     said = {Effect("read", name) for name in reads} | {Effect("modify", name) for name in writes}
     return Accesses(accesses.effects | said, barrier, accesses.session)
+
+
+def file_effects(path: str, *, is_written: bool) -> frozenset[Effect]:
+    """Of a file of the server's, or of the client's, which may be on the same machine.
+
+    By its last name: how paths lead there is not known.
+    """
+    name = ObjectName("file", None, posixpath.basename(path))
+    if not is_written:
+        return frozenset({Effect("read", name)})
+    return frozenset({Effect("modify", name), Effect("append", ANY_FILE)})
