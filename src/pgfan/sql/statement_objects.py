@@ -55,8 +55,10 @@ def _function(collector: Collector, tree: Message) -> None:
         code.append(code_of(collector, *body))
         code.append(runs)
         definition = ""
-    elif language == "sql":  # its body is looked at when it is made
+    elif language == "sql":  # its body is looked at when it is made, and runs when it is called
+        has_own_settings = collector.session.has_own_settings
         code_of(collector, *body_of(definition).statements)
+        collector.session.has_own_settings = has_own_settings
     elif language == "plpgsql":  # and of this one the declarations
         _declares(collector, body_of(definition))
     made = Function(name, definition, signature(collector, tree), language, volatility, tuple(code))
