@@ -6,9 +6,10 @@ gives, query results to its callback.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec.structs import replace
 
@@ -59,6 +60,10 @@ if TYPE_CHECKING:
     from pgfan.unloader import UnloadOptions, unload
 
 
+Script: TypeAlias = "Program | Source | str | os.PathLike[str]"
+"""A psql script by its path, or its text as `Source(name, text)`; the path of a folder of scripts;
+or what `Program.read_psql` has read."""
+
 _FILES = {
     "LoadOptions": "pgfan.loader",
     "UnloadOptions": "pgfan.unloader",
@@ -103,7 +108,7 @@ def exec(  # noqa: A001  # the command's name
 
 def run(
     dsn: str,
-    program: Program,
+    scripts: Script | Sequence[Source | str | os.PathLike[str]],
     options: ExecOptions | None = None,
     *,
     progress: Progress | None = None,
@@ -111,14 +116,17 @@ def run(
     on_start: Callable[[Runner], None] | None = None,
     on_echo: Callable[[str], None] | None = None,
 ) -> RunResult:
-    """Run psql scripts (`Program.read_psql`) out of order, with the result of in order.
+    """Run psql scripts, or a folder of them, out of order, with the result of in order.
+
+    A string is a path; SQL text is given as `Source(name, text)`. A folder's `pgfan.toml` says what
+    its variables are, and which files do not count; its other keys count without `options`.
 
     Statements that touch the same objects keep their order, all others run at once, and each is
     split where that is safe and worth it. `on_result` and `on_echo` are called in program order.
     With `options.publish` names without a schema are built aside, to replace that schema.
     As `exec` otherwise.
     """
-    options = options or ExecOptions()
+    program, options = _read(scripts, options)
     options.check()
     aside = None
     if options.publish is not None:
@@ -151,19 +159,19 @@ def plan(
 
 def plan_run(
     dsn: str,
-    program: Program,
+    scripts: Script | Sequence[Source | str | os.PathLike[str]],
     options: ExecOptions | None = None,
     *,
     on_statement: Callable[[StatementPlan], None] | None = None,
 ) -> ProgramPlan:
-    """What `run` would do with psql scripts: the tasks, and what each waits for. As `plan`."""
+    """What `run` would do with scripts: the tasks, and what each waits for. As `plan`."""
     from pgfan.plan.outline import outline_of
     from pgfan.plan.preview import ProgramPlan
     from pgfan.postgres.known import read_known
     from pgfan.postgres.preview import step_id
     from pgfan.sql.accesses import accesses_of
 
-    options = options or ExecOptions()
+    program, options = _read(scripts, options)
     options.check()
     with _previewing(dsn, options) as previewer:
         outline = outline_of(accesses_of(program.items, read_known(previewer.session)))
@@ -269,3 +277,23 @@ def forget(
 
 def _sources(sql: str | Sequence[Source]) -> list[Source]:
     return [Source("-c", sql)] if isinstance(sql, str) else list(sql)
+
+
+def _read(
+    scripts: Script | Sequence[Source | str | os.PathLike[str]], options: ExecOptions | None
+) -> tuple[Program, ExecOptions]:
+    if isinstance(scripts, Program):
+        return scripts, options or ExecOptions()
+    from pgfan.reading.paths import read_scripts  # the command line has read them itself
+
+    given = [scripts] if isinstance(scripts, str | os.PathLike | Source) else scripts
+    program, settings = read_scripts(given, options.variables if options is not None else {})
+    if options is not None:
+        return program, options
+    defaults = ExecOptions()
+    return program, ExecOptions(
+        jobs=settings.jobs if isinstance(settings.jobs, int) else None,
+        chunk_s=settings.chunk_seconds or defaults.chunk_s,
+        keep_going=bool(settings.keep_going),
+        journal_schema=settings.journal_schema or defaults.journal_schema,
+    )

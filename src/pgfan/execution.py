@@ -157,7 +157,7 @@ class Execution:
         guard = worker_guard(self._journal, opened.id, opened.owner)
         self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
         looking = self._sessions[0]
-        feed: OneByOne | ScriptFeed = OneByOne(len(items))
+        feed: OneByOne | ScriptFeed = OneByOne(items)
         if script.files is not None:  # no worker's session is idle while others run tasks
             looking, self._script = (PostgresSession(self._dsn, guard) for _ in range(2))
             self._aside += [looking, self._script]

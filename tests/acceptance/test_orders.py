@@ -122,6 +122,17 @@ SCRIPTS = {
         CREATE TABLE w (a int);
         INSERT INTO w VALUES (1);
     """,
+    "composite types, and variables of them": """
+        CREATE DOMAIN d AS int; CREATE TYPE one AS (a d); CREATE TYPE two AS (b one, c int);
+        CREATE TABLE t (x two); CREATE TABLE u (x one); INSERT INTO u VALUES (ROW(1));
+        CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ DECLARE a u%ROWTYPE; b one; c d;
+        BEGIN b := (SELECT x FROM u WHERE (x).a = 1); INSERT INTO t VALUES (ROW(b, 1));
+        RETURN 1; END $$;
+        SELECT f(); ALTER TYPE one ADD ATTRIBUTE z text; INSERT INTO u VALUES (ROW(2, 'z'));
+        SELECT f(); INSERT INTO t VALUES (ROW(ROW(3, 'y'), 2)); DROP FUNCTION f(); DROP TABLE t;
+        ALTER TYPE two DROP ATTRIBUTE c; DROP TYPE two; ALTER TYPE one DROP ATTRIBUTE z;
+        INSERT INTO u VALUES (ROW(4));
+    """,
     "types and domains": """
         CREATE TYPE e AS ENUM ('a'); CREATE TABLE t (x e); INSERT INTO t VALUES ('a');
         ALTER TYPE e ADD VALUE 'b'; INSERT INTO t VALUES ('b'); CREATE TABLE ok (a int);

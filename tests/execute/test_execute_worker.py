@@ -13,6 +13,7 @@ from fake_server import (
     lost,
     prepared,
 )
+from msgspec.structs import replace
 
 from pgfan.errors import (
     ConnectionFailedError,
@@ -207,6 +208,16 @@ def test_a_chunk_that_was_done_is_done() -> None:
     assert run(session) == [ChunkDoneReport(7, 0.0, duplicate=True)]
     assert not session.server.units
     assert session.state == "idle"
+
+
+def test_a_setting_that_was_done_on_a_lost_connection_is_not_taken_for_done_on_this() -> None:
+    setting = replace(prepared(), leaves=("SET a.b = 1",))
+    session = FakeSession(Server(rows={(0, 0): (3, 7)}))
+    run(session, setting)
+    assert not session.assumed
+    fresh = FakeSession(Server())
+    run(fresh, setting)
+    assert fresh.assumed == [(*setting.settings, "SET a.b = 1")]
 
 
 def test_a_row_with_another_end_is_a_bug() -> None:

@@ -84,3 +84,29 @@ def has_done(dsn: str, least: int) -> bool:
 
 def has_journal(dsn: str) -> bool:
     return query(dsn, "SELECT to_regclass('pgfan.task') IS NOT NULL") == [(True,)]
+
+
+SETTING = """
+CREATE FUNCTION sets() RETURNS text LANGUAGE sql AS $$ SELECT set_config('a.b', '1', false) $$;
+SELECT sets();
+CREATE TABLE first AS SELECT current_setting('a.b', true) AS found;
+CREATE TABLE slow AS SELECT 1 FROM pg_sleep(30);
+CREATE TABLE last AS SELECT current_setting('a.b', true) AS found;
+"""
+
+
+def test_a_setting_that_only_the_lost_connection_had_is_not_done_without(
+    dsn18: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "script.sql"
+    path.write_text(SETTING, "utf-8")
+    started = Client(dsn18, "run", str(path), "--jobs", "2")
+    wait_until(lambda: has_journal(dsn18), "the journal")
+    wait_until(partial(has_done, dsn18, 3), "3 statements")
+    started.kill()
+    with command(dsn18, "run", str(path), "--jobs", "2") as again:
+        ended = again.end()
+    assert ended.code == 1, ended.said
+    assert "the connection is lost on which a function has changed settings" in ended.said
+    assert "--restart" in ended.said
+    assert query(dsn18, "SELECT found, to_regclass('last') FROM first") == [("1", None)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from scripts_alike import by_exec, by_pgfan, by_psql
+from scripts_alike import by_exec, by_pgfan, by_psql, clean
 
 LATER = {
     "set": "SET work_mem = '9MB';",
@@ -64,5 +64,6 @@ def test_what_code_has_set_holds_for_all_that_follows(
         """
     expected = by_psql(dsn18, script)
     assert expected.ok, expected.said
+    clean(dsn18)
     left = by_exec(dsn18, script) if command == "exec" else by_pgfan(dsn18, script, jobs=2)
     assert (left.ok, left.rows, left.catalogue) == (True, expected.rows, expected.catalogue)

@@ -225,6 +225,12 @@ REFUSED = {
     "a syntax error in the first line": ("  SELEC 1;", "main.sql:1:3", "syntax error"),
     "copy in a block": ("BEGIN;\n\\copy t to f\nCOMMIT;", "main.sql:2:1", "inside of BEGIN"),
     "copy to the client": ("COPY t TO STDOUT;", "main.sql:1:1", "COPY"),
+    "what psql itself was given": ("\\copy t from pstdin", "main.sql:1:1", "name the file"),
+    "psql's own variable": ("SELECT 1,\n :'DBNAME';", "main.sql:2:2", "DBNAME is a variable"),
+    "psql's own, tested": ("\\if :{?VERSION}\n\\endif", "main.sql:1:1", "VERSION is a variable"),
+    "psql's own, shown": ("\\echo a :ROW_COUNT", "main.sql:1:1", "psql sets itself"),
+    "a comment without an end": ("SELECT 1;\n /* a /* b */\n", "main.sql:2:2", "unterminated /*"),
+    "pipelines": ("\\startpipeline", "main.sql:1:1", "what runs at once"),
     "nothing": ("\\echo a", None, "no SQL"),
 }
 
@@ -236,6 +242,28 @@ def test_refusals_name_the_place(text: str, place: str | None, message: str) -> 
     assert message in caught.value.message
     assert (str(caught.value.position) if caught.value.position else None) == place
     assert caught.value.hint or isinstance(caught.value, UsageError)
+
+
+def test_what_stands_behind_copy_from_stdin_comes_after_its_lines() -> None:
+    text = "COPY t FROM STDIN; COPY u FROM STDIN; SELECT 1;\n1\n\\.\n2\n\\.\nSELECT 2;\n"
+    found = [(item.first.text, item.first.data) for item in read(text).items]
+    assert found == [
+        ("COPY t FROM STDIN", "1\n"),
+        ("COPY u FROM STDIN", "2\n"),
+        ("SELECT 1", None),
+        ("SELECT 2", None),
+    ]
+    assert texts("COPY t FROM STDIN; -- SELECT 1;\n\\.\nSELECT 2;")[1:] == ["SELECT 2"]
+    in_value = {"load": "COPY t FROM STDIN; SELECT 3;"}
+    assert texts(":load SELECT 4;\n\\.\nSELECT 5;", **in_value)[1:] == [
+        *("SELECT 3", "SELECT 4", "SELECT 5")
+    ]
+
+
+def test_one_of_psqls_own_variables_may_be_set() -> None:
+    assert texts("\\set VERSION 5\nSELECT :VERSION, ':USER';") == ["SELECT 5, ':USER'"]
+    assert texts("SELECT :USER;", USER="joe") == ["SELECT joe"]
+    assert texts("\\if false\n\\echo :USER\nSELECT :HOST;\n\\endif\nSELECT 1;") == ["SELECT 1"]
 
 
 def test_a_setting_of_psql_that_says_what_holds_anyway_is_fine() -> None:

@@ -11,7 +11,7 @@ from accesses_text import statement, written
 
 from pgfan.sql.accesses import ScriptAccesses, mentions_currval
 from pgfan.sql.effects import ObjectName, annotated
-from pgfan.sql.known import KnownObjects, KnownRelation
+from pgfan.sql.known import KnownColumn, KnownObjects, KnownRelation
 from pgfan.sql.script import read_script
 
 if TYPE_CHECKING:
@@ -92,6 +92,25 @@ def test_who_draws_from_a_sequence_shares_a_connection_where_currval_is_called()
         "session sequence-value",
     ]
     assert read(script)[1] == "append t; modify t_id_seq"
+    by_expression = "SELECT setval(x, 7) FROM t"
+    assert read(by_expression, calls_currval=True) == [
+        "read t | barrier name-hidden | session sequence-value"
+    ]
+
+
+def test_a_view_of_another_role_reads_that_ones_rights() -> None:
+    view = KnownRelation(
+        ("public", "v"), "view", definition="SELECT a FROM public.t", is_others=True
+    )
+    assert last("TABLE v", KnownObjects(relations=(view,))) == "read role:* t v"
+
+
+def test_columns_of_a_known_composite_type_use_it() -> None:
+    row = KnownRelation(("public", "y"), "composite type")
+    table = KnownRelation(("public", "t"), columns=(KnownColumn("a", type=("public", "y")),))
+    assert last("INSERT INTO t VALUES (NULL)", KnownObjects(relations=(row, table))) == (
+        "append t; use y"
+    )
 
 
 def test_event_triggers_run_at_every_definition() -> None:

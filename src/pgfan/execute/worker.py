@@ -139,7 +139,9 @@ class _Batch:
     def _settle_settings(self) -> None:
         """A SET outlasts its task; the session must know, to undo it for tasks that come before."""
         task = self._task
-        if task.leaves and isinstance(self._reports[-1], ChunkDoneReport):
+        last = self._reports[-1]
+        # A duplicate was done on another connection.
+        if task.leaves and isinstance(last, ChunkDoneReport) and not last.duplicate:
             self._session.assume(task.settings + task.leaves)
 
     def _work(self, piece: Range, before: _Worked | None) -> _Worked | None:

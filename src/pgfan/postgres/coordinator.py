@@ -353,10 +353,10 @@ class PostgresCoordinator:
             statements=texts[1:-1] if item.is_block else texts,
             settings=(
                 *self._feed.session_start(number),
-                *item.settings,
+                *self._feed.settings(number),
                 *(NO_FLUSH if plan.split and self._journal else ()),
             ),
-            leaves=item.leaves,
+            leaves=self._feed.leaves(number),
             done=totals.done,
             rows_done=totals.rows,
             chunks_done=totals.chunks,

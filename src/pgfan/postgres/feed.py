@@ -45,6 +45,12 @@ FRESH_SESSION = "CLOSE ALL; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNL
 """DISCARD ALL but for advisory locks: a worker's session holds one of the run's own."""
 
 
+SETTINGS_LOST = """DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+MESSAGE = 'the connection is lost on which a function has changed settings, and they are with it',
+HINT = 'begin anew, with --restart'; END $$"""
+"""Stands among the settings where the script has made some that no text has. The connection that
+has them is taken to have run it; a new one runs it, and fails before anything else."""
+
 COPY_BYTES_S = 20e6
 """What one COPY takes in a second, roughly: it is only compared with other statements."""
 UPKEEP = -1
@@ -100,6 +106,11 @@ class ScriptFeed:
         self.upkeep: dict[int, ObjectName] = {}
         """The steps before which a table may have to be analysed, by their numbers."""
         self._lost: frozenset[int] = frozenset()
+        self._unknown: dict[int, int] = {}
+        """Of items after one that makes settings that no text has: how many stood before those."""
+        self._unknown_from: set[int] = set()
+        """The items that make such settings first, in each session."""
+        self._unknown_after: int | None = None
 
     def is_pinned(self, number: int) -> bool:
         """Whether a task needs the one connection of its script."""
@@ -113,6 +124,16 @@ class ScriptFeed:
         if number not in self._pinned or not self._agenda.items[number].session:
             return ()
         return (f"{FRESH_SESSION} -- {self._sessions[number]}",)
+
+    def settings(self, number: int) -> tuple[str, ...]:
+        """The settings that an item needs, in order, those included that only one session has."""
+        known, at = self._agenda.items[number].settings, self._unknown.get(number)
+        return known if at is None else (*known[:at], SETTINGS_LOST, *known[at:])
+
+    def leaves(self, number: int) -> tuple[str, ...]:
+        """What an item adds to the settings in force."""
+        known = self._agenda.items[number].leaves
+        return (*known, SETTINGS_LOST) if number in self._unknown_from else known
 
     def objection(self, number: int) -> Reason | None:
         """Why a task is not split, whatever its statement says."""
@@ -136,7 +157,7 @@ class ScriptFeed:
             return ()
         if self._stale:
             self._accesses.refresh(self._read_known())
-            if self.has_own_settings():
+            if not self._accesses.has_own_settings and self.has_own_settings():
                 self._accesses.keep_to_session()
             if self._light is not None:
                 self._light.refresh()
@@ -154,11 +175,13 @@ class ScriptFeed:
                 self._session = item.session
                 self._accesses.new_session()
                 self._ended += 1
+                self._unknown_after = None
             self._sessions[number] = self._ended
             for left_out in self._passed_over[number] if number < len(self._passed_over) else ():
                 if left_out.session == item.session:
                     self._take_settings(left_out)
             self.accesses[number] = found = self._read(item)
+            self._note_unknown(number, item)
             if self._light is not None:
                 self._light.look(number, item, found, self._accesses.definitions)
             specs.extend(self._spec(step) for step in self._before(item, found))
@@ -179,6 +202,13 @@ class ScriptFeed:
         rolls_back, form = item.rolls_back, item.form
         read = self._accesses.read(trees, rolls_back=rolls_back, stated=stated, form=form)
         return read if form is not None else read | client_files(item)
+
+    def _note_unknown(self, number: int, item: ScriptItem) -> None:
+        if self._unknown_after is not None:
+            self._unknown[number] = self._unknown_after
+        elif self._accesses.has_own_settings:
+            self._unknown_after = len(item.settings) + len(item.leaves)
+            self._unknown_from.add(number)
 
     def _generate(self, number: int) -> None:
         """The statements that the rows of a task make."""

@@ -128,6 +128,7 @@ SELECT pg_catalog.json_build_object(
             UNION ALL SELECT pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)
                 FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid
                     AND p.polwithcheck IS NOT NULL) AS e (x)), '[]'),
+    'others', pg_catalog.pg_get_userbyid(c.relowner) <> CURRENT_USER,
     'server', (SELECT v.srvname FROM pg_catalog.pg_foreign_table f
         JOIN pg_catalog.pg_foreign_server v ON v.oid = f.ftserver WHERE f.ftrelid = c.oid))
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -263,6 +264,7 @@ def _relation(value: dict[str, Any]) -> KnownRelation:
         rules=tuple(KnownRule(definition) for definition in value["rules"]),
         expressions=tuple(value["expressions"]),
         server=value["server"] or "",
+        is_others=value["others"],
     )
 
 

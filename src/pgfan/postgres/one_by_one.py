@@ -8,15 +8,18 @@ from pgfan.plan.dag import TaskSpec
 from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgfan.postgres.light_tasks import LightTask
     from pgfan.sql.effects import ObjectName
+    from pgfan.sql.script import ScriptItem
 
 
 class OneByOne:
     """Every task waits for the one before it, and all need the first worker's session."""
 
-    def __init__(self, count: int) -> None:
-        self._left = count
+    def __init__(self, items: Sequence[ScriptItem]) -> None:
+        self._items, self._left = items, len(items)
         self.upkeep: dict[int, ObjectName] = {}
         """As of `ScriptFeed`: nothing comes between the tasks."""
 
@@ -27,6 +30,14 @@ class OneByOne:
     def session_start(self, number: int) -> tuple[str, ...]:  # noqa: ARG002
         """As of `ScriptFeed`: nothing, since there is one session from the first task on."""
         return ()
+
+    def settings(self, number: int) -> tuple[str, ...]:
+        """See `pgfan.postgres.feed.ScriptFeed.settings`."""
+        return self._items[number].settings
+
+    def leaves(self, number: int) -> tuple[str, ...]:
+        """See `pgfan.postgres.feed.ScriptFeed.leaves`."""
+        return self._items[number].leaves
 
     def bundle(self, number: int) -> tuple[LightTask, ...]:  # noqa: ARG002
         """As of `ScriptFeed`: there are none, since each answers before the next begins."""

@@ -1,4 +1,4 @@
-"""From what the command line names to a program: scripts in their order, or one folder."""
+"""From what is named to a program: scripts in their order, or one folder."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgfan.errors import UsageError
-from pgfan.reading.settings import read_settings
+from pgfan.reading.settings import Settings, read_settings, settings_of
 from pgfan.reading.texts import read_source, read_text
-from pgfan.sql.program import Program
+from pgfan.sql.program import Program, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 def read_paths(paths: Sequence[Path], variables: Mapping[str, str]) -> Program:
@@ -35,3 +35,20 @@ def read_paths(paths: Sequence[Path], variables: Mapping[str, str]) -> Program:
 
     settings = read_settings(folders[0])
     return read_folder(folders[0], {**settings.psql_variables, **variables}, settings.leave_out)
+
+
+def read_scripts(
+    given: Iterable[str | os.PathLike[str] | Source], variables: Mapping[str, str]
+) -> tuple[Program, Settings]:
+    """The program of scripts, paths or texts, that follow each other, or of one folder's path.
+
+    With it comes what the folder's pgfan.toml says, or nothing. Raises UsageError as `read_paths`.
+    """
+    scripts = [one if isinstance(one, Source) else Path(one) for one in given]
+    if not scripts:
+        raise UsageError("no script: give paths, or texts as Source(name, text)")
+    paths = [one for one in scripts if isinstance(one, Path)]
+    if len(paths) == len(scripts):
+        return read_paths(paths, variables), settings_of(paths)
+    sources = [one if isinstance(one, Source) else read_source(one) for one in scripts]
+    return Program.read_psql(sources, variables, read_text), Settings()

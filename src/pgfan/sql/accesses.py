@@ -10,7 +10,6 @@ plain words.
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
@@ -18,7 +17,7 @@ from postgast import pg_query_pb2 as pb
 from pgfan.sql.closure import Closure
 from pgfan.sql.collector import Collector, Session
 from pgfan.sql.definitions import TEMPORARY, Definitions
-from pgfan.sql.effects import NOTHING, Accesses, Barrier, Effect, ObjectName, annotated
+from pgfan.sql.effects import ANY_FILE, NOTHING, Accesses, Barrier, Effect, annotated, file_effects
 from pgfan.sql.known_definitions import definitions_of
 from pgfan.sql.names import with_user
 from pgfan.sql.settings import only_sets_constants
@@ -196,6 +195,11 @@ class ScriptAccesses:
         """What exists after the tasks that were read; not to be changed."""
         return self._definitions
 
+    @property
+    def has_own_settings(self) -> bool:
+        """Whether a task of this session has made settings that no text of the script has."""
+        return self._session.has_own_settings
+
     def _use(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._of_forms.clear()
@@ -270,19 +274,14 @@ def accesses_of(items: Sequence[ScriptItem], known: KnownObjects) -> tuple[Acces
     return tuple(found)
 
 
-ANY_FILE = ObjectName("file", None, "*")
-
-
 def client_files(item: ScriptItem) -> Accesses:
-    r"""Files that \copy reads and writes, by their last name: how paths lead there is not known."""
-    effects = set()
+    r"""Files that \copy reads and writes."""
+    effects: set[Effect] = set()
     for statement in item.statements:
         if statement.client_file is not None:
-            name = ObjectName("file", None, posixpath.basename(statement.client_file))
-            effects.add(Effect("modify" if statement.writes_client_file else "read", name))
-            if statement.writes_client_file:
-                effects.add(Effect("append", ANY_FILE))
-            elif any(directive.is_load for directive in statement.directives):
+            written = statement.writes_client_file
+            effects |= file_effects(statement.client_file, is_written=written)
+            if not written and any(directive.is_load for directive in statement.directives):
                 effects.add(Effect("read", ANY_FILE))  # a pattern or a folder has many names
     return Accesses(frozenset(effects)) if effects else NOTHING
 

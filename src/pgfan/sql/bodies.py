@@ -9,6 +9,7 @@ Manual: "PL/pgSQL", chapters "Expressions" and "Basic Statements".
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from functools import lru_cache
@@ -34,6 +35,10 @@ _STATEMENTS = frozenset(
         *("open", "perform", "raise", "return", "return_next", "return_query", "rollback", "while"),
     }
 )
+_AFTER_TYPE = frozenset({"not", "collate", "default", ":=", "=", "%", "alias", "cursor", "no"})
+_AROUND_DECLARATIONS = frozenset({"declare", "begin", ";"})
+_TYPE_AT = 2
+"""A variable's name, and then its type."""
 _ASSIGNMENT = 3
 """From here on RawParseMode (parser/parser.h) means `target := expression`."""
 _DYNAMIC = frozenset({"PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors"})
@@ -49,6 +54,8 @@ class Body(Struct, frozen=True):
 
     statements: tuple[Message, ...] = ()
     barrier: Barrier | None = None
+    declared: tuple[Message, ...] = ()
+    """The types of a PL/pgSQL body's variables: looked up when the function is made, too."""
     is_atomic: bool = False
     """Written in standard SQL: its names were looked up when the function was made."""
     sets_path: bool = False
@@ -89,7 +96,9 @@ def _read(tree: Message, options: list[Message], definition: str) -> Body:
             text = inner(given["as"].items[0]).sval
             return Body(tuple(inner(statement.stmt) for statement in parse(text).stmts))
         case "plpgsql":
-            return _plpgsql(definition)
+            code = given["as"]
+            source = inner(code.items[0]) if kind_of(code) == "List" else code
+            return _plpgsql(definition, source.sval)
         case "c" | "internal":
             return Body()
         case other:
@@ -117,12 +126,13 @@ def _atomic(body: Message) -> Iterator[Message]:
         yield node
 
 
-def _plpgsql(definition: str) -> Body:
+def _plpgsql(definition: str, source: str) -> Body:
     try:
         found = postgast.parse_plpgsql(definition)
     except json.JSONDecodeError as error:
         found = json.loads(_BROKEN.sub(lambda match: match[1] or "{}", error.doc))
     statements: list[Message] = []
+    declared = list(_types_of_variables(source))
     barrier = None
     stack: list[Any] = [found]
     while stack:
@@ -131,17 +141,18 @@ def _plpgsql(definition: str) -> Body:
             stack += node
         elif isinstance(node, dict):
             for key, value in node.items():
-                barrier = _piece(key, value, statements) or barrier
+                if key == "PLpgSQL_type":
+                    declared += _declared(value["typname"])
+                else:
+                    barrier = _piece(key, value, statements) or barrier
                 stack.append(value)
-    return Body(tuple(reversed(statements)), barrier)
+    return Body((*declared, *reversed(statements)), barrier, tuple(declared))
 
 
 def _piece(key: str, value: Any, found: list[Message]) -> Barrier | None:  # noqa: ANN401  # JSON
     """Add the SQL that stands at one key of the parsed body."""
     if key == "PLpgSQL_expr":
         found += _expression(value["query"], value.get("parseMode", 0))
-    elif key == "PLpgSQL_type":
-        found += _declared(value["typname"])
     elif key in _DYNAMIC:
         return _dynamic(value["query"], found)
     elif key == "dynquery":
@@ -180,6 +191,26 @@ def _assigned(query: str) -> str:
         elif not depth and token.token in {pb.COLON_EQUALS, pb.ASCII_61}:
             return f"{raw[: token.start].decode()}, {raw[token.end :].decode()}"
     raise ValueError(query)
+
+
+def _types_of_variables(source: str) -> Iterator[Message]:
+    """The types after the names in DECLARE: libpg_query takes user's types for records."""
+    raw = source.encode()
+    in_declare = False
+    words = begins = 0
+    for token in postgast.scan(source).tokens:
+        word = raw[token.start : token.end].decode().lower()
+        if word in _AROUND_DECLARATIONS | _AFTER_TYPE:
+            if words >= _TYPE_AT and word != "%":
+                with contextlib.suppress(postgast.PgQueryError):
+                    yield parse_expression(f"NULL::{raw[begins : token.start].decode()}")
+            words = -len(raw)  # what follows in the declaration is no type
+        if word in _AROUND_DECLARATIONS:
+            in_declare = word == "declare" or (in_declare and word == ";")
+            words = 0
+        elif in_declare and word != "constant":
+            words += 1
+            begins = token.start if words == _TYPE_AT else begins
 
 
 def _declared(name: str) -> list[Message]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pgfan.sql.bodies import Body, body_of
 from pgfan.sql.collector import Collector
 from pgfan.sql.definitions import TEMPORARY, Relation
-from pgfan.sql.effects import Accesses, Effect
+from pgfan.sql.effects import ANY_FILE, OTHERS_RIGHTS, Accesses, Effect
 from pgfan.sql.names import with_user
 from pgfan.sql.queries import defaults, run
 from pgfan.sql.statements import collect_in_body
@@ -183,6 +183,8 @@ class Closure:
     def _run(self, kind: EffectKind, relation: Relation, found: Collector) -> None:
         """What an effect on a relation's rows evaluates, reads and writes."""
         found.effects |= relation.uses
+        if relation.is_others:
+            found.touch("read", OTHERS_RIGHTS)
         run(found, relation.on_access)
         for one in (relation, *self._definitions.descendants(relation.name)):
             if one.server and kind != "alter":
@@ -194,16 +196,28 @@ class Closure:
         if kind in _EVALUATES:
             for one in (relation, *self._definitions.descendants(relation.name)):
                 run(found, one.on_write)
-                found.effects |= {Effect("read", use.object) for use in one.uses}
+                found.effects |= self._valued(one)
         if kind in _WRITES:
             for one in (relation, *self._definitions.descendants(relation.name)):
                 self._written(kind, one, found)
+
+    def _valued(self, relation: Relation) -> set[Effect]:
+        """The types of which a relation's rows hold values, those in composite types included."""
+        found, todo = set[Effect](), [relation]
+        while todo:
+            for use in todo.pop().uses - found:
+                found.add(use)
+                part = self._definitions.relations.get(use.object)
+                todo += [part] if part is not None else []
+        return found | {Effect("read", use.object) for use in found if use.object.kind == "type"}
 
     def _foreign(self, relation: Relation, found: Collector) -> None:
         found.named("read", "foreign server", relation.server)
         if self._definitions.wrappers.get(relation.server) != "file_fdw":
             message = f"{relation.name} is a foreign table: what it stands for is not known"
             found.block("foreign-data", message, opaque=False)
+        else:
+            found.touch("read", ANY_FILE)
 
     def _view(self, kind: EffectKind, view: Relation, found: Collector) -> None:
         """Reading a view, or writing through it: its tables get the rows."""

@@ -174,6 +174,8 @@ class Collector:
         if name is None:
             name = self._serial_sequence(inner(argument))
         if name is None:
+            if self.session.calls_currval:
+                self.session_uses.add("sequence-value")
             self.block("name-hidden", "a sequence is named by an expression", opaque=False)
             return False
         self.relation("modify", name)

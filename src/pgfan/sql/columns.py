@@ -123,9 +123,13 @@ def _column(collector: Collector, node: Message, parts: Parts) -> None:
 
 
 def type_uses(collector: Collector, node: Message) -> frozenset[Effect]:
-    """The user's types in a TypeName: touched, and kept with what is made of them."""
+    """The user's types in a TypeName: touched, and kept with what is made of them.
+
+    A composite type, or the row type of a table, is a relation.
+    """
     found = code_of(collector, node)
-    return frozenset(Effect("use", e.object) for e in found.effects if e.object.kind == "type")
+    kinds = {"type", "relation"}
+    return frozenset(Effect("use", e.object) for e in found.effects if e.object.kind in kinds)
 
 
 def add_sequence(

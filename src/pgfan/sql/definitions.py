@@ -80,6 +80,8 @@ class Relation(Struct, frozen=True):
     column: str = ""
     """Of an owned sequence."""
     server: str = ""
+    is_others: bool = False
+    """It belongs to another role: views, and checks of foreign keys, run with that one's rights."""
     drops_on_commit: bool = False
     former: tuple[ObjectName, ...] = ()
     """The names that it had before: its constraints may still be called after them."""
@@ -113,6 +115,7 @@ class Relation(Struct, frozen=True):
             or self.server
             or self.table
             or self.former
+            or self.is_others
         )
 
 

@@ -7,6 +7,7 @@ works them out is `pgfan.sql.accesses`.
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
@@ -75,6 +76,14 @@ class ObjectName(NamedTuple):
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
 
+OTHERS_RIGHTS = ObjectName("role", None, "*")
+"""What roles other than the one that runs the script may do: read by what runs as one of them."""
+
+
+ANY_FILE = ObjectName("file", None, "*")
+"""Written with every file: read by who does not say which one."""
+
+
 class Effect(NamedTuple):
     """One way of touching one object.
 
@@ -135,6 +144,8 @@ class Accesses(Struct, frozen=True):
 
 
 NOTHING = Accesses()
+AS_OWNER = Accesses(frozenset({Effect("read", OTHERS_RIGHTS)}))
+"""What a function does that is SECURITY DEFINER."""
 
 KNOWN_TO_CHANGE: frozenset[BarrierCode] = frozenset(
     {"catalogue", "definition-in-function", "not-refreshed", "setting"}
@@ -171,3 +182,14 @@ def annotated(
         barrier = None
     said = {Effect("read", name) for name in reads} | {Effect("modify", name) for name in writes}
     return Accesses(accesses.effects | said, barrier, accesses.session)
+
+
+def file_effects(path: str, *, is_written: bool) -> frozenset[Effect]:
+    """Of a file of the server's, or of the client's, which may be on the same machine.
+
+    By its last name: how paths lead there is not known.
+    """
+    name = ObjectName("file", None, posixpath.basename(path))
+    if not is_written:
+        return frozenset({Effect("read", name)})
+    return frozenset({Effect("modify", name), Effect("append", ANY_FILE)})

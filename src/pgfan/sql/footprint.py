@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pgfan.sql.effects import ObjectName
+from pgfan.sql.effects import ANY_FILE, OTHERS_RIGHTS, ObjectName
 from pgfan.sql.tree import kind_of
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ _FIELDS: dict[EffectKind, str] = {
     "drop": "alters",
 }
 
+_NO_OBJECTS = frozenset({ANY_FILE, OTHERS_RIGHTS})
+"""Stand for others where the order counts; nobody makes or drops them."""
 _ONLY_READS = frozenset({"catalogue-read"})
 """Codes of barriers whose effects on objects are all known."""
 
@@ -85,6 +87,8 @@ def footprint_of(item: ScriptItem, accesses: Accesses) -> Footprint:
         return Footprint(upkeep=True)
     found: dict[str, set[ObjectName]] = {name: set() for name in (*_FIELDS.values(), "makes")}
     for effect in accesses.effects:
+        if effect.object in _NO_OBJECTS:
+            continue
         found[_FIELDS[effect.kind]].add(effect.object)
         if effect.kind == "define":
             found["makes"].add(effect.object)

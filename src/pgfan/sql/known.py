@@ -84,6 +84,8 @@ class KnownRelation(Struct, frozen=True):
     bounds of partitions, the conditions of policies (those its readers evaluate, too)."""
     server: str = ""
     """Of a foreign table."""
+    is_others: bool = False
+    """Whether it belongs to another role than `KnownObjects.user`."""
 
 
 class KnownFunction(Struct, frozen=True):

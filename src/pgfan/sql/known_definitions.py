@@ -13,7 +13,7 @@ from pgfan.sql.definitions import (
     Trigger,
     TypeDefinition,
 )
-from pgfan.sql.effects import Accesses, Effect, ObjectName
+from pgfan.sql.effects import AS_OWNER, Accesses, Effect, ObjectName
 
 if TYPE_CHECKING:
     from pgfan.sql.known import (
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 def definitions_of(known: KnownObjects) -> Definitions:
     """What is known of the database, before the script has made anything."""
     made = Definitions(schemas=set(known.schemas), wrappers=dict(known.wrappers))
+    rows = {relation.name for relation in known.relations}
     for relation in known.relations:
         made.schemas.add(relation.name[0])
-        made.put(_relation(relation))
+        made.put(_relation(relation, rows))
     for function in known.functions:
         made.put_function(_function(function))
     for known_type in known.types:
@@ -45,7 +46,8 @@ def definitions_of(known: KnownObjects) -> Definitions:
     return made
 
 
-def _relation(known: KnownRelation) -> Relation:
+def _relation(known: KnownRelation, rows: set[Qualified]) -> Relation:
+    """`rows` are the names of relations: a type with such a name is a row type."""
     written = [*known.expressions, *(rule.definition for rule in known.rules)]
     written += [column.default for column in known.columns if column.generated]
     return Relation(
@@ -56,7 +58,7 @@ def _relation(known: KnownRelation) -> Relation:
         on_write=tuple(written),
         on_access=known.expressions,
         uses=frozenset(
-            Effect("use", ObjectName("type", *column.type))
+            Effect("use", ObjectName("relation" if column.type in rows else "type", *column.type))
             for column in known.columns
             if column.type
         ),
@@ -70,6 +72,7 @@ def _relation(known: KnownRelation) -> Relation:
         table=_named(known.table) if known.table else None,
         column=known.column,
         server=known.server,
+        is_others=known.is_others,
     )
 
 
@@ -95,6 +98,8 @@ def _trigger(known: KnownTrigger) -> Trigger:
 
 def _function(known: KnownFunction) -> Function:
     calls = frozenset(Effect("read", ObjectName("function", *name)) for name in known.calls)
+    if " SECURITY DEFINER" in known.definition:
+        calls |= AS_OWNER.effects
     return Function(
         ObjectName("function", *known.name),
         known.definition,

@@ -9,7 +9,7 @@ from pgfan.sql.psql_arguments import ArgumentError
 _TOKEN = re.compile(
     r"\s+|'(?:[^']+|'')*+'|\"(?:[^\"]+|\"\")*+\"|[\w$.\x80-\U0010ffff]+|.", re.DOTALL
 )
-_STANDARD = frozenset({"stdin", "stdout", "pstdin", "pstdout"})
+_STANDARD = frozenset({"stdin", "stdout"})
 
 
 def client_copy(line: str) -> tuple[str, str | None]:
@@ -33,6 +33,8 @@ def client_copy(line: str) -> tuple[str, str | None]:
             raise ArgumentError("PROGRAM runs a command of the shell")
         text = token.string
         head = text[: token.start()].strip()
+        if rest[0][0].lower() in {"pstdin", "pstdout"}:
+            raise ArgumentError(f"{rest[0][0]} is not read or written: name the file")
         name, end = _file_name(text, rest[0].start())
         stream = "STDIN" if way == "FROM" else "STDOUT"
         tail = text[end:].strip()

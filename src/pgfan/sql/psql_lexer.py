@@ -97,6 +97,9 @@ class _Nesting(Struct):
         return bool(self.parentheses or self.begins)
 
 
+_SAYS_SOMETHING = re.compile(r"\s*+(?!--|\Z)")
+
+
 class _Outer(NamedTuple):
     """A text, where to go on in it after a variable, and the variable."""
 
@@ -118,6 +121,8 @@ class PsqlLexer:
         self.text = text
         self.position = 0
         self._outer: list[_Outer] = []
+        self.open_comment: int | None = None
+        """Where a comment begins that nothing ends."""
         self.reset()
 
     def reset(self) -> None:
@@ -246,6 +251,7 @@ class PsqlLexer:
             depth += 1 if mark[0] == "/*" else -1
             if not depth:
                 return mark.end()
+        self.open_comment = self.origin(position - 2)
         return len(self.text)
 
     def rest_of_line(self) -> str:
@@ -257,10 +263,18 @@ class PsqlLexer:
         return line + self.rest_of_line() if end == len(self.text) and self._leave_value() else line
 
     def data_lines(self) -> str:
-        r"""What follows COPY ... FROM STDIN: the lines up to `\.`, or all that is left."""
-        while self._leave_value():
-            pass
-        self.rest_of_line()
+        r"""What follows COPY ... FROM STDIN: the lines up to `\.`, or all that is left.
+
+        What stands behind it in its own line is read after them, as psql does.
+        """
+        behind = self.origin(self.position)
+        rest = self.rest_of_line()
+        data = self._data()
+        if _SAYS_SOMETHING.match(rest):
+            self.insert(rest, behind)
+        return data
+
+    def _data(self) -> str:
         begin = at = min(self.position + 1, len(self.text))
         while at < len(self.text):
             end = self.text.find("\n", at)

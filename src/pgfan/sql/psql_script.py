@@ -22,9 +22,11 @@ from pgfan.sql.generated import Generator, returns_rows
 from pgfan.sql.parsing import NestedTooDeepError, parse
 from pgfan.sql.places import LineIndex
 from pgfan.sql.psql_arguments import ArgumentError, split_arguments, truth_of
+from pgfan.sql.psql_commands import IGNORED, INCLUDES, REFUSED, WITHOUT_EFFECT
 from pgfan.sql.psql_copy import client_copy
 from pgfan.sql.psql_file import Branch, PsqlFile
 from pgfan.sql.psql_lexer import PsqlLexer
+from pgfan.sql.psql_variables import PsqlVariables
 from pgfan.sql.script import (
     ScriptItem,
     Statement,
@@ -42,31 +44,12 @@ if TYPE_CHECKING:
     from pgfan.errors import Position
     from pgfan.sql.directive_syntax import Directive
     from pgfan.sql.for_each import ForEach
+    from pgfan.sql.psql_lexer import Stop
 
+GIVE_IT = "write the value itself, or give it with --set"
 INCLUDES_MAX = 100
 """Files in files: a file that includes itself ends here."""
 _NAME = re.compile(r"[^\s\\]+")
-_ALONE = frozenset({"p", "timing", "pset", "x", "a", "t", "f", "C", "H", "T", "restrict"})
-IGNORED = _ALONE | {"unrestrict", "errverbose", "warn", "html", "encoding", "set", "unset"}
-"""How psql shows things, and pg_dump's guards: nothing of it changes what a script does."""
-INCLUDES = frozenset({"i", "include", "ir", "include_relative"})
-WITHOUT_EFFECT = frozenset({"AUTOCOMMIT", "ON_ERROR_ROLLBACK", "SINGLELINE"})
-"""Variables that change how psql runs what follows; a script that sets them means it."""
-REFUSED = {
-    "!": "it runs a command of the shell",
-    "gset": "what follows would depend on a result, and a script is read before it runs",
-    "connect": "a run is in one database",
-    "c": "a run is in one database",
-    "o": "results go to standard output",
-    "w": "it writes a file",
-    "watch": "a script ends",
-    "prompt": "nobody is there to answer",
-    "getenv": "a script does not see the environment",
-    "setenv": "a script does not see the environment",
-    "cd": "names of files stay what they are",
-    "bind": "statements have no parameters here",
-    "password": "it asks for a password",
-}
 
 
 class PsqlScript(Struct, frozen=True):
@@ -113,7 +96,7 @@ class _Reader:
         fetch: Callable[[str], str],
         folder: str,
     ) -> None:
-        self._variables = variables
+        self._variables = PsqlVariables(variables)
         self._fetch = fetch
         self._folder = folder
         self._open: list[str] = []
@@ -131,17 +114,27 @@ class _Reader:
         self._open.append(name)
         file = PsqlFile(name, text, PsqlLexer(text), LineIndex(text, name))
         while not file.ended:
-            match file.lexer.step(self._variables if file.active else None):
+            match self._step(file):
                 case "semicolon":
                     self._send(file)
                 case "backslash":
                     self._command(file)
                 case _:
+                    if file.lexer.open_comment is not None:
+                        file.refuse(file.lexer.open_comment, "unterminated /* comment", "end it")
                     self._send(file)
                     file.ended = True
         if file.branches:
             file.refuse(file.branches[-1].begins, "this \\if has no \\endif", "add one")
         self._open.pop()
+
+    def _step(self, file: PsqlFile) -> Stop:
+        begins = file.lexer.position
+        try:
+            return file.lexer.step(self._variables if file.active else None)
+        except ArgumentError as error:
+            found = file.lexer.text.find(":", begins, file.lexer.position)
+            file.refuse(file.lexer.origin(max(found, begins)), str(error), GIVE_IT)
 
     # Statements ---------------------------------------------------------------------------------
 
@@ -249,7 +242,7 @@ class _Reader:
             self._pass_over(file, name)
         elif name == "copy":
             self._copy(file, start)
-        elif name in REFUSED or (name[0] in "dls" and name != "set"):
+        elif name in REFUSED or (name[0] in "dls" and name not in {"set", "startpipeline"}):
             why = REFUSED.get(name, "it shows something to people")
             file.refuse(start, f"\\{name} is not supported: {why}", "remove it")
         else:
@@ -262,7 +255,7 @@ class _Reader:
         try:
             found, length = split_arguments(line, self._variables)
         except ArgumentError as error:
-            file.refuse(start, str(error), "write the value itself, or give it with --set")
+            file.refuse(start, str(error), GIVE_IT)
         if not in_value:
             lexer.position = begin + length
         elif length < len(line):

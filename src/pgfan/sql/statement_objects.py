@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import relation_name
-from pgfan.sql.bodies import body_of
+from pgfan.sql.bodies import UNREADABLE, Body, body_of
 from pgfan.sql.collector import Collector
 from pgfan.sql.columns import type_uses
 from pgfan.sql.definitions import Function, TypeDefinition
-from pgfan.sql.effects import NOTHING, Accesses, Effect, ObjectName
+from pgfan.sql.effects import AS_OWNER, NOTHING, OTHERS_RIGHTS, Accesses, Effect, ObjectName
 from pgfan.sql.names import home
 from pgfan.sql.queries import code_of
 from pgfan.sql.signatures import signature
@@ -48,23 +48,37 @@ def _function(collector: Collector, tree: Message) -> None:
     volatility = options["volatility"].sval[:1] if "volatility" in options else "v"
     parts = [inner(parameter).defexpr for parameter in tree.parameters]
     code = [code_of(collector, part) for part in parts if part.WhichOneof("node")]
+    if "security" in options and options["security"].boolval:
+        code.append(AS_OWNER)
     if tree.HasField("sql_body"):
         body = body_of(definition).statements
         code.append(code_of(collector, *body))
         code.append(runs)
         definition = ""
-    elif language == "sql":  # its body is looked at when it is made
+    elif language == "sql":  # its body is looked at when it is made, and runs when it is called
+        has_own_settings = collector.session.has_own_settings
         code_of(collector, *body_of(definition).statements)
+        collector.session.has_own_settings = has_own_settings
+    elif language == "plpgsql":  # and of this one the declarations
+        _declares(collector, body_of(definition))
     made = Function(name, definition, signature(collector, tree), language, volatility, tuple(code))
     collector.then(partial(collector.definitions.put_function, made))
+
+
+def _declares(collector: Collector, body: Body) -> None:
+    """The types of variables; what cannot be read may name any."""
+    if body.barrier == UNREADABLE:
+        collector.block("dynamic-sql", UNREADABLE.message, opaque=False)
+    code_of(collector, *body.declared)
 
 
 def _alter_function(collector: Collector, tree: Message) -> None:
     touch_object(collector, "alter", tree.objtype, tree.func)
     for action in map(inner, tree.actions):
-        if action.defname == "set":
-            # A search_path of its own changes what the names in its body mean.
-            collector.block("catalogue", "ALTER FUNCTION ... SET changes what its body does")
+        if action.defname in {"set", "security"}:
+            # A search_path of its own, or another role, changes what the names in its body mean.
+            what = f"ALTER FUNCTION ... {action.defname.upper()} changes what its body does"
+            collector.block("catalogue", what)
 
 
 def _aggregate(collector: Collector, tree: Message) -> None:
@@ -174,6 +188,7 @@ def _use_role(collector: Collector, node: Message) -> None:
 
 
 def _alter_role(collector: Collector, tree: Message) -> None:
+    collector.touch("alter", OTHERS_RIGHTS)
     _use_role(collector, tree.role)
     for option in map(inner, tree.options):
         for member in inner(option.arg).items if kind_of(inner(option.arg)) == "List" else ():
@@ -187,6 +202,7 @@ def _drop_role(collector: Collector, tree: Message) -> None:
 
 
 def _grant_role(collector: Collector, tree: Message) -> None:
+    collector.touch("alter", OTHERS_RIGHTS)
     for role in (*map(inner, tree.granted_roles), *map(inner, tree.grantee_roles)):
         name = role.priv_name if kind_of(role) == "AccessPriv" else role.rolename
         if name:

@@ -220,6 +220,9 @@ def _alter_table(collector: Collector, tree: Message) -> None:
     )
     if tree.objtype == pb.OBJECT_INDEX:
         touch_unknown_index(collector, found)
+    elif tree.objtype == pb.OBJECT_TYPE:  # what holds its values gets others
+        for dependent in (one for name in found for one in collector.definitions.dependents(name)):
+            collector.touch("alter", dependent.name)
     target = found[0] if len(found) == 1 else None
     relation = collector.definitions.relations.get(target) if target else None
     state = relation or Relation(target or ObjectName("relation", None, ""))
@@ -240,8 +243,11 @@ def _apply(definitions: Definitions, relation: Relation, parts: Parts) -> None:
 def _alter(collector: Collector, command: Message, state: Relation, parts: Parts) -> Relation:
     """One command of ALTER TABLE: what it touches besides the table, and the table after it."""
     node = inner(command.__getattribute__("def"))
-    if command.HasField("newowner") and command.newowner.rolename:
-        collector.named("use", "role", command.newowner.rolename)
+    if command.HasField("newowner"):
+        owner = command.newowner.rolename
+        if owner:
+            collector.named("use", "role", owner)
+        return replace(state, is_others=owner not in {"", collector.session.user})
     match command.subtype:
         case pb.AT_AddColumn:
             collect(collector, node)  # rows that are there get the default

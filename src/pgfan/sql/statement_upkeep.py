@@ -16,7 +16,7 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.collector import Collector
 from pgfan.sql.columns import choose_name
 from pgfan.sql.definitions import Relation, Trigger
-from pgfan.sql.effects import NOTHING, ObjectName
+from pgfan.sql.effects import NOTHING, OTHERS_RIGHTS, ObjectName, file_effects
 from pgfan.sql.names import resolve
 from pgfan.sql.queries import code_of, collect, collect_all, write
 from pgfan.sql.statement_drops import touch_in_schema, touch_object, touch_unknown_index
@@ -210,8 +210,7 @@ def _copy(collector: Collector, tree: Message) -> None:
     if tree.is_program:
         collector.block("outside", "COPY ... PROGRAM runs a program on the server")
     elif tree.filename:
-        kind: EffectKind = "read" if tree.is_from else "modify"
-        collector.named(kind, "file", tree.filename)
+        collector.effects |= file_effects(tree.filename, is_written=not tree.is_from)
     if tree.HasField("query"):
         collect(collector, tree.query)
     elif tree.is_from:
@@ -241,6 +240,8 @@ def _label(collector: Collector, tree: Message) -> None:
 def _owner(collector: Collector, tree: Message) -> None:
     node = tree.relation if tree.HasField("relation") else inner(tree.object)
     touch_object(collector, "alter", tree.object_type, node)
+    if tree.object_type == pb.OBJECT_SCHEMA:
+        collector.touch("alter", OTHERS_RIGHTS)
     if tree.newowner.rolename:
         collector.named("use", "role", tree.newowner.rolename)
 
@@ -261,6 +262,8 @@ def _grant(collector: Collector, tree: Message) -> None:
         for node in map(inner, tree.objects):
             _grant_all(collector, tree.objtype, node.sval)
         return
+    if tree.objtype == pb.OBJECT_SCHEMA:  # those who use what is in it do not touch the schema
+        collector.touch("alter", OTHERS_RIGHTS)
     for node in map(inner, tree.objects):
         touch_object(collector, "alter", tree.objtype, node)
 

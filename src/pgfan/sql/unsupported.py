@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pgfan.sql.script import Statement
 
+_READ_ONLY = frozenset({"default_transaction_read_only", "transaction_read_only"})
 ROLE_SETTINGS = frozenset({"role", "session_authorization"})
 
 
@@ -44,11 +45,17 @@ def refuse(statement: Statement, *, in_block: bool) -> None:
                 "in UTF-8",
                 "convert the file to UTF-8 and remove the statement",
             )
+        case "VariableSetStmt" | "TransactionStmt" if _is_read_only(tree):
+            raise refusal(
+                statement,
+                "read-only transactions are not supported: the journal's rows are written in them",
+                "remove READ ONLY",
+            )
         case "CopyStmt" if not (tree.filename or tree.is_program) and not statement.has_client:
             raise refusal(
                 statement,
-                "COPY from or to the client is not supported by pgfan exec",
-                "use psql's \\copy, or COPY with a file on the server",
+                "COPY from or to the client is not supported here",
+                "name a file on the server; for pgfan run, psql's \\copy and a file's name",
             )
         case "CopyStmt" if statement.writes_client_file and in_block:
             raise refusal(
@@ -106,8 +113,27 @@ def is_utf8(encoding: str) -> bool:
 def _reads_literals_otherwise(tree: Message) -> bool:
     value = [part.a_const for part in tree.args if part.WhichOneof("node") == "a_const"]
     return tree.name.lower() == "standard_conforming_strings" and not (
-        not value or value[0].sval.sval.lower() in {"on", "true", "yes", "1"} or value[0].ival.ival
+        not value or _is_on(value[0])
     )
+
+
+def _is_read_only(tree: Message) -> bool:
+    """Whether it makes this transaction, or those to come, read-only."""
+    if kind_of(tree) == "VariableSetStmt" and tree.name.lower() in _READ_ONLY:
+        values = [part for part in tree.args if part.WhichOneof("node") == "a_const"]
+        return bool(values) and _is_on(values[0].a_const)
+    options = tree.options if kind_of(tree) == "TransactionStmt" else tree.args
+    return any(
+        option.def_elem.defname == "transaction_read_only" and _is_on(option.def_elem.arg.a_const)
+        for option in options
+        if option.WhichOneof("node") == "def_elem"
+    )
+
+
+def _is_on(value: Message) -> bool:
+    """Of a constant, as settings take it."""
+    word = value.sval.sval.lower() if value.WhichOneof("val") == "sval" else ""
+    return bool(word in {"on", "true", "yes", "1"} or value.ival.ival or value.boolval.boolval)
 
 
 def _sends_other_bytes(tree: Message) -> bool:
