@@ -25,7 +25,6 @@ LIGHT_RULES: dict[str, list[Mutant]] = {
             "False",
         ),
         Mutant("light statements may need their session", "_is_alone", "found.session", "False"),
-        Mutant("a light statement may be a block", "_is_alone", "item.is_block", "False"),
         Mutant("any function is light", "_is_light", "name[-1] in FUNCTIONS", "True"),
         Mutant(
             "a light definition may have a notice",
@@ -54,7 +53,6 @@ LIGHT_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "defaults take no time", "shared_without_clock", "all(map(_is_drawn, defaults))", "True"
         ),
-        Mutant("no constraint waits", "shared_without_clock", "relation.is_plain", "True"),
         Mutant(
             "a parent is a plain table",
             "shared_without_clock",
@@ -62,12 +60,6 @@ LIGHT_RULES: dict[str, list[Mutant]] = {
             "False",
         ),
         Mutant("DEFAULT is a value", "shared_without_clock", "given = set()", "pass"),
-        Mutant(
-            "a view shares what a table does",
-            "shared_without_clock",
-            "relation.kind != 'table'",
-            "False",
-        ),
     ],
     "one look at a form": [
         Mutant(
