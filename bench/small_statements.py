@@ -56,7 +56,8 @@ def graph(texts: list[str]) -> None:
     specs: list[TaskSpec] = []
     light: dict[int, Light] = {}
     for number, item in enumerate(items):
-        found = accesses.read([statement.tree for statement in item.statements])
+        trees = [statement.skeleton for statement in item.statements]
+        found = accesses.read(trees, form=item.form)
         specs += [
             TaskSpec(step.number, frozenset(step.after)) for step in sequencer.add(number, found)
         ]

@@ -6,6 +6,7 @@ the same. `make mutants` runs the tests against each of them.
 
 from __future__ import annotations
 
+from light_mutants import LIGHT_RULES
 from mutation import Mutant
 from write_mutants import WRITE_RULES
 
@@ -765,7 +766,7 @@ READ_RULES: dict[str, list[Mutant]] = {
     ],
 }
 
-RULES = READ_RULES | WRITE_RULES
+RULES = READ_RULES | WRITE_RULES | LIGHT_RULES
 MUTANTS: list[tuple[str, Mutant]] = [
     (rule, mutant) for rule, mutants in RULES.items() for mutant in mutants
 ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgfan.errors import UsageError
+from pgfan.errors import PgfanError, UsageError
+from pgfan.sql import psql_lexer
 from pgfan.sql.accesses import ScriptAccesses
 from pgfan.sql.forms import PLAIN, form_of
 from pgfan.sql.known import KnownObjects
@@ -170,3 +173,44 @@ def test_a_form_is_looked_at_again_when_names_may_mean_others(between: str) -> N
         assert found[-1] == plain.read(trees, rolls_back=item.rolls_back)
     assert found[3] is found[4]
     assert (found[-1] is not found[4]) == IN_BETWEEN[between]
+
+
+PIECES = st.sampled_from(
+    [
+        *("INSERT INTO t (a, b) VALUES (1, 'x')", "INSERT INTO t VALUES ", "(1, 'y')", "(2)", ","),
+        *("'", "''", "E'", '"', "(", ")", ";", ";\n", "\n", " ", "-1", "1.5", "1e5", "NULL", "x"),
+        *(
+            "-- c\n",
+            "/* c */",
+            "\\",
+            "\\echo z\n",
+            "\\r\n",
+            "\\;",
+            "$$",
+            ":v",
+            ":w",
+            ":'w'",
+            "\u00a0",
+        ),
+        *("\\if false\n", "\\endif\n", "RETURNING a", "BEGIN;", "COMMIT;"),
+    ]
+)
+VARIABLES = {"v": "1); INSERT INTO t VALUES (2", "w": "it's"}
+
+
+def items_or_error(text: str) -> object:
+    """What a script is read as, or why not."""
+    try:
+        found = read_psql([("s.sql", text)], VARIABLES, str, may_be_empty=True)
+    except PgfanError as error:
+        return error.message, error.position, error.source_line
+    return found.items, found.ends_with
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+@settings(max_examples=200)
+def test_a_script_is_cut_as_it_is_without_forms(text: str) -> None:
+    found = items_or_error(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psql_lexer, "PLAIN", re.compile(r"(?!)"))
+        assert found == items_or_error(text)

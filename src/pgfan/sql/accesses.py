@@ -202,7 +202,7 @@ class ScriptAccesses:
 
     def _use(self, definitions: Definitions) -> None:
         self._definitions = definitions
-        self._of_forms.clear()
+        self._of_forms = {}  # its own: a copy of this object has had the same one until now
         self._closure = Closure(definitions, self._session, of_set=self._of_set)
 
     def _statement(self, tree: Message) -> Accesses:

@@ -166,7 +166,7 @@ class _Named:
         """The relations that statements name, each with the schemas that they say, "" for none."""
         found: dict[str, set[str]] = defaultdict(set)
         for statement in (one for item in self._items for one in item.statements):
-            for node in walk(statement.tree):
+            for node in walk(statement.skeleton):
                 if kind_of(node) == "RangeVar":
                     found[node.relname].add(node.schemaname)
         return found

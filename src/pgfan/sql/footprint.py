@@ -82,7 +82,7 @@ _ONLY_READS = frozenset({"catalogue-read"})
 
 def footprint_of(item: ScriptItem, accesses: Accesses) -> Footprint:
     """The footprint of a statement or block that touches what `accesses` say."""
-    kinds = {kind_of(statement.tree) for statement in item.statements}
+    kinds = {kind_of(statement.skeleton) for statement in item.statements}
     if accesses.barrier is not None and kinds == {"VacuumStmt"}:
         return Footprint(upkeep=True)
     found: dict[str, set[ObjectName]] = {name: set() for name in (*_FIELDS.values(), "makes")}
