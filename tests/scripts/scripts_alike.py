@@ -127,7 +127,6 @@ def by_pgfan(dsn: str, script: str, jobs: int) -> Left:
 
 def by_exec(dsn: str, script: str) -> Left:
     """Run the statements one after the other, everything split that may be."""
-    clean(dsn)
     ended = api.exec(dsn, script, api.ExecOptions(jobs=2, split="always", chunk_rows=7))
     return left(dsn, ok=ended.ok, said=str(ended.error))
 
