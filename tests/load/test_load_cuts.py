@@ -22,6 +22,7 @@ from load_files import reference_records, source_of, write_csv, write_text
 from pgfan.errors import UsageError
 from pgfan.load import compressed, records
 from pgfan.load.copy_options import CopyOptions
+from pgfan.load.delimited import HEADER_BYTES_MAX
 from pgfan.load.discovery import find_files
 from pgfan.load.sources import FileError
 
@@ -123,6 +124,16 @@ def test_a_value_longer_than_many_pieces_is_never_cut(tmp_path: Path) -> None:
     source = source_of(write(tmp_path, raw), piece_bytes=7)
     parts = [b"".join(source.stream(at, at + 1)) for at in range(source.pieces)]
     assert [part for part in parts if part] == [raw[:-4], b"2,b\n"]
+
+
+def test_a_first_record_of_megabytes_is_no_header(tmp_path: Path) -> None:
+    raw = b'1,"' + b"x" * HEADER_BYTES_MAX + b'"\n2,b\n'
+    path = write(tmp_path, raw)
+    source = source_of(path)
+    assert source.columns is None
+    assert b"".join(source.stream(0, source.pieces)) == raw
+    with pytest.raises(FileError, match=":1: the header has more than a megabyte"):
+        source_of(path, CopyOptions(header=True))
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
