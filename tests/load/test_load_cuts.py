@@ -8,6 +8,7 @@ import lzma
 import os
 import sys
 import tempfile
+import tracemalloc
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -196,6 +197,21 @@ def test_a_damaged_archive_is_refused(
     path = write(tmp_path, damage(PACKERS[name](NUMBERS)), name)
     with pytest.raises(FileError, match=message):
         _all(path)
+
+
+def test_an_archive_that_swells_a_thousandfold_is_never_held_whole(tmp_path: Path) -> None:
+    block = b"1,a\n" * (1 << 18)
+    path = write(tmp_path, gzip.compress(block) * 150, "data.gz")
+    assert path.stat().st_size < len(block)
+    source = source_of(path)
+    tracemalloc.start()
+    try:
+        size = sum(map(len, source.stream(0, source.pieces)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size == 150 * len(block)
+    assert peak < 100 << 20
 
 
 def test_archives_behind_one_another_and_padding_are_read(tmp_path: Path) -> None:
