@@ -6,6 +6,10 @@ empties the table before each way. The table of medians has the CPU seconds of c
 beside the wall time: they hold where others use the machine, which wall time does not. `limit`: how
 many times as fast as psql the way would be with all cores busy all the time. psql's server works on
 one core, so that is its CPU seconds times the cores, by the way's own on both sides.
+
+With --big GB nothing of that: a CSV file of so many gigabytes is made, with line ends in its quoted
+fields, loaded, and deleted; and so is the same compressed. What is printed is the most memory that
+the client had (ru_maxrss), which must not grow with the file.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
+import random
 import resource
 import shutil
 import statistics
@@ -37,6 +42,7 @@ CREATE TABLE lineitem (l_orderkey bigint NOT NULL, l_partkey bigint NOT NULL,
 """
 SMALL = "CREATE TABLE small (id int, name text, day date)"
 FILES, ROWS = 10_000, 100
+BIG_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,14 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--only", default="", help="names of ways, with commas")
     parser.add_argument("--with-pgloader", action="store_true", help="which takes minutes")
+    parser.add_argument("--big", type=float, default=0.0, metavar="GB", help="memory of the client")
     parser.add_argument("--embedded", type=Path, default=Path(".bench"))
     parser.add_argument("--files", type=Path, default=Path(".bench-files"))
     options = parser.parse_args()
+    if options.big:
+        with EmbeddedServer(options.embedded) as server:
+            show_memory(server, options.files, round(options.big * 1e9))
+        return
     make_files(options.files, options.scale)
     with EmbeddedServer(options.embedded) as server:
         chosen = ways(server.dsn, options.files)
@@ -80,6 +91,43 @@ def main() -> None:
                 runs[way.name].append(run := timed(server, way))
                 print(f"round {number + 1} {way.name:14} {run.seconds:7.2f} s", flush=True)
     print_medians(runs)
+
+
+def show_memory(server: EmbeddedServer, folder: Path, size_bytes: int) -> None:
+    """Load a file of that size, plain and compressed, and print the client's peak memory."""
+    folder.mkdir(exist_ok=True)
+    plain, packed = folder / "big.csv", folder / "big.csv.gz"
+    block = big_block()
+    count = -(-size_bytes // len(block))
+    for path in (plain, packed):
+        data = block if path == plain else gzip.compress(block, 1)  # members behind one another
+        with path.open("wb") as file:
+            for _ in range(count):
+                file.write(data)
+        session = PostgresSession(server.dsn)
+        session.execute("DROP TABLE IF EXISTS big; CREATE UNLOGGED TABLE big (i int, t text)")
+        words = ("load", "-q", "-d", server.dsn, str(path), "--into", "big")
+        began_s = time.monotonic()
+        child = subprocess.Popen([sys.executable, "-m", "pgfan", *words])
+        _, status, used = os.wait4(child.pid, 0)
+        seconds = time.monotonic() - began_s
+        assert status == 0, f"{path} was not loaded"
+        rows = session.execute("SELECT count(*) FROM big")[0].rows[0][0]
+        assert rows == str(count * BIG_ROWS), f"{rows} rows of {count * BIG_ROWS}"
+        session.execute("DROP TABLE big")
+        session.close()
+        told = f"{count * len(block) / 1e9:.1f} GB of CSV, {path.stat().st_size / 1e9:.1f} on disk"
+        print(f"{path.name:12} {told}: {used.ru_maxrss / 1024:.0f} MB at most, {seconds:.0f} s")
+        path.unlink()
+
+
+def big_block() -> bytes:
+    """Records of about a hundred bytes, with quotes and line ends in them."""
+    chance = random.Random(1)  # noqa: S311  # data
+    return "".join(
+        f'{number},"{chance.randbytes(36).hex()} ""{number}""\nand more"\n'
+        for number in range(BIG_ROWS)
+    ).encode()
 
 
 def print_medians(runs: dict[str, list[Run]]) -> None:

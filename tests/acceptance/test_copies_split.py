@@ -200,6 +200,33 @@ def test_a_directive_loads_files_of_every_format(dsn18: str, tmp_path: Path) -> 
     assert rows_of(dsn18, "TABLE total") == [(500, sum(range(500)), 400)]
 
 
+@pytest.mark.parametrize("directive", ["", "-- pgfan: load\n"], ids=["plain", "load"])
+def test_what_has_failed_goes_on_from_its_ranges(
+    dsn18: str, tmp_path: Path, directive: str
+) -> None:
+    with psycopg.connect(dsn18, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (i int PRIMARY KEY, t text)")
+        connection.execute("INSERT INTO t VALUES (850)")
+        for number in range(9):
+            lines = (f"{i},x\n" for i in range(number * 100, number * 100 + 100))
+            (tmp_path / f"{number}.csv").write_text("i,t\n" + "".join(lines))
+        files = f"{tmp_path}/*.csv"
+        if not directive:
+            files = f"{tmp_path}/all.csv"
+            (tmp_path / "all.csv").write_text("i,t\n" + "".join(f"{i},x\n" for i in range(ROWS)))
+        script = f"{directive}\\copy t FROM '{files}' (FORMAT csv, HEADER)\n"
+        failed = run(dsn18, script, jobs=1)
+        error = copy_of(failed).error
+        assert error is not None
+        assert "duplicate key" in error.message
+        assert rows_of(dsn18, "SELECT count(*) > 1, count(*) < 850 FROM t") == [(True, True)]
+        connection.execute("DELETE FROM t WHERE i = 850 AND t IS NULL")
+    ended = run(dsn18, script, jobs=2)
+    assert ended.ok, ended.error
+    assert (ended.run, copy_of(ended).rows) == (failed.run, ROWS)
+    assert rows_of(dsn18, "SELECT count(*), sum(i) FROM t") == [(ROWS, sum(range(ROWS)))]
+
+
 def test_a_load_that_cannot_be_is_refused_with_its_place(dsn18: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("i\n1\n", "utf-8")
     table, load = "CREATE TABLE t (i int);\n", "-- pgfan: load\n\\copy "

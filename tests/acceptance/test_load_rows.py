@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
 from typing import TYPE_CHECKING, Literal
 
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgfan import api
+from pgfan.cli.running import show_error
 from pgfan.errors import PgfanError, UsageError
 from pgfan.load.copy_options import CopyOptions
 
@@ -138,13 +142,26 @@ def test_empty_and_header_only_files_load_nothing(dsn18: str, tmp_path: Path) ->
     ("bad", "place", "reason"),
     [
         (b"x,b,1\n", ":52, column id: 'x'", "invalid input syntax for type integer"),
+        (b"9999999999,b,1\n", ":52, column id: '9999999999'", "out of range for type integer"),
+        (b"7,b,1e999999\n", ":52, column amount: '1e999999'", "overflow"),
+        (b"NULL,b,1\n", ":52, column id: 'NULL'", "invalid input syntax for type integer"),
         (b'7,"a\nb",z\n', ":53, column amount: 'z'", "invalid input syntax for type numeric"),
         (b"7,b\n", ":52", "missing data for column"),
         (b"7,b,1,2\n", ":52", "extra data after last expected column"),
         (b"7,\xff,1\n", ":52", "invalid byte sequence"),
         (b"7,a\0b,1\n", ":52", "invalid byte sequence"),
     ],
-    ids=["type", "two lines", "short", "long", "encoding", "NUL"],
+    ids=[
+        "type",
+        "overflow",
+        "too large",
+        "a spelling of NULL",
+        "two lines",
+        "short",
+        "long",
+        "encoding",
+        "NUL",
+    ],
 )
 def test_a_bad_row_is_named_by_file_line_and_column(
     dsn: str, tmp_path: Path, bad: bytes, place: str, reason: str
@@ -191,6 +208,70 @@ def test_rejected_rows_go_to_a_file_and_the_counts_add_up(dsn: str, tmp_path: Pa
     numbers = {int(one["file"].rpartition(":")[2]) for one in found}
     assert {2 + 2 * 17, 2 + 2 * 50 - 1} <= numbers
     assert rows(dsn, "SELECT count(*) FROM t") == [(195,)]
+
+
+def test_a_reject_file_that_cannot_be_written_does_not_end_the_load(
+    dsn18: str, tmp_path: Path
+) -> None:
+    run(dsn18, TABLE)
+    path, reject = tmp_path / "data.csv", tmp_path / "bad.csv"
+    path.write_text("1,a,1\n" * 20 + "x,a,1\n")
+    reject.mkdir()
+    heard = Heard()
+    result = load(dsn18, path, reject=reject, heard=heard)
+    assert result.ok, result.error
+    told = [event.text for event in heard.events if hasattr(event, "text")]
+    assert any("the bad rows are in the journal" in text for text in told), told
+    assert (result.tasks[0].rows, result.tasks[0].rejected) == (20, 1)
+    assert rows(dsn18, "SELECT count(*) FROM pgfan.reject") == [(1,)]
+
+
+def test_dates_and_infinities_are_what_the_column_takes(dsn18: str, tmp_path: Path) -> None:
+    run(dsn18, "CREATE TABLE t (d date, f float8)")
+    path = tmp_path / "data.csv"
+    path.write_text("d,f\ninfinity,-Infinity\n2024-02-29,NaN\n")
+    assert load(dsn18, path).ok
+    path.write_text("d,f\n2024-02-29,1\n0000-00-00,1\n")
+    error = load(dsn18, path).error
+    assert error is not None
+    assert "data.csv:3, column d: '0000-00-00': date/time field value out of range" in error.message
+
+
+def test_names_of_files_with_escapes_are_shown_as_text(dsn18: str, tmp_path: Path) -> None:
+    run(dsn18, TABLE)
+    path = tmp_path / "a'b [red]\x1b[31m.csv"
+    path.write_text("1,a,1\nx,a,1\n")
+    error = load(dsn18, path).error
+    assert error is not None
+    shown = io.StringIO()
+    with contextlib.redirect_stderr(shown):
+        show_error(error)
+    assert "\x1b" not in shown.getvalue()
+    assert "[red]" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (pa.table({"id": [2], "named": ["b"], "amount": [1]}), "'named'"),
+        (pa.table({"id": ["two"], "name": ["b"], "amount": [1]}), "invalid input syntax"),
+    ],
+    ids=["a column", "a type"],
+)
+def test_parquet_files_that_drift_apart_are_named(
+    dsn18: str, tmp_path: Path, second: pa.Table, message: str
+) -> None:
+    run(dsn18, TABLE)
+    pq.write_table(pa.table({"id": [1], "name": ["a"], "amount": [1]}), tmp_path / "1.parquet")
+    pq.write_table(second, tmp_path / "2.parquet")
+    said = ""
+    try:
+        error = load(dsn18, tmp_path).error
+        said = error.message if error is not None else ""
+    except UsageError as refused:
+        said = refused.message
+    assert "2.parquet" in said
+    assert message in said
 
 
 def test_too_many_bad_rows_fail_the_load(dsn18: str, tmp_path: Path) -> None:

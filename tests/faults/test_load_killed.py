@@ -19,6 +19,7 @@ from pgfan_client import (
 )
 
 from pgfan import api
+from pgfan.postgres.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -128,6 +129,22 @@ def test_a_backend_that_is_terminated_in_its_copy(dsn18: str, folder: Path) -> N
         ended = client.end()
     assert ended.code == 0, ended.said
     assert_holds(dsn18, "t", EXPECTED)
+
+
+@pytest.mark.parametrize("kind", ["", "UNLOGGED"], ids=["logged", "unlogged"])
+def test_the_server_crashes_under_a_load(made18: Path, folder: Path, kind: str) -> None:
+    """Commits that were not flushed are lost, and the unlogged table is empty: again with them."""
+    settings = {"fsync": "off", "shared_buffers": "32MB", "wal_writer_delay": "10s"}
+    with EmbeddedServer(made18, settings=settings) as server:
+        execute(server.dsn, TABLE.format(kind))
+        with loading(server.dsn, folder) as client:
+            with watching(server.dsn) as watcher:
+                watcher.wait_for_chunks(5)
+            server.stop("immediate")
+            server.start()
+            ended = client.end()
+        assert ended.code == 0, ended.said
+        assert_holds(server.dsn, "t", EXPECTED)
 
 
 def test_a_load_cancelled_in_its_copy_ends_and_goes_on(dsn18: str, folder: Path) -> None:

@@ -16,18 +16,8 @@ QUERY = f"SELECT i, pg_sleep(0.005)::text AS s FROM generate_series(1, {ROWS}) A
 
 def test_a_killed_unload_is_no_folder_until_it_is_written_anew(dsn18: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words: tuple[str, ...] = (
-        "unload",
-        "-c",
-        QUERY,
-        "--out",
-        str(out),
-        "--split",
-        "always",
-        "--jobs",
-        "2",
-    )
-    words = (*words, "--chunk-rows", str(EACH))
+    pace = ("--split", "always", "--jobs", "2", "--chunk-rows", str(EACH))
+    words = ("unload", "-c", QUERY, "--out", str(out), *pace)
     with command(dsn18, *words) as killed:
         wait_until(lambda: len(whole(out)) > 2, "three files")
         killed.kill()

@@ -8,6 +8,7 @@ import lzma
 import os
 import sys
 import tempfile
+import tracemalloc
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from load_files import reference_records, source_of, write_csv, write_text
 from pgfan.errors import UsageError
 from pgfan.load import compressed, records
 from pgfan.load.copy_options import CopyOptions
+from pgfan.load.delimited import HEADER_BYTES_MAX
 from pgfan.load.discovery import find_files
 from pgfan.load.sources import FileError
 
@@ -125,6 +127,16 @@ def test_a_value_longer_than_many_pieces_is_never_cut(tmp_path: Path) -> None:
     assert [part for part in parts if part] == [raw[:-4], b"2,b\n"]
 
 
+def test_a_first_record_of_megabytes_is_no_header(tmp_path: Path) -> None:
+    raw = b'1,"' + b"x" * HEADER_BYTES_MAX + b'"\n2,b\n'
+    path = write(tmp_path, raw)
+    source = source_of(path)
+    assert source.columns is None
+    assert b"".join(source.stream(0, source.pieces)) == raw
+    with pytest.raises(FileError, match=":1: the header has more than a megabyte"):
+        source_of(path, CopyOptions(header=True))
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
 def test_the_header_is_taken_off(tmp_path: Path, mark: bytes) -> None:
     source = source_of(write(tmp_path, mark + b'id,"a ""b""\nc"\n1,2\n'), CopyOptions(header=True))
@@ -185,6 +197,21 @@ def test_a_damaged_archive_is_refused(
     path = write(tmp_path, damage(PACKERS[name](NUMBERS)), name)
     with pytest.raises(FileError, match=message):
         _all(path)
+
+
+def test_an_archive_that_swells_a_thousandfold_is_never_held_whole(tmp_path: Path) -> None:
+    block = b"1,a\n" * (1 << 18)
+    path = write(tmp_path, gzip.compress(block) * 150, "data.gz")
+    assert path.stat().st_size < len(block)
+    source = source_of(path)
+    tracemalloc.start()
+    try:
+        size = sum(map(len, source.stream(0, source.pieces)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size == 150 * len(block)
+    assert peak < 100 << 20
 
 
 def test_archives_behind_one_another_and_padding_are_read(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from pgfan.sql.copy_statement import CopyFrom, as_insert, read_copy_from, truth
 from pgfan.sql.parsing import parse
+from pgfan.sql.program import Program, Source
 from pgfan.sql.tree import inner, names
 
 CASES = {
@@ -42,3 +43,14 @@ def test_the_insert_beside_it_names_the_same_columns() -> None:
     assert (insert.relation.schemaname, insert.relation.relname) == ("s", "T")
     assert [column.res_target.name for column in insert.cols] == ["a", 'B "c"']
     assert names(insert.relation.alias.colnames) == ()
+
+
+def test_a_script_that_reads_another_file_is_another_script() -> None:
+    texts = [
+        "\\copy t FROM 'a.csv'\n",
+        "\\copy t FROM 'b.csv'\n",
+        "COPY t FROM STDIN;\n1\n\\.\n",
+        "COPY t FROM STDIN;\n2\n\\.\n",
+    ]
+    programs = [Program.read_psql([Source("main.sql", text)], {}, str) for text in texts]
+    assert len({program.texts for program in programs}) == len(texts)

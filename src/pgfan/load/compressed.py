@@ -111,12 +111,13 @@ class CompressedFile:
 
     def _look(self, size: int) -> bytes:
         """The first `size` bytes that come out."""
-        found = b""
-        for block in inflated(self._stream):
-            found += block
-            if len(found) >= size:
+        found, count = [], 0
+        for block, _ in inflated(self._stream):
+            found.append(block)
+            count += len(block)
+            if count >= size:
                 break
-        return found[:size]
+        return b"".join(found)[:size]
 
 
 class _Kept:

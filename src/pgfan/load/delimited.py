@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1_000_000
 LOOK_BYTES = 1 << 14
-HEADER_BYTES_MAX = 1 << 26
+LINE_BYTES_MAX = 1 << 26
+"""How far a file's first line end is looked for."""
+HEADER_BYTES_MAX = 1 << 20
+"""1,600 names of 63 characters of 4 bytes, and what is around them, are less."""
 UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -68,11 +71,18 @@ def read_beginning(name: str, reading: Reading, look: Callable[[int], bytes]) ->
         end = scanner.end(OUTSIDE, head, start)
         if end >= 0 and end < len(head):  # the byte behind a CR decides what it is
             break
-        if len(head) < size or size >= HEADER_BYTES_MAX:
+        if len(head) < size or size >= LINE_BYTES_MAX:
             end = end if end >= 0 else len(head)
             break
         size *= 4
     if options.header is False or end == start:
+        return Beginning(start, None, scanner.terminator)
+    if end - start > HEADER_BYTES_MAX:
+        if options.header:
+            raise FileError(
+                f"{name}:1: the header has more than a megabyte",
+                hint="is a quote in it never closed? --no-header, where there is none",
+            )
         return Beginning(start, None, scanner.terminator)
     try:
         fields = fields_of(options, head[start:end])

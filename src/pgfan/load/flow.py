@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pgfan.load.sources import Identity
 
 
+PUT_IN_BYTES = 1 << 14
+
+
 class Stream(Struct, frozen=True):
     """A stretch of a file, compressed, and how finely it is cut."""
 
@@ -56,7 +59,7 @@ class Flow:
         self._layout = layout
         self._blocks = inflated(stream)
         self._rest = b""
-        self._at = 0
+        self._at = self._out = 0
         self._ends: list[int] = [0]
         """Where in the output the pieces that came out begin, and the end of the last of them."""
         self._state = OUTSIDE
@@ -140,37 +143,48 @@ class Flow:
         return taken
 
     def _more(self) -> bool:
-        """Decompress one piece more; False at the end."""
-        block = None if self._over else next(self._blocks, None)
-        if block is None:
-            self._over = True
-            return False
-        self._rest += block
-        self._ends.append(self._ends[-1] + len(block))
-        return True
+        """Decompress as much as is held already, or a little; False at the end."""
+        held, room = [self._rest], len(self._rest)
+        while not self._over and room >= 0:
+            found = next(self._blocks, None)
+            if found is None:
+                self._over = True
+                break
+            block, ends_piece = found
+            held.append(block)
+            room -= len(block) + 1
+            self._out += len(block)
+            if ends_piece:
+                self._ends.append(self._out)
+        self._rest = b"".join(held)
+        return len(held) > 1
 
 
-def inflated(stream: Stream) -> Generator[bytes]:
-    """The output for each piece of the compressed bytes, which may be empty. Raises FileError."""
+def inflated(stream: Stream) -> Generator[tuple[bytes, bool]]:
+    """The output in blocks, and whether each is the last of its piece. Raises FileError.
+
+    Little is put in at once: a kilobyte of gzip may become a megabyte.
+    """
     packing, name = stream.packing, stream.name
     inflater, crc, fed = packing.decompressor(), 0, False
     try:
         with open(stream.identity.path, "rb", buffering=0) as file:  # noqa: PTH123
             fd = file.fileno()
             for at in range(packing.begin, packing.end, stream.piece_bytes):
-                data = _packed(stream, fd, at)
-                out = b""
-                while data:
-                    if inflater.eof:
-                        if not packing.joins or not data.strip(b"\0"):
-                            break  # padding
-                        packing.refuse_garbage(name, data)
-                        inflater, fed = packing.decompressor(), False
-                    out += inflater.decompress(data)
-                    fed = True
-                    data = (inflater.unused_data or b"") if inflater.eof else b""
-                crc = zlib.crc32(out, crc) if packing.crc is not None else 0
-                yield out
+                piece = _packed(stream, fd, at)
+                for begin in range(0, len(piece), PUT_IN_BYTES):
+                    data, out = piece[begin : begin + PUT_IN_BYTES], b""
+                    while data:
+                        if inflater.eof:
+                            if not packing.joins or not data.strip(b"\0"):
+                                break  # padding
+                            packing.refuse_garbage(name, data)
+                            inflater, fed = packing.decompressor(), False
+                        out += inflater.decompress(data)
+                        fed = True
+                        data = (inflater.unused_data or b"") if inflater.eof else b""
+                    crc = zlib.crc32(out, crc) if packing.crc is not None else 0
+                    yield out, begin + PUT_IN_BYTES >= len(piece)
             now = os.fstat(fd)
     except OSError as error:
         raise FileError(f"{name}: {error.strerror or error}", sqlstate=IO_ERROR) from error

@@ -282,9 +282,13 @@ def kept_of(loaded: Loaded) -> dict[str, Any]:
 
 
 def open_again(
-    session: PostgresSession, request: LoadRequest, record: TaskRecord, server_version: int
+    session: PostgresSession,
+    request: LoadRequest,
+    record: TaskRecord,
+    server_version: int,
+    advice: str | None = REJECTING,
 ) -> tuple[Loaded, Feed]:
-    """What there is to load for a task that had begun, cut as it was then.
+    """What there is to load for a task that had begun, cut as it was then; `advice` as `plan_of`.
 
     Raises ResumeRefusedError when files or table are not what they were.
     """
@@ -304,7 +308,6 @@ def open_again(
     for identity in identities:
         identity.refuse_if_changed()
     loaded = open_files(request, target, identities, server_version)
-    advice = None if request.verbatim else REJECTING
     again, feed = plan_of(loaded, plan.creates, plan.reasons, advice)
     if again.to_json()["split"] != plan.to_json()["split"]:
         raise ResumeRefusedError(

@@ -151,7 +151,7 @@ def again(session: PostgresSession, item: ScriptItem, record: TaskRecord) -> Fee
         )
         if isinstance(request, Reason):
             raise ResumeRefusedError(f"the statement is not what it was: {request.message}")
-        _, feed = open_again(session, request, record, _version(session))
+        _, feed = open_again(session, request, record, _version(session), advice=None)
     except UsageError as error:
         raise FileError(error.message, hint=error.hint, sqlstate=IO_ERROR) from error
     return feed
