@@ -17,6 +17,8 @@ from pgfan.sql.effects import ObjectName
 from pgfan.sql.tree import kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgfan.sql.effects import Accesses, EffectKind
     from pgfan.sql.script import ScriptItem
 
@@ -78,9 +80,30 @@ _ONLY_READS = frozenset({"catalogue-read"})
 """Codes of barriers whose effects on objects are all known."""
 
 
+def footprints_of(
+    items: Sequence[ScriptItem], accesses: Sequence[Accesses]
+) -> tuple[Footprint, ...]:
+    """The footprints of a whole script, whose accesses were read before anything has run.
+
+    After a task that may have changed any definition (`Accesses.is_opaque`), what others touch is
+    not known either: a trigger that a DO has made writes where no text says so. They are taken to
+    touch everything, and cannot be taken back.
+    """
+    found: list[Footprint] = []
+    hidden: str | None = None
+    for item, touched in zip(items, accesses, strict=True):
+        print_ = footprint_of(item, touched)
+        if hidden is not None and not print_.upkeep:
+            print_ = replace(print_, barrier=True, opaque=print_.opaque or hidden)
+        elif print_.opaque is not None and touched.is_opaque:
+            hidden = f"{item.source} before it may have changed any definition"
+        found.append(print_)
+    return tuple(found)
+
+
 def footprint_of(item: ScriptItem, accesses: Accesses) -> Footprint:
     """The footprint of a statement or block that touches what `accesses` say."""
-    kinds = {kind_of(statement.tree) for statement in item.statements}
+    kinds = {kind_of(statement.skeleton) for statement in item.statements}
     if accesses.barrier is not None and kinds == {"VacuumStmt"}:
         return Footprint(upkeep=True)
     found: dict[str, set[ObjectName]] = {name: set() for name in (*_FIELDS.values(), "makes")}
