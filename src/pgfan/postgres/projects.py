@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 EQ = "OPERATOR(pg_catalog.=)"
 _NE = "OPERATOR(pg_catalog.<>)"
+_NO_LOOPS = "SET LOCAL enable_nestloop = off"
+"""Rows of this run are in no statistics yet: the server would take 20,000 of them for one."""
 _COLUMNS = "number, fingerprint, text, files, place, footprint, run, task"
 _TYPES = (
     "number pg_catalog.int4, fingerprint pg_catalog.text, text pg_catalog.text, "
@@ -192,11 +194,12 @@ class ProjectJournal:
         if pending is None:
             return Changed()
         vanished = journal.vanished(session, pending.run)
+        states = self._states(session, journal, pending.run, vanished)
+        session.execute(_NO_LOOPS.replace("LOCAL ", ""))
         rows = rows_of_query(
-            session,
-            f"SELECT footprint FROM ({self._states(session, journal, pending.run, vanished)}) s "
-            f"WHERE state {_NE} 'begun'",
+            session, f"SELECT footprint FROM ({states}) s WHERE state {_NE} 'begun'"
         )
+        session.execute("RESET enable_nestloop")
         decode = msgspec.json.Decoder(Footprint).decode
         found = [decode(row[0] or "{}") for row in rows]
         makes = frozenset[ObjectName]().union(*(one.makes for one in found))
@@ -233,6 +236,7 @@ class ProjectJournal:
         """
         states = self._states(session, journal, pending.run, changed.vanished)
         steps = [
+            _NO_LOOPS,
             (
                 f"UPDATE {self._schema}.built b SET state = s.state, unlogged = s.unlogged IS TRUE "
                 f"FROM ({states}) s WHERE b.{self._mine} AND b.number {EQ} s.number "
