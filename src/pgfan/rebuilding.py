@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from pgfan.errors import DatabaseError, RunLockedError, UnsupportedError, UsageError
+from pgfan.errors import DatabaseError, RunLockedError, UsageError
 from pgfan.plan.preview import ProjectPlan
 from pgfan.plan.rebuild import Decision, Rebuild, Task, fingerprints_of, rebuild
 from pgfan.plan.sqlstate import DEPENDENT_OBJECTS
@@ -95,7 +95,6 @@ class Rebuilding:
         `run` is the id of a new one. What must be dropped is dropped, unless the run was begun
         before. Raises UsageError, and has changed nothing, when that is not possible.
         """
-        _check(program)
         self._program = program
         self._projects.create(session)
         if not own(session, self._lock):
@@ -156,7 +155,6 @@ class Rebuilding:
         self, session: PostgresSession, journal: PostgresJournal, program: Program
     ) -> ProjectPlan:
         """What `open` would do; nothing is changed."""
-        _check(program)
         memory, known = Memory(), False
         if journal.exists(session) and self._projects.exists(session):
             memory, known = self._projects.read(session), True
@@ -374,24 +372,6 @@ def _unfinished(program: Program, pending: Pending) -> ProjectPlan:
         ),
         unfinished=pending.run,
     )
-
-
-def _check(program: Program) -> None:
-    """Raise UnsupportedError for what nobody can say of whether it is built."""
-    for statement in program.statements:
-        if statement.generates is not None:
-            raise UnsupportedError(
-                f"{statement.generates.name} in a project: which statements it makes is not known "
-                "before it has run",
-                position=statement.generates.position,
-                hint="run this script without --project",
-            )
-        for directive in statement.directives:
-            if directive.is_load:
-                raise directive.error(
-                    "load in a project: whether its files have changed is not looked at yet",
-                    hint="\\copy without the directive, or run this script without --project",
-                )
 
 
 def _refused(refusals: Sequence[str]) -> UsageError:

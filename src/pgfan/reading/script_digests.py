@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from pgfan.errors import UnsupportedError
 from pgfan.reading.data_files import look_at
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ class ScriptDigests(Struct, frozen=True):
     def of(
         cls, program: Program, settings: Mapping[str, str], known: Mapping[str, DataFile]
     ) -> ScriptDigests:
-        """Those of a program run in a session with `settings`; `known` are files as they were."""
+        """Those of a program run in a session with `settings`; `known` are files as they were.
+
+        Raises UsageError for statements and files that are not known before the program has run.
+        """
+        _check(program)
         statements = program.statements
         written = {
             posixpath.basename(one.client_file or "")
@@ -58,6 +63,24 @@ class ScriptDigests(Struct, frozen=True):
         texts = tuple(_text(item, settings) for item in program.items)
         said = [directive.text for one in statements for directive in one.directives]
         return cls(texts, files, looked_at, _digest([texts, files, said]))
+
+
+def _check(program: Program) -> None:
+    """Refuse what nobody can say of whether it is built."""
+    for statement in program.statements:
+        if statement.generates is not None:
+            raise UnsupportedError(
+                f"{statement.generates.name} in a project: which statements it makes is not known "
+                "before it has run",
+                position=statement.generates.position,
+                hint="run this script without --project",
+            )
+        for directive in statement.directives:
+            if directive.is_load:
+                raise directive.error(
+                    "load in a project: whether its files have changed is not looked at yet",
+                    hint="\\copy without the directive, or run this script without --project",
+                )
 
 
 def _paths(item: ScriptItem) -> list[str]:
