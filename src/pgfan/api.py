@@ -40,8 +40,10 @@ __all__ = [
     "change_jobs",
     "exec",
     "forget",
+    "forget_project",
     "load",
     "plan",
+    "plan_project",
     "plan_run",
     "resume",
     "run",
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from pgfan.execute.outcome import RunResult
     from pgfan.execute.runner import Runner
     from pgfan.loader import LoadOptions, load
-    from pgfan.plan.preview import ProgramPlan, StatementPlan
+    from pgfan.plan.preview import ProgramPlan, ProjectPlan, StatementPlan
     from pgfan.ports import Progress, Result
     from pgfan.unloader import UnloadOptions, unload
 
@@ -100,8 +102,8 @@ def exec(  # noqa: A001  # the command's name
     """
     options = options or ExecOptions()
     options.check()
-    if options.publish is not None:
-        raise UsageError("what is published is built by scripts: pgfan run")
+    if options.publish is not None or options.project is not None:
+        raise UsageError("what is published, and a project, are built by scripts: pgfan run")
     program = Program.read(_sources(sql), options.variables)
     return Execution(dsn, options, progress, on_result, on_start).run(program, None)
 
@@ -123,7 +125,8 @@ def run(
 
     Statements that touch the same objects keep their order, all others run at once, and each is
     split where that is safe and worth it. `on_result` and `on_echo` are called in program order.
-    With `options.publish` names without a schema are built aside, to replace that schema.
+    With `options.publish` names without a schema are built aside, to replace that schema; with
+    `options.project` only what is not as built runs.
     As `exec` otherwise.
     """
     program, options = _read(scripts, options)
@@ -178,6 +181,22 @@ def plan_run(
         tasks = _looked_at(previewer.plans(program, outline), on_statement)
     gates = {step_id(gate): tuple(map(step_id, before)) for gate, before in outline.gates.items()}
     return ProgramPlan(tasks, gates, outline.longest, outline.widest)
+
+
+def plan_project(dsn: str, program: Program, options: ExecOptions) -> ProjectPlan:
+    """What `run` would do with a project (`options.project`): what runs, and what is dropped."""
+    from pgfan.rebuilding import Rebuilding
+
+    options.check()
+    schema, name = options.journal_schema, options.project
+    if schema is None or name is None:
+        raise UsageError("which project? give its name")
+    session = PostgresSession(complete_dsn(dsn))
+    try:
+        project = Rebuilding(schema, name, full=options.full)
+        return project.plan(session, PostgresJournal(schema), program)
+    finally:
+        session.close()
 
 
 @contextmanager
@@ -271,6 +290,20 @@ def forget(
     session = PostgresSession(complete_dsn(dsn))
     try:
         return forget_runs(session, PostgresJournal(journal_schema), None if every else runs)
+    finally:
+        session.close()
+
+
+def forget_project(dsn: str, name: str, *, journal_schema: str = SCHEMA_DEFAULT) -> None:
+    """Delete what the journal knows of a project; what it has made stays.
+
+    Raises UsageError when there is no such project, RunLockedError when it is being built.
+    """
+    from pgfan.rebuilding import forget_project as forget_it
+
+    session = PostgresSession(complete_dsn(dsn))
+    try:
+        forget_it(session, journal_schema, name)
     finally:
         session.close()
 

@@ -9,11 +9,14 @@ import random
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from pgfan.errors import DatabaseError, UsageError
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.clock import MonotonicClock
 from pgfan.execute.context import RunContext
 from pgfan.execute.in_order import InOrder
+from pgfan.execute.outcome import RunResult
 from pgfan.execute.runner import Runner
 from pgfan.execute.silence import Silence
 from pgfan.plan.scheduler import Scheduler, SchedulerOptions
@@ -51,13 +54,13 @@ from pgfan.sql.requested import read_request
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pgfan.execute.outcome import RunResult
     from pgfan.options import ExecOptions
     from pgfan.plan.dag import TaskSpec
     from pgfan.plan.scaling import Scaling
     from pgfan.ports import Progress, Result
     from pgfan.postgres.feed import ScriptFeed
     from pgfan.postgres.publishing import Publication
+    from pgfan.rebuilding import Rebuilding
 
 
 BATCH_S = 0.02
@@ -79,6 +82,7 @@ class Execution:
     ) -> None:
         self._dsn = complete_dsn(publication.dsn if publication else dsn)
         self._publication = publication
+        self._project: Rebuilding | None = None
         self._options = options
         self._progress = progress or Silence()
         self._on_result = on_result
@@ -103,16 +107,19 @@ class Execution:
 
                 script = selected(self._owner, script, self._options.selection)
             try:
-                opened, script = self._open(server, script, run)
+                begun = self._open(server, script, run)
             except DatabaseError as error:
                 if self._journal is None:
                     raise
                 raise self._journal.without_permission(error) from error
+            if begun is None:
+                return self._nothing()
+            opened, script = begun
             if self._journal is not None:
                 attend(self._owner, self._journal, opened.id, opened.owner)
             if self._publication is not None:
                 self._publication.prepare(self._owner, resumed=opened.resumed)
-            result = self._go(server, opened, script)
+            result = replace(self._go(server, opened, script), as_built=self._as_built())
             self._end(opened, result)
             return result
         finally:
@@ -121,7 +128,8 @@ class Execution:
 
     def _open(
         self, server: ServerFacts, script: Program | None, run: str | None
-    ) -> tuple[OpenRun, Program]:
+    ) -> tuple[OpenRun, Program] | None:
+        """The run that this client works on then; None: nothing of the project has to run."""
         journal = self._journal
         if journal is None:
             if script is None:
@@ -129,23 +137,47 @@ class Execution:
             return OpenRun("none", "", {}, resumed=False), script
         new_run = new_run_id()
 
-        def begin() -> tuple[OpenRun, Program]:
+        def begin() -> tuple[OpenRun, Program] | None:
             if not journal.exists(self._owner):
                 if script is None:
                     raise UsageError("there is no journal in this database, so nothing to resume")
                 journal.create(self._owner)
             if script is None:
                 record = find_unfinished(self._owner, journal, run)
+                if "project" in record.script:
+                    self._project = self._rebuilding(record.script["project"])
                 return take_over(self._owner, journal, record), Program.from_json(record.script)
+            restart = self._options.restart
+            if self._options.project is not None:
+                self._project = self._rebuilding(self._options.project)
+                return self._project.open(
+                    self._owner, journal, script, server, new_run, restart=restart
+                )
             if any(statement.generates for statement in script.statements):
                 from pgfan.postgres.generated_rows import GeneratedRows
 
                 GeneratedRows(self._owner, self._options.journal_schema, new_run).create()
             begun = _new_script(script, new_run)
-            restart = self._options.restart
             return begin_or_resume(self._owner, journal, begun, server, restart=restart), script
 
         return again_when_lost(begin)
+
+    def _rebuilding(self, name: str) -> Rebuilding:
+        from pgfan.rebuilding import Rebuilding  # few runs are of a project
+
+        return Rebuilding(self._options.journal_schema or "", name, full=self._options.full)
+
+    def _nothing(self) -> RunResult:
+        """What comes of a project that is built."""
+        from pgfan.events import Message
+
+        project = self._project
+        if project is not None:
+            self._progress.emit(Message("info", project.note, 0.0))
+        return RunResult("none", ok=True, seconds=0.0, jobs=0, tasks=(), as_built=self._as_built())
+
+    def _as_built(self) -> int | None:
+        return self._project.as_built if self._project is not None else None
 
     def _go(self, server: ServerFacts, opened: OpenRun, script: Program) -> RunResult:
         host = self._owner.connection.info.host or ""
@@ -285,6 +317,8 @@ class Execution:
         )
 
     def _notes(self, opened: OpenRun, script: Program, scaling: Scaling) -> Iterator[str]:
+        if self._project is not None and self._project.note:
+            yield self._project.note
         if opened.resumed:
             count = len(script.items)
             known = [task for task in opened.tasks.values() if task.number < count]
@@ -311,6 +345,9 @@ class Execution:
         def end() -> None:
             publication = self._publication if result.state == "done" else None
             also = publication.swap(self._owner) if publication is not None else ""
+            if self._project is not None and self._journal is not None:
+                done = result.state == "done"
+                also = self._project.ended(self._owner, self._journal, opened.id, done=done)
             if self._journal is not None:
                 self._journal.end_run(self._owner, opened.id, result.state, also=also)
             elif also:

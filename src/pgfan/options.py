@@ -99,9 +99,10 @@ class ExecOptions(Pace, frozen=True):
 
     `max_per_table`: workers that may write one table at once. `by` is as for
     `pgfan.sql.requested.read_request`. `journal_schema` None runs without a journal: nothing can be
-    resumed then. `publish`, `selection` and `analyse` are for scripts alone: `selection` has
-    the tasks that were asked for, None for all; `analyse` is whether tables that the run has filled
-    are analysed before they are joined.
+    resumed then. `publish` and all behind it are for scripts alone: `selection` has the tasks that
+    were asked for, None for all; `analyse` is whether tables that the run has filled are analysed
+    before they are joined; `project` is the name under which the journal keeps what was built, so
+    that only what must be built runs, and with `full` all of it.
     """
 
     max_per_table: int | None = None
@@ -117,6 +118,8 @@ class ExecOptions(Pace, frozen=True):
     publish: Publish | None = None
     selection: Selection | None = None
     analyse: bool = True
+    project: str | None = None
+    full: bool = False
 
     def check(self) -> None:
         """Raise UsageError for values that make no sense."""
@@ -130,6 +133,33 @@ class ExecOptions(Pace, frozen=True):
             from pgfan.sql.requested import read_request  # the grammar: a load needs none
 
             read_request(self.by)
+        self._check_project()
+
+    def _check_project(self) -> None:
+        if self.project is None:
+            if self.full:
+                raise UsageError(
+                    "--full is for projects: without --project NAME everything runs every time"
+                )
+            return
+        if not self.project:
+            raise UsageError("--project needs a name")
+        if self.journal_schema is None:
+            raise UsageError(
+                "--project without a journal: it is the journal that knows what was built"
+            )
+        if self.publish is not None:
+            raise UsageError(
+                "--publish builds all of a schema anew, --project what has changed of one: "
+                "they do not go together",
+                hint="leave one of them out",
+            )
+        if self.selection is not None:
+            raise UsageError(
+                "--only, --from and --until do not go with --project: what was built would not "
+                "fit what was not",
+                hint="leave --project out to run chosen tasks whatever was built",
+            )
 
 
 def check_sizes(jobs: int | None, chunk_s: float, chunk_rows: int | None) -> None:

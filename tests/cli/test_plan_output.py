@@ -328,7 +328,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert (ended.code, ended.err) == (0, "")
     options = ("--command", "--file", "--set", "--sql", "--json", "--by", "--split", "--dsn")
     assert all(option in ended.out for option in (*options, "--embedded", "--atomic"))
-    assert not any(option in ended.out for option in ("--journal-schema", "--jobs", "--restart"))
+    assert not any(option in ended.out for option in ("--jobs", "--restart"))
 
 
 SCRIPT = """\

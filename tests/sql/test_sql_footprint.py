@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgfan.sql.accesses import accesses_of
-from pgfan.sql.footprint import Footprint, footprint_of
+from pgfan.sql.footprint import Footprint, footprint_of, footprints_of
 from pgfan.sql.known import KnownObjects
 from pgfan.sql.program import Program, Source
 
@@ -80,3 +80,13 @@ def test_what_holds_for_all_before_and_after(
 ) -> None:
     found = footprint(sql)
     assert (found.barrier, found.opaque, found.upkeep) == (barrier, opaque, upkeep)
+
+
+def test_behind_a_change_that_nobody_foresees_nothing_is_known() -> None:
+    sql = "SELECT 1; DO $$ BEGIN EXECUTE current_user; END $$; CREATE TABLE w (i int); VACUUM;"
+    program = Program.read_psql([Source("a.sql", BEFORE + sql)], {}, str)
+    found = footprints_of(program.items, accesses_of(program.items, KnownObjects()))
+    assert [one.barrier for one in found] == [False, False, False, True, True, False]
+    assert [one.opaque for one in found[:4]] == [None, None, None, "dynamic-sql"]
+    assert found[4].opaque == "a.sql:1 before it may have changed any definition"
+    assert found[5].upkeep

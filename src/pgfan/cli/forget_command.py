@@ -19,6 +19,7 @@ DEFAULT_TARGET = Target()
 def forget_(
     *runs: str,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    project: str | None = None,
     target: Target = DEFAULT_TARGET,
 ) -> int:
     """Drop journal rows of runs; what they did to the data stays.
@@ -29,10 +30,19 @@ def forget_(
         Ids, as `pgfan status` prints them.
     every
         All runs, and the journal's schema with them.
+    project
+        What was built of a project, so that its next run builds all anew; what it made stays.
     """
     from pgfan import api
     from pgfan.cli import running as shared
 
+    if project is not None:
+        if runs or every:
+            raise UsageError("--project is forgotten by itself: leave out the runs")
+        with shared.server(target) as dsn:
+            api.forget_project(dsn, project, journal_schema=target.journal_schema)
+        sys.stderr.write(f"forgot project {project}\n")
+        return 0
     if bool(runs) == every:
         raise UsageError("give the ids of runs, or --all", hint="`pgfan status` lists the runs")
     with shared.server(target) as dsn:

@@ -184,6 +184,11 @@ class Around:
     schema's place in one transaction when all is done. The old one is kept under another name."""
     drop_old: Annotated[bool, Parameter(negative="")] = False
     """With --publish: drop the old schema, when nothing outside of it depends on it."""
+    project: str | None = None
+    """Keep under this name what is built, and next time run only what has changed since, with what
+    depends on it."""
+    full: Annotated[bool, Parameter(negative="")] = False
+    """With --project: drop what the project has made, and build all of it anew."""
     no_analyze: Annotated[bool, Parameter(negative="")] = False
     """Leave the statistics of tables that the run has filled to the script and to autovacuum."""
 

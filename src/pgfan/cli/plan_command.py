@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from msgspec.structs import replace
 
-from pgfan.cli.options import Json, Server, Splitting
+from pgfan.cli.options import Json, Server, Splitting, Target
 from pgfan.cli.sources import Script
-from pgfan.errors import EXIT_TASK_FAILED, UsageError
+from pgfan.errors import EXIT_TASK_FAILED, EXIT_USAGE, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,16 +28,18 @@ if TYPE_CHECKING:
 
 DEFAULT_SCRIPT = Script()
 DEFAULT_SPLITTING = Splitting()
-DEFAULT_SERVER = Server()
+DEFAULT_SERVER = Target()
 
 
 def plan_(
     *path: Path,
     script: Script = DEFAULT_SCRIPT,
     sql: Annotated[bool, Parameter(negative="")] = False,
+    project: str | None = None,
+    full: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
     splitting: Splitting = DEFAULT_SPLITTING,
-    server: Server = DEFAULT_SERVER,
+    server: Target = DEFAULT_SERVER,
 ) -> int:
     """Show what would become of each statement, as the database is now; run nothing.
 
@@ -48,14 +51,28 @@ def plan_(
         Psql scripts, as for pgfan run: the tasks, and what each waits for.
     sql
         Print the example chunks whole.
+    project
+        Which tasks of a project would run, and why, and what would be dropped before them.
+    full
+        With --project: as though nothing were built.
     """
+    from pgfan.reading.settings import settings_of
+
     options = splitting.to_options(script.variables)
     chunk: Literal["clipped", "whole"] = "whole" if sql else "clipped"
     if path:
         if script.command or script.file:
             raise UsageError("-c and -f are for statements in order, a PATH is a script of psql")
+        settings = settings_of(path)
+        name = settings.project if project is None and not sql else project
+        if name is not None or full:
+            schema = server.schema or settings.journal_schema or server.journal_schema
+            asked = replace(options, project=name, full=full, journal_schema=schema)
+            return show_project(server, path, asked, json_=json_)
         chosen: Literal["none", "whole"] = "whole" if sql else "none"
         return show_program(server, path, options, chunk=chosen, json_=json_)
+    if project is not None or full:
+        raise UsageError("--project is for scripts and folders: give a PATH")
     return show_plan(server, script.read(), options, chunk=chunk, json_=json_)
 
 
@@ -132,6 +149,26 @@ def show_program(
         if task.error is not None and task.is_wrong:
             shared.show_error(task.error)
     return EXIT_TASK_FAILED if counts.wrong else 0
+
+
+def show_project(
+    server: Server, paths: Sequence[Path], options: ExecOptions, *, json_: bool
+) -> int:
+    """Print which tasks of a project would run, and why; the exit code, of usage when none may."""
+    from pgfan import api
+    from pgfan.cli import running as shared
+    from pgfan.reading.paths import read_paths
+    from pgfan.report.project import project_text, project_to_json
+
+    program = read_paths(paths, options.variables)
+    shared.tolerate_encoding(sys.stdout)
+    with shared.server(server) as dsn:
+        plan = api.plan_project(dsn, program, options)
+    if json_:
+        sys.stdout.write(json.dumps(project_to_json(program.items, plan)) + "\n")
+    else:
+        sys.stdout.write(project_text(program.items, plan, _look("none")))
+    return EXIT_USAGE if plan.refusals else 0
 
 
 def _look(chunk: Literal["none", "clipped", "whole"]) -> PlanLook:

@@ -56,6 +56,8 @@ def run_(
         selection=chosen.to_selection(),
         analyse=not around.no_analyze,
         publish=around.to_publish(),
+        project=settings.project if around.project is None else around.project,
+        full=around.full,
     )
     program = read_paths(path, dict(parse_assignment(text) for text in set_))
     with shared.server(target) as dsn, shared.progress(display) as progress:

@@ -68,6 +68,8 @@ class RunResult(Struct, frozen=True):
     interrupted: bool = False
     analysed: tuple[str, ...] = ()
     """Tables that the run has analysed of its own accord before statements that join them."""
+    as_built: int | None = None
+    """Of a project: how many tasks did not run, because what they build is built."""
 
     @property
     def state(self) -> Literal["done", "interrupted", "failed"]:
@@ -83,7 +85,7 @@ class RunResult(Struct, frozen=True):
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, as documented for `--json`."""
-        found = {
+        found: dict[str, Any] = {
             "schema": SCHEMA,
             "run": self.run,
             "ok": self.ok,
@@ -91,4 +93,6 @@ class RunResult(Struct, frozen=True):
             "jobs": self.jobs,
             "tasks": [task.to_json() for task in self.tasks],
         }
-        return {**found, "analysed": list(self.analysed)} if self.analysed else found
+        if self.analysed:
+            found["analysed"] = list(self.analysed)
+        return found if self.as_built is None else {**found, "as_built": self.as_built}

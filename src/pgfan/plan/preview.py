@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pgfan.errors import PgfanError
     from pgfan.events import Unit
+    from pgfan.plan.rebuild import Decision
 
 
 class DrivingKey(Struct, frozen=True):
@@ -120,6 +121,19 @@ class ProgramPlan(Struct, frozen=True):
     gates: Mapping[str, tuple[str, ...]]
     longest: int
     widest: int
+
+
+class ProjectPlan(Struct, frozen=True):
+    """What a run of a project would do: the decisions in the order of its tasks.
+
+    `drops` are statements. With `refusals` nothing would run.
+    """
+
+    decisions: tuple[Decision, ...]
+    drops: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    unfinished: str | None = None
+    """The id of an unfinished run of the same script, which would be gone on with."""
 
 
 class PlanCounts:

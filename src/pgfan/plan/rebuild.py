@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pgfan.sql.effects import ObjectName
 
 _MODULUS = 1 << 256
-_REPLACED = frozenset({"file", "channel"})
-"""Kinds of objects that are written over, never taken back."""
+_REPLACED = frozenset({"file", "channel", "task", "script"})
+"""Kinds of objects that are written over, never taken back; directives' names are no objects."""
 
 
 class Task(Struct, frozen=True):

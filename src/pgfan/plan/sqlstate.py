@@ -18,6 +18,7 @@ SYNTAX_ERROR = "42601"
 UNDEFINED_TABLE = "42P01"
 QUERY_CANCELED = "57014"
 TOO_MANY_CONNECTIONS = "53300"
+DEPENDENT_OBJECTS = "2BP01"
 LOCK_NOT_AVAILABLE = "55P03"
 NOT_IN_A_TRANSACTION_BLOCK = frozenset({"25001", "2D000"})
 """The statement is barred from transaction blocks, or ends transactions itself."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from pgfan.errors import DatabaseError
+from pgfan.plan.sqlstate import DEPENDENT_OBJECTS
 from pgfan.postgres.journal import EQ
 from pgfan.postgres.journal_schema import rows_of_query
 from pgfan.quoting import array
@@ -32,6 +34,8 @@ _RELATIONS = {
     "f": "FOREIGN TABLE",
     "c": "TYPE",
 }
+DROPPED = frozenset({"relation", "function", "type", "schema", "extension", "statistics"})
+"""The kinds of objects that are found and dropped here."""
 _FUNCTIONS = {"f": "FUNCTION", "w": "FUNCTION", "a": "AGGREGATE", "p": "PROCEDURE"}
 _EXISTING = f"""
 SELECT w.kind, w.schema, w.name, o.catalog, o.oid, o.what, o.identity
@@ -60,6 +64,12 @@ CROSS JOIN LATERAL (
   UNION ALL
     SELECT 'pg_extension', e.oid, 'EXTENSION', pg_catalog.format('%I', e.extname)
     FROM pg_catalog.pg_extension e WHERE w.kind {EQ} 'extension' AND e.extname {EQ} w.name
+  UNION ALL
+    SELECT 'pg_statistic_ext', s.oid, 'STATISTICS',
+        pg_catalog.format('%I.%I', n.nspname, s.stxname)
+    FROM pg_catalog.pg_statistic_ext s
+    JOIN pg_catalog.pg_namespace n ON n.oid {EQ} s.stxnamespace
+    WHERE w.kind {EQ} 'statistics' AND s.stxname {EQ} w.name AND {{schema}}
 ) o
 """
 _SCHEMA = (
@@ -148,3 +158,27 @@ def drops(
     return found + [
         f"DROP {one.what} {one.identity}" for one in ours if (one.catalog, one.oid) not in inside
     ]
+
+
+def drop_all(session: PostgresSession, statements: Sequence[str]) -> None:
+    """Run the statements of `drops`, in a transaction that has begun.
+
+    What another one of them depends on has to wait for that one, whatever their order says: a
+    function may have been replaced after its users were made. Raises DatabaseError when what is
+    left depends on nobody here: somebody else's.
+    """
+    left = list(statements)
+    while left:
+        again, refused = [], None
+        for statement in left:
+            try:
+                session.execute(f"SAVEPOINT one; {statement}; RELEASE SAVEPOINT one")
+            except DatabaseError as error:
+                if error.sqlstate != DEPENDENT_OBJECTS:
+                    raise
+                session.execute("ROLLBACK TO SAVEPOINT one")
+                refused = refused or error
+                again.append(statement)
+        if refused is not None and len(again) == len(left):
+            raise refused
+        left = again

@@ -26,7 +26,7 @@ from pgfan.postgres.new_tables import drop_unfinished
 from pgfan.postgres.records import RunRecord, TaskRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pgfan.postgres.server import ServerFacts
     from pgfan.postgres.session import PostgresSession
@@ -82,11 +82,12 @@ def begin_or_resume(
     server: ServerFacts,
     *,
     restart: bool,
+    first: Callable[[], None] | None = None,
 ) -> OpenRun:
     """The unfinished run of the same script, or a new one; this client owns it afterwards.
 
-    Raises RunLockedError when another client works on it, ResumeRefusedError when the session's
-    settings are not those that it began with.
+    `first`: what the transaction that begins a new run does besides. Raises RunLockedError when
+    another client works on it, ResumeRefusedError when it began with other settings of the session.
     """
     fingerprint = fingerprint_of(script.texts, server)
     settings = session_settings(session)
@@ -128,9 +129,23 @@ def begin_or_resume(
         ended_at=None,
     )
     journal.insert_run(session, record, owner)
+    if first is not None:
+        first()
     session.execute("COMMIT")
     _clear(session, journal, found)
     return OpenRun(run, owner, {}, resumed=False)
+
+
+def abandon(session: PostgresSession, journal: PostgresJournal, run: RunRecord) -> None:
+    """Give an unfinished run up, for good; what was abandoned before is only cleared up again.
+
+    Raises RunLockedError when another client works on it.
+    """
+    if run.state in UNFINISHED:
+        session.execute("BEGIN")
+        _abandon(session, journal, run)
+        session.execute("COMMIT")
+    _clear(session, journal, [run])
 
 
 def _clear(session: PostgresSession, journal: PostgresJournal, runs: Sequence[RunRecord]) -> None:

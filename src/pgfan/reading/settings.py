@@ -39,6 +39,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     chunk_seconds: Annotated[float, Meta(gt=0)] | None = None
     keep_going: bool | None = None
     journal_schema: Annotated[str, Meta(min_length=1)] | None = None
+    project: Annotated[str, Meta(min_length=1)] | None = None
 
     @property
     def psql_variables(self) -> dict[str, str]:

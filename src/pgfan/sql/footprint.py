@@ -17,6 +17,8 @@ from pgfan.sql.effects import ANY_FILE, OTHERS_RIGHTS, ObjectName
 from pgfan.sql.tree import kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgfan.sql.effects import Accesses, EffectKind
     from pgfan.sql.script import ScriptItem
 
@@ -78,6 +80,27 @@ _NO_OBJECTS = frozenset({ANY_FILE, OTHERS_RIGHTS})
 """Stand for others where the order counts; nobody makes or drops them."""
 _ONLY_READS = frozenset({"catalogue-read"})
 """Codes of barriers whose effects on objects are all known."""
+
+
+def footprints_of(
+    items: Sequence[ScriptItem], accesses: Sequence[Accesses]
+) -> tuple[Footprint, ...]:
+    """The footprints of a whole script, whose accesses were read before anything has run.
+
+    After a task that may have changed any definition (`Accesses.is_opaque`), what others touch is
+    not known either: a trigger that a DO has made writes where no text says so. They are taken to
+    touch everything, and cannot be taken back.
+    """
+    found: list[Footprint] = []
+    hidden: str | None = None
+    for item, touched in zip(items, accesses, strict=True):
+        print_ = footprint_of(item, touched)
+        if hidden is not None and not print_.upkeep:
+            print_ = replace(print_, barrier=True, opaque=print_.opaque or hidden)
+        elif print_.opaque is not None and touched.is_opaque:
+            hidden = f"{item.source} before it may have changed any definition"
+        found.append(print_)
+    return tuple(found)
 
 
 def footprint_of(item: ScriptItem, accesses: Accesses) -> Footprint:

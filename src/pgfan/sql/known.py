@@ -9,9 +9,16 @@ session, if there are any yet, have the schema `pg_temp`.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections import Counter
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pgfan.sql.effects import ObjectName
 
 Qualified: TypeAlias = tuple[str, str]
 """Schema and name."""
@@ -134,3 +141,44 @@ class KnownObjects(Struct, frozen=True):
     """The setting of the session at its start, one schema each."""
     user: str = ""
     """current_user: what "$user" stands for."""
+
+
+def without(known: KnownObjects, objects: Iterable[ObjectName]) -> KnownObjects:
+    """What is known but for these, as though they had not been made yet.
+
+    One name for each object: a function that is not the only one of its name stays, unless all of
+    them are given. What others have hung on an object goes with it: indexes, foreign keys.
+    """
+    given = Counter((name.kind, name.schema or "", name.name) for name in objects)
+    functions = Counter(function.name for function in known.functions)
+
+    def gone(kind: str, name: Qualified | None) -> bool:
+        return name is not None and (kind, *name) in given
+
+    def function_gone(name: Qualified) -> bool:
+        return given["function", *name] >= functions[name] > 0
+
+    def stays(one: KnownRelation) -> bool:
+        made = "type" if one.kind == "composite type" else "relation"
+        return not (gone("relation", one.name) or gone(made, one.name)) and not gone(
+            "relation", one.table
+        )
+
+    relations = tuple(
+        replace(
+            one,
+            triggers=tuple(t for t in one.triggers if not function_gone(t.function)),
+            foreign_keys=tuple(
+                key for key in one.foreign_keys if not gone("relation", key.references)
+            ),
+        )
+        for one in known.relations
+        if stays(one)
+    )
+    return replace(
+        known,
+        schemas=frozenset(name for name in known.schemas if ("schema", "", name) not in given),
+        relations=relations,
+        functions=tuple(one for one in known.functions if not function_gone(one.name)),
+        types=tuple(one for one in known.types if not gone("type", one.name)),
+    )
