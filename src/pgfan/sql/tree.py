@@ -6,6 +6,7 @@ oneof; the walk hands out the inner message and where it hangs.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -72,10 +73,14 @@ def message_fields(kind: type[Any]) -> tuple[tuple[str, bool, bool], ...]:
 
 
 class Nodes:
-    """The nodes of a tree that no longer changes, in order and by their types."""
+    """The nodes of a tree that no longer changes, in order and by their types.
 
-    def __init__(self, nodes: Iterable[Message]) -> None:
+    `kinds` are the types of all of them, where they are known.
+    """
+
+    def __init__(self, nodes: Iterable[Message], kinds: Iterable[str] | None = None) -> None:
         self._nodes = tuple(nodes)
+        self._kinds = kinds
 
     def __iter__(self) -> Iterator[Message]:
         return iter(self._nodes)
@@ -83,10 +88,11 @@ class Nodes:
     @cached_property
     def by_kind(self) -> dict[str, list[Message]]:
         """The nodes of each type that there is."""
-        found: dict[str, list[Message]] = {}
-        for node in self._nodes:
-            found.setdefault(kind_of(node), []).append(node)
-        return found
+        found: defaultdict[str, list[Message]] = defaultdict(list)
+        kinds = map(kind_of, self._nodes) if self._kinds is None else self._kinds
+        for kind, node in zip(kinds, self._nodes, strict=True):
+            found[kind].append(node)
+        return dict(found)
 
     def of(self, kind: str) -> Sequence[Message]:
         """The nodes of one type."""
