@@ -50,12 +50,16 @@ def children(message: Message) -> list[Message]:
     if message.__class__ is pb.Node:
         child = inner(message)
         return [] if child is message else [child]
-    for name, is_single, _ in message_fields(message.__class__):
-        if not is_single:
-            for child in getattr(message, name):
-                found.append(inner(child))  # noqa: PERF401  # a third faster than a comprehension
-        elif message.HasField(name):
-            found.append(inner(getattr(message, name)))
+    for name, is_single, is_wrapped in message_fields(message.__class__):
+        if is_single and not message.HasField(name):
+            continue
+        held = (getattr(message, name),) if is_single else getattr(message, name)
+        if not is_wrapped:
+            found += held
+            continue
+        for child in held:  # as `inner`, which is a call for each
+            which = child.WhichOneof("node")
+            found.append(getattr(child, which) if which else child)
     return found
 
 
