@@ -41,7 +41,21 @@ CANDIDATES_MAX = 3
 TIMEOUT = "5s"
 """Of the statement alone: what is looked at before and after it may wait for a busy machine."""
 _NOW = re.compile(rb"20[2-9]\d-\d\d-\d\d.*")
-_CLEAN = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+_CLEAN = """DO $$
+DECLARE command text;
+BEGIN
+    FOR command IN
+        SELECT pg_catalog.format('DROP %s IF EXISTS %s CASCADE', type, identity)
+        FROM pg_catalog.pg_depend,
+            LATERAL pg_catalog.pg_identify_object(classid, objid, 0)
+        WHERE refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+            AND refobjid = 'public'::pg_catalog.regnamespace
+        ORDER BY type <> 'table'
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END $$"""
+"""The schema itself stays: connections keep their plans for as long as search_path is the same."""
 _RELATIONS = (
     "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = 'public'::regnamespace "
     "AND relkind IN ('r', 'p', 'v', 'S', 'm') ORDER BY 1"
@@ -228,7 +242,7 @@ def forced_candidate(number: int) -> Iterator[list[Any]]:
         candidates = getattr(verdict, "candidates", ())
         if not candidates:
             return verdict
-        columns = [one.name for each in facts.relations.values() for one in each.columns]
+        columns = {one.name for each in facts.relations.values() for one in each.columns}
         asked = original(tree, replace(facts, wanted=frozenset(columns)))
         named = _named(asked.candidates, str(tree)) if isinstance(asked, Split) else []
         more = [one for one in named if one not in candidates]

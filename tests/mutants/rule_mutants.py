@@ -139,8 +139,8 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "a window in a subquery has one order",
             "_named",
-            "found.is_on_path and call.HasField('over')",
-            "call.HasField('over')",
+            "found.is_on_path and has_over",
+            "has_over",
         ),
         Mutant("an aggregate is its subquery's own", "belongs_to_own_level", "", "return True"),
     ],
@@ -257,7 +257,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "GROUP BY a name: the output's first",
-            "_in_every_set",
+            "_entry",
             "_grouped(level, node, input_first=True)",
             "_grouped(level, node, input_first=False)",
         ),
@@ -353,7 +353,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "HAVING is a WHERE",
             "grouping_objections",
-            'select.HasField("having_clause") and (not select.group_clause)',
+            'not level.group_clause and level.select.HasField("having_clause")',
             "False",
         ),
         Mutant(
@@ -430,8 +430,8 @@ READ_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "a user's now() is the server's",
-            "is_transaction_time",
-            "is_builtin(call, facts)",
+            "_is_time",
+            "means.is_builtin",
             "True",
         ),
     ],
@@ -463,7 +463,7 @@ READ_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "syntax that nobody thought of",
-            "_objections_to_kind",
+            "construct_objections",
             "kind not in ALLOWED and kind not in EXPLAINED",
             "False",
         ),

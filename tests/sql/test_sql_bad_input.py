@@ -172,6 +172,13 @@ def test_names_that_need_quotes_come_back_as_they_were(name: str) -> None:
     assert name.strip('"') in template.pieces[0]
 
 
+@pytest.mark.parametrize(("name", "cut"), [("n" * 70, "n" * 63), ("ü" * 40, "ü" * 31)])
+def test_names_over_63_bytes_are_cut_where_the_server_cuts_them(name: str, cut: str) -> None:
+    split = split_of(f'INSERT INTO t SELECT "{name}".x FROM b AS "{name}" GROUP BY "{name}".x')
+    template = restrict_column(split, split.candidates[0], catalogue(), NOW)
+    assert template.columns == ((f'"{cut}"."x"',),)
+
+
 UNKNOWN = [
     ("INSERT INTO t SELECT no_such_function(x) FROM b", "! function-unknown"),
     ("INSERT INTO t SELECT no_such_schema.lower(y) FROM b", "! function-unknown"),

@@ -132,19 +132,19 @@ def operator_names(node: Message) -> Iterator[Name]:
             pass
 
 
-def attribute_names(node: Message) -> Iterator[str]:
+def attribute_names(node: Message) -> tuple[str, ...]:
     """The names in `a.name` and `(expression).name`.
 
     Each may be a function of what stands before it (manual, "Using Composite Types in Queries").
     """
     match kind_of(node):
-        case "ColumnRef" if len(node.fields) > 1:
-            steps = node.fields[-1:]
+        case "ColumnRef":
+            fields = node.fields
+            return names(fields[-1:]) if len(fields) > 1 else ()
         case "A_Indirection":
-            steps = node.indirection
+            return names(node.indirection)
         case _:
-            return
-    yield from names(steps)
+            return ()
 
 
 def relation_name(node: Message) -> Name:

@@ -28,18 +28,13 @@ from pgfan.sql.sources import from_items
 from pgfan.sql.tree import Message, Nodes, inner, kind_of, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pgfan.sql.facts import CatalogFacts
 
-_CALLING = frozenset({"A_Indirection", "ColumnRef", "FuncCall"})
-JUDGED_KINDS = frozenset(
-    {
-        *(*_CALLING, *OPERATOR_KINDS),
-        *filter(is_from_kind, pb.DESCRIPTOR.message_types_by_name),
-    }
-)
-"""The types of nodes that `call_objections` looks at."""
+_JUDGED_KINDS = frozenset({"A_Indirection", "FuncCall", "SubLink"})
+CONTEXT_KINDS = frozenset(filter(is_from_kind, pb.DESCRIPTOR.message_types_by_name))
+"""The types of nodes that a `Context` is made of."""
 _DEFAULT_FRAME = 0x2 | 0x20 | 0x400
 """RANGE, from UNBOUNDED PRECEDING to CURRENT ROW: nodes/parsenodes.h, FRAMEOPTION_DEFAULTS."""
 _RANKS = frozenset({"cume_dist", "dense_rank", "percent_rank", "rank"})
@@ -62,9 +57,19 @@ class Context(Struct, frozen=True):
         return any(query is one for one in self.per_row)
 
 
-def kinds_to_judge(facts: CatalogFacts) -> frozenset[str]:
-    """The types of nodes in which `call_objections` may find any: most operators are nobody's."""
-    return _CALLING | (OPERATOR_KINDS if any(facts.operators.values()) else {"SubLink"})
+def kinds_to_judge(columns: Iterable[Message], facts: CatalogFacts) -> frozenset[str]:
+    """The types of nodes in which `call_objections` may find any; `columns` are all ColumnRefs.
+
+    Most operators are nobody's, and what most columns are called is no function.
+    """
+    kinds = _JUDGED_KINDS
+    if any(facts.operators.values()):
+        kinds |= OPERATOR_KINDS
+    qualified = [fields for fields in (column.fields for column in columns) if len(fields) > 1]
+    attributes = {fields[-1].string.sval for fields in qualified}  # "" for a star
+    if not all(functions.is_harmless_attribute(name, facts) for name in attributes):
+        kinds |= {"ColumnRef"}
+    return kinds
 
 
 def call_objections(found: Placed, context: Context) -> Iterator[Reason]:
@@ -101,7 +106,7 @@ def _unplaced_objections(
     for node in nodes:
         match kind_of(node):
             case "FuncCall":
-                reason = functions.objection(node, facts)
+                reason = functions.objection(node, functions.meant(node, facts))
                 if reason is not None:
                     yield reason
             case "ColumnRef" | "A_Indirection":
@@ -140,57 +145,55 @@ def _array(node: Message, context: Context) -> Iterator[Reason]:
 
 
 def _named(found: Placed, context: Context) -> Iterator[Reason]:
-    call, facts = found.node, context.facts
-    name = functions.base_name(call)
-    if functions.is_window(call, facts):
-        repeats = not found.is_on_path and _has_equal_peers(call, facts)
-        if not repeats and not (found.is_on_path and call.HasField("over")):
+    call, means = found.node, functions.meant(found.node, context.facts)
+    has_over = call.HasField("over")
+    if has_over or means.is_window:
+        repeats = has_over and not found.is_on_path and _has_equal_peers(call.over, means)
+        if not repeats and not (found.is_on_path and has_over):
             yield Reason("window", "window functions in a subquery depend on the order of rows")
-        elif (reason := functions.objection(call, facts)) is not None:
+        elif (reason := functions.objection(call, means)) is not None:
             yield reason
-    elif functions.is_aggregate(call, facts):
-        yield from _aggregate(found, context)
-    elif (reason := functions.objection(call, facts)) is not None:
+    elif means.is_aggregate:
+        yield from _aggregate(found, means, context)
+    elif (reason := functions.objection(call, means)) is not None:
         yield reason
-    elif not functions.is_volatile(call, facts):
+    elif not means.is_volatile:
         return
     elif not found.is_per_row:
         yield Reason(
             "volatile-subquery",
-            f"{name}() is volatile below the top level: every chunk would evaluate it again",
+            f"{means.name}() is volatile below the top level: every chunk would evaluate it again",
         )
     elif found.place == "where" and len(list(from_items(found.select))) > 1:
         # It may be evaluated before the join, once for a row that every chunk reads.
-        yield Reason("volatile-subquery", f"{name}() is volatile in the WHERE of a join")
+        yield Reason("volatile-subquery", f"{means.name}() is volatile in the WHERE of a join")
 
 
-def _has_equal_peers(call: Message, facts: CatalogFacts) -> bool:
+def _has_equal_peers(over: Message, means: functions.Meant) -> bool:
     """Whether a window call gives all rows that its ORDER BY leaves equal the same value.
 
     With the default frame, which ends with the last of them (manual, "Window Function Calls").
     """
-    over, name = call.over, functions.base_name(call)
     return (
-        call.HasField("over")
-        and not (over.name or over.refname)
+        not (over.name or over.refname)
         and over.frame_options == _DEFAULT_FRAME
-        and functions.is_builtin(call, facts)
-        and (name in _RANKS or name in functions.ORDER_FREE_AGGREGATES)
+        and means.is_builtin
+        and (means.name in _RANKS or means.name in functions.ORDER_FREE_AGGREGATES)
     )
 
 
-def _aggregate(found: Placed, context: Context) -> Iterator[Reason]:
-    name, facts = functions.base_name(found.node), context.facts
+def _aggregate(found: Placed, means: functions.Meant, context: Context) -> Iterator[Reason]:
+    name = means.name
     if found.is_on_path:
         if not found.select.group_clause:
             yield Reason("aggregate", f"{name}() without GROUP BY looks at all rows")
-        elif (reason := functions.objection(found.node, facts)) is not None:
+        elif (reason := functions.objection(found.node, means)) is not None:
             yield reason
-    elif not functions.is_builtin(found.node, facts) or not (
+    elif not means.is_builtin or not (
         name in functions.ORDER_FREE_AGGREGATES or context.is_per_row(found.select)
     ):
         yield Reason("aggregate", f"{name}() in a subquery depends on the order of rows")
-    elif not belongs_to_own_level(found.node, found.select, facts):
+    elif not belongs_to_own_level(found.node, found.select, context.facts):
         yield Reason("aggregate", f"{name}() in a subquery may aggregate the rows around it")
 
 

@@ -24,7 +24,7 @@ from pgfan.sql.tree import Message, inner, kind_of, names, walk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgfan.sql.facts import CatalogFacts, ColumnFacts, Name
+    from pgfan.sql.facts import CatalogFacts, ColumnFacts, Name, RelationFacts
     from pgfan.sql.index import TreeIndex
     from pgfan.sql.shape import Kind, Shape
     from pgfan.sql.sources import FromItem
@@ -101,7 +101,8 @@ class Occurrence(Struct, frozen=True):
         name = relation_name(item.node)
         # A changed row may land in blocks that another chunk has yet to read; and blocks of a
         # MERGE's source have no rows of the target for themselves.
-        heap = _is_heap(item, facts) and self.kind not in {"update", "merge"}
+        relation = self.levels[-1].relations[item.ordinal]
+        heap = _is_heap(item, relation) and self.kind not in {"update", "merge"}
         if heap:
             yield Candidate("ctid", item.ordinal, item.alias, name, self.path)
         needed = not heap or self.meets or self.is_grouped
@@ -173,8 +174,8 @@ class Occurrence(Struct, frozen=True):
         return ((seen, column) for seen, column in self._named() if column.orderable)
 
     def _named(self) -> Iterator[tuple[str, ColumnFacts]]:
-        relation = self.facts.relations.get(relation_name(self.item.node))
-        known = self.levels[-1].names[self.item.ordinal]
+        level, ordinal = self.levels[-1], self.item.ordinal
+        relation, known = level.relations[ordinal], level.names[ordinal]
         if relation is None or known is None or relation.kind not in {"r", "p", "m"}:
             return
         for seen, column in zip(known, relation.columns, strict=False):
@@ -207,7 +208,10 @@ def occurrences(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[Occ
 
 def _places(shape: Shape, facts: CatalogFacts, start: Query) -> Iterator[_Place]:
     """`start` and the subqueries in FROM, at any depth, all of whose rows count."""
-    levels = tuple(Level(select, facts, has_windows=shape.has_windows) for select in start.selects)
+    levels = tuple(
+        Level(select, facts, has_windows=shape.has_windows, index=shape.index)
+        for select in start.selects
+    )
     is_grouped = any(_has_groups(select, shape) for select in start.selects)
     places = deque([_Place(start, levels, is_grouped)])
     while places:
@@ -234,8 +238,7 @@ def target_series(shape: Shape, query: Query, facts: CatalogFacts) -> Candidate 
     return Candidate("series", -1, (), path=query.path) if found else None
 
 
-def _is_heap(item: FromItem, facts: CatalogFacts) -> bool:
-    relation = facts.relations.get(relation_name(item.node))
+def _is_heap(item: FromItem, relation: RelationFacts | None) -> bool:
     if relation is None:
         return False
     whole = not relation.has_children or not item.node.inh
@@ -255,7 +258,8 @@ def _is_series(node: Message, facts: CatalogFacts) -> bool:
 
 def is_constant_series(call: Message, facts: CatalogFacts) -> bool:
     """Whether the call is pg_catalog's generate_series with arguments that the server can fold."""
-    if functions.base_name(call) != "generate_series" or not functions.is_builtin(call, facts):
+    means = functions.meant(call, facts)
+    if means.name != "generate_series" or not means.is_builtin:
         return False
     if len(call.args) not in {2, 3} or call.agg_order or call.HasField("agg_filter"):
         return False
@@ -306,5 +310,8 @@ def _has_groups(select: Message, shape: Shape) -> bool:
         select.group_clause
         or select.distinct_clause
         or select.window_clause
-        or any(call.HasField("over") for call in shape.index.of("FuncCall", select))
+        or (
+            shape.has_windows
+            and any(call.HasField("over") for call in shape.index.of("FuncCall", select))
+        )
     )

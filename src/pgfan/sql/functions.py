@@ -9,7 +9,7 @@ replaced by one value for the whole task (`pgfan.sql.freeze`).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgfan.sql.reasons import Reason
 from pgfan.sql.tree import Message, Nodes, kind_of, names, walk
@@ -89,15 +89,45 @@ _SPECIAL_DATETIME = re.compile(
 _SHOWN_CHARS_MAX = 40
 
 
-def candidates(call: Message, facts: CatalogFacts) -> tuple[FunctionFacts, ...]:
-    """Every function that the call's name may mean; empty when the catalogue knows none."""
-    return facts.functions.get(names(call.funcname), ())
+class Meant(NamedTuple):
+    """What a call may mean: the function's name without its schema, and every function of it.
+
+    None are `found` when the catalogue knows none.
+    """
+
+    name: str
+    found: tuple[FunctionFacts, ...]
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it can only be a function of pg_catalog."""
+        return bool(self.found) and all(one.schema == "pg_catalog" for one in self.found)
+
+    @property
+    def is_volatile(self) -> bool:
+        """Whether any of them is volatile."""
+        return any(function.volatility == "v" for function in self.found)
+
+    @property
+    def is_aggregate(self) -> bool:
+        """Whether it may be an aggregate."""
+        return any(function.kind == "a" for function in self.found)
+
+    @property
+    def is_set_returning(self) -> bool:
+        """Whether it may return a set."""
+        return any(function.returns_set for function in self.found)
+
+    @property
+    def is_window(self) -> bool:
+        """Whether it may be a window function."""
+        return any(function.kind == "w" for function in self.found)
 
 
-def is_builtin(call: Message, facts: CatalogFacts) -> bool:
-    """Whether the name can only mean functions of pg_catalog."""
-    found = candidates(call, facts)
-    return bool(found) and all(function.schema == "pg_catalog" for function in found)
+def meant(call: Message, facts: CatalogFacts) -> Meant:
+    """What a FuncCall may mean."""
+    name = names(call.funcname)
+    return Meant(name[-1], facts.functions.get(name, ()))
 
 
 def base_name(call: Message) -> str:
@@ -107,38 +137,30 @@ def base_name(call: Message) -> str:
 
 def is_transaction_time(call: Message, facts: CatalogFacts) -> bool:
     """now() and its kin; CURRENT_DATE and its kin are another node."""
-    return base_name(call) in TRANSACTION_TIME and not call.args and is_builtin(call, facts)
+    return _is_time(call, meant(call, facts))
+
+
+def _is_time(call: Message, means: Meant) -> bool:
+    return means.name in TRANSACTION_TIME and not call.args and means.is_builtin
 
 
 def is_volatile(call: Message, facts: CatalogFacts) -> bool:
     """Whether any function that the name may mean is volatile."""
-    return any(function.volatility == "v" for function in candidates(call, facts))
-
-
-def is_aggregate(call: Message, facts: CatalogFacts) -> bool:
-    """Whether the call may be an aggregate."""
-    return any(function.kind == "a" for function in candidates(call, facts))
+    return meant(call, facts).is_volatile
 
 
 def is_set_returning(call: Message, facts: CatalogFacts) -> bool:
     """Whether the call may return a set."""
-    return any(function.returns_set for function in candidates(call, facts))
+    return meant(call, facts).is_set_returning
 
 
-def is_window(call: Message, facts: CatalogFacts) -> bool:
-    """Whether the call is a window function or has an OVER clause."""
-    return call.HasField("over") or any(f.kind == "w" for f in candidates(call, facts))
-
-
-def objection(call: Message, facts: CatalogFacts) -> Reason | None:
+def objection(call: Message, means: Meant) -> Reason | None:
     """Why a call may not be run once per row in chunks, or None."""
-    if is_transaction_time(call, facts):
+    if _is_time(call, means):
         return None
-    name = base_name(call)
-    found = candidates(call, facts)
+    name, found = means
     if not found:
         return Reason("function-unknown", f"function {name}() is not in the catalogue")
-    builtin = tuple(function for function in found if function.schema == "pg_catalog")
     for function in found:
         if function.schema != "pg_catalog" and function.volatility != "i":
             kind = "stable" if function.volatility == "s" else "volatile"
@@ -146,6 +168,7 @@ def objection(call: Message, facts: CatalogFacts) -> Reason | None:
                 "function-volatile",
                 f"{function.schema}.{name}() is {kind}: what it reads and writes is not known",
             )
+    builtin = tuple(function for function in found if function.schema == "pg_catalog")
     if len(builtin) < len(found) and name in TRANSACTION_TIME and builtin:
         # Which of them is called is the server's choice, so it cannot be frozen here.
         return Reason("function-unstable", f"{name}() may mean the time of the transaction")
@@ -216,7 +239,9 @@ def _is_to_number(cast: Message) -> bool:
 
 def _is_built_text(node: Message) -> bool:
     """Whether constants are put together by || ('no' || 'w'), with no column among them."""
-    kinds = {kind_of(part) for part in walk(node)}
-    return "ColumnRef" not in kinds and any(
-        kind_of(part) == "A_Expr" and names(part.name)[-1:] == ("||",) for part in walk(node)
+    if node.WhichOneof("node") in {"a_const", "column_ref"}:
+        return False
+    parts = list(walk(node))
+    return not any(kind_of(part) == "ColumnRef" for part in parts) and any(
+        kind_of(part) == "A_Expr" and names(part.name)[-1:] == ("||",) for part in parts
     )

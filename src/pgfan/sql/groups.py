@@ -25,21 +25,19 @@ _SETS = pb.GroupingSetKind.Value("GROUPING_SET_SETS")
 
 def grouping_objections(level: Level, carried: frozenset[Column]) -> Iterator[Reason]:
     """Why rows of one group may lie in several ranges; `carried` is empty for a key like ctid."""
-    select = level.select
     kept = kept_by_groups(level, carried)
-    if select.distinct_clause and not _distinct_is_sound(level, kept):
+    if level.is_distinct and not _distinct_is_sound(level, kept):
         yield Reason(
             "distinct", "DISTINCT looks at all rows: the split key is not among its columns"
         )
-    if select.group_clause and not _group_is_sound(level, carried):
+    if level.group_clause and not _group_is_sound(level, carried):
         yield Reason(
             "group-by", "GROUP BY looks at all rows of a group: it does not group by the split key"
         )
-    if select.HasField("having_clause") and not select.group_clause:
+    if not level.group_clause and level.select.HasField("having_clause"):
         yield Reason("aggregate", "HAVING without GROUP BY looks at all rows")
     sound = all(
-        _window_is_sound(level, window, window.refname, kept)
-        for window in map(inner, select.window_clause)
+        _window_is_sound(level, window, window.refname, kept) for window in level.window_clause
     )
     for window in level.windows_used:
         sound &= _window_is_sound(level, window, window.refname or window.name, kept)
@@ -51,19 +49,18 @@ def grouping_objections(level: Level, carried: frozenset[Column]) -> Iterator[Re
 
 def kept_by_groups(level: Level, carried: frozenset[Column]) -> frozenset[Column]:
     """The columns that carry the key in what GROUP BY gives: NULL stands for one not in a set."""
-    expressions = [inner(node) for node in level.select.group_clause]
-    if all(kind_of(node) != "GroupingSet" for node in expressions):
+    if all(kind_of(node) != "GroupingSet" for node in level.group_clause):
         return carried
     return frozenset(
         column
         for column in carried
-        if any(_in_every_set(level, node, frozenset({column})) for node in expressions)
+        if any(_in_every_set(level, node, frozenset({column})) for node in level.group_clause)
     )
 
 
 def _group_is_sound(level: Level, carried: frozenset[Column]) -> bool:
     # The sets of all entries are combined: one entry that has the key in each of its own is enough.
-    return any(_in_every_set(level, inner(node), carried) for node in level.select.group_clause)
+    return any(_in_every_set(level, node, carried) for node in level.group_clause)
 
 
 def _in_every_set(level: Level, node: Message, carried: frozenset[Column]) -> bool:
@@ -79,7 +76,11 @@ def _in_every_set(level: Level, node: Message, carried: frozenset[Column]) -> bo
         case "RowExpr":
             return _holds(level, node, carried)
         case _:
-            return _grouped(level, node, input_first=True) in carried
+            return level.grouped(node, _entry) in carried
+
+
+def _entry(level: Level, node: Message) -> Column | None:
+    return _grouped(level, node, input_first=True)
 
 
 def _distinct_is_sound(level: Level, carried: frozenset[Column]) -> bool:
@@ -118,7 +119,7 @@ def _grouped(level: Level, node: Message, *, input_first: bool) -> Column | None
 def _window_is_sound(
     level: Level, window: Message, refers_to: str, carried: frozenset[Column]
 ) -> bool:
-    defined = [inner(node) for node in level.select.window_clause]
+    defined = level.window_clause
     while not any(_holds(level, inner(node), carried) for node in window.partition_clause):
         meant = [at for at, each in enumerate(defined) if refers_to and each.name == refers_to]
         if len(meant) != 1:

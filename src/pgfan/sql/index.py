@@ -11,6 +11,7 @@ no rule looks at one by itself.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -63,7 +64,8 @@ class TreeIndex:
             parents.append(parent)
             arounds.append(around)
             paths.append(field)
-            deepest = max(deepest, level)
+            if level > deepest:  # noqa: PLR1730  # a call of max is dearer
+                deepest = level
             if kind == "Node":  # it is empty: nothing took its place
                 continue
             opens = parent < 0
@@ -94,24 +96,28 @@ class TreeIndex:
     @cached_property
     def nodes(self) -> Nodes:
         """All of them but the root: of an INSERT those of its SELECT last, else in order."""
-        nodes, select = self._nodes, self._select
-        inside = nodes[select.start : select.stop]
-        return Nodes((*nodes[1 : select.start], *nodes[select.stop :], *inside))
+        start, stop = self._select.start, self._select.stop
+        nodes, kinds = (
+            (*every[1:start], *every[stop:], *every[start:stop])
+            for every in (self._nodes, self._kinds)
+        )
+        return Nodes(nodes, kinds)
 
-    def below(self, select: Message) -> Nodes:
-        """A SELECT of the tree, and all that is below it."""
-        number = self.number(select)
-        return Nodes(self._nodes[number : self.end(number)])
+    def below(self, node: Message) -> Nodes:
+        """A node of the tree, and all that is below it."""
+        number = self.number(node)
+        end = self.end(number)
+        return Nodes(self._nodes[number:end], self._kinds[number:end])
 
-    def of(self, kind: str, select: Message) -> list[Message]:
-        """The nodes of one type below a SELECT of the tree."""
-        start = self.number(select)
-        numbers = range(start, self.end(start))
-        return [self._nodes[number] for number in self._of_kind.get(kind, ()) if number in numbers]
+    def of(self, kind: str, node: Message) -> list[Message]:
+        """The nodes of one type below a node of the tree."""
+        start, numbers = self.number(node), self._of_kind.get(kind, ())
+        end = self.end(start)
+        return [self._nodes[number] for number in numbers if start <= number < end]
 
-    def number(self, select: Message) -> int:
-        """The number of a SELECT of the tree."""
-        return self._selects[id(select)]
+    def number(self, node: Message) -> int:
+        """The number of a node of the tree."""
+        return self._numbers[id(node)]
 
     def end(self, number: int) -> int:
         """One more than the number of the last node below that of this number."""
@@ -139,14 +145,14 @@ class TreeIndex:
 
     @cached_property
     def _of_kind(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
+        found: defaultdict[str, list[int]] = defaultdict(list)
         for number, kind in enumerate(self._kinds):
-            found.setdefault(kind, []).append(number)
-        return found
+            found[kind].append(number)
+        return dict(found)
 
     @cached_property
-    def _selects(self) -> dict[int, int]:
-        return {id(self._nodes[at]): at for at in self._of_kind.get("SelectStmt", ())}
+    def _numbers(self) -> dict[int, int]:
+        return {id(node): number for number, node in enumerate(self._nodes)}
 
     @cached_property
     def _select(self) -> range:
@@ -158,10 +164,11 @@ class TreeIndex:
 
     @cached_property
     def _ends(self) -> list[int]:
-        ends = list(range(1, len(self._nodes) + 1))
+        parents, ends = self._parents, list(range(1, len(self._nodes) + 1))
         for number in range(len(ends) - 1, 0, -1):
-            parent = self._parents[number]
-            ends[parent] = max(ends[parent], ends[number])
+            parent, end = parents[number], ends[number]
+            if end > ends[parent]:  # noqa: PLR1730
+                ends[parent] = end
         return ends
 
     @cached_property

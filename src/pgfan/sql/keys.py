@@ -10,25 +10,26 @@ What cannot be shown with the names at hand is not taken to carry the key.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
 from pgfan.sql.access import relation_name
+from pgfan.sql.index import TreeIndex
+from pgfan.sql.joins import Join, conjuncts, joins_of, within
 from pgfan.sql.sources import JOIN_INNER, JOIN_LEFT, JOIN_RIGHT, FromItem, from_items
 from pgfan.sql.tree import Message, children, inner, kind_of, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
-    from pgfan.sql.facts import CatalogFacts
+    from pgfan.sql.facts import CatalogFacts, RelationFacts
 
 Column: TypeAlias = tuple[int, str]
 """An item of FROM by ordinal, and the name of a column of it as the statement sees it."""
+_NO_COLUMNS: frozenset[Column] = frozenset()
 _AEXPR_OP = 1  # nodes/parsenodes.h, as libpg_query numbers it
-_AND = 1
 DEPTH_MAX = 30
 """Subqueries in FROM, one in another, that are looked into: as many as recursion bears."""
 
@@ -45,19 +46,28 @@ class Level:
 
     Everything is worked out once for all keys of the statement. `depth` counts the SELECTs around
     it; below `DEPTH_MAX` nothing is known. `has_windows`: whether any call in it may have OVER.
+    `index` is that of a tree around it, where there is one.
     """
 
     def __init__(
-        self, select: Message, facts: CatalogFacts, depth: int = 0, *, has_windows: bool = True
+        self,
+        select: Message,
+        facts: CatalogFacts,
+        depth: int = 0,
+        *,
+        has_windows: bool = True,
+        index: TreeIndex | None = None,
     ) -> None:
         self.select = select
+        self._index = index
         self.items = list(from_items(select))
         self.depth = depth
         self._has_windows = has_windows
         self._facts = facts
-        self._joins = _joins(select, self.items)
+        self._joins = joins_of(select, self.items)
         self._below: dict[int, Level] = {}
         self._resolved: dict[int, tuple[Message, Column | None]] = {}
+        self._grouped: dict[int, tuple[Message, Column | None]] = {}
         self._classes: dict[tuple[Column, KeyType], frozenset[Column]] = {}
         # An alias for a join renames what is inside.
         self._opaque = any(join.node.HasField("alias") for join in self._joins)
@@ -67,7 +77,11 @@ class Level:
         if ordinal not in self._below:
             query = inner(self.items[ordinal].node.subquery)
             self._below[ordinal] = Level(
-                query, self._facts, self.depth + 1, has_windows=self._has_windows
+                query,
+                self._facts,
+                self.depth + 1,
+                has_windows=self._has_windows,
+                index=self._index,
             )
         return self._below[ordinal]
 
@@ -91,27 +105,52 @@ class Level:
 
     def key_type(self, column: Column) -> KeyType | None:
         """The type of a relation's column; None for what is not a relation's."""
-        ordinal, name = column
-        node = self.items[ordinal].node
-        relation = self._facts.relations.get(relation_name(node)) if _is_relation(node) else None
-        names_ = self.names[ordinal]
-        if relation is None or names_ is None or name not in names_:
-            return None
-        facts = relation.columns[names_.index(name)]
-        return KeyType(facts.type, facts.collation)
+        return self._types.get(column)
+
+    @cached_property
+    def _types(self) -> dict[Column, KeyType]:
+        found: dict[Column, KeyType] = {}
+        for ordinal, relation in enumerate(self.relations):
+            columns = relation.columns if relation is not None else ()
+            for name, facts in zip(self.names[ordinal] or (), columns, strict=False):
+                found.setdefault((ordinal, name), KeyType(facts.type, facts.collation))
+        return found
+
+    @cached_property
+    def relations(self) -> list[RelationFacts | None]:
+        """The relation that each item of FROM is, where it is one that the catalogue knows."""
+        known = self._facts.relations
+        return [
+            known.get(relation_name(item.node)) if item.kind == "RangeVar" else None
+            for item in self.items
+        ]
+
+    @cached_property
+    def group_clause(self) -> list[Message]:
+        """The entries of GROUP BY."""
+        return [inner(node) for node in self.select.group_clause]
+
+    @cached_property
+    def window_clause(self) -> list[Message]:
+        """The windows that WINDOW defines."""
+        return [inner(node) for node in self.select.window_clause]
+
+    @cached_property
+    def is_distinct(self) -> bool:
+        """Whether it is a SELECT DISTINCT, with ON or without."""
+        return bool(self.select.distinct_clause)
 
     @cached_property
     def compared(self) -> frozenset[str]:
         """Names of columns in WHERE and in the conditions of joins, and perhaps others."""
-        nodes = [self.select.where_clause, *(join.node.quals for join in self._joins)]
+        index = self._index or TreeIndex(self.select)
+        conditions = [join.node.quals for join in self._joins if join.node.HasField("quals")]
+        if self.select.HasField("where_clause"):
+            conditions.append(self.select.where_clause)
         found: set[str] = set()
-        stack = list(nodes)
-        while stack:  # as `walk`, which is a call for each node
-            node = stack.pop()
-            if kind_of(node) == "ColumnRef":
+        for condition in conditions:
+            for node in index.of("ColumnRef", inner(condition)):
                 found.update(names(node.fields)[-1:])
-            else:
-                stack += children(node)
         found.update(name for join in self._joins for name in names(join.node.using_clause))
         if any(join.node.is_natural for join in self._joins):
             found.update(name for known in self.names for name in known or ())
@@ -127,6 +166,15 @@ class Level:
         known = self._resolved.get(id(node))
         if known is None:  # the node is kept, so that no other gets its id
             known = self._resolved[id(node)] = node, self._meant(node)
+        return known[1]
+
+    def grouped(
+        self, entry: Message, means: Callable[[Level, Message], Column | None]
+    ) -> Column | None:
+        """The column that an entry of GROUP BY means, which `means` is asked for once."""
+        known = self._grouped.get(id(entry))
+        if known is None:
+            known = self._grouped[id(entry)] = entry, means(self, entry)
         return known[1]
 
     def _meant(self, node: Message) -> Column | None:
@@ -180,7 +228,7 @@ class Level:
 
     def carrying(self, start: Iterable[Column], key: KeyType) -> frozenset[Column]:
         """`start` and all columns that have the same value in every row."""
-        return frozenset[Column]().union(*(self._class_of(column, key) for column in start))
+        return _NO_COLUMNS.union(*[self._class_of(column, key) for column in start])
 
     def _class_of(self, column: Column, key: KeyType) -> frozenset[Column]:
         """The columns of the key's type that are equated to `column`; itself in any case."""
@@ -256,7 +304,7 @@ class Level:
         return found
 
     def _equalities(self) -> Iterator[tuple[Column, Column]]:
-        conditions = list(conjuncts(self.select.where_clause))
+        conditions = conjuncts(self.select.where_clause)
         for join in self._joins:
             if join.node.jointype == JOIN_INNER:
                 conditions += conjuncts(join.node.quals)
@@ -293,16 +341,16 @@ class Level:
                     if is_match and self.key_type(other) == key:
                         yield join.node, other
 
-    def _using(self, join: _Join) -> Iterator[tuple[Column, Column]]:
+    def _using(self, join: Join) -> Iterator[tuple[Column, Column]]:
         shared: Iterable[str] = names(join.node.using_clause)
         if join.node.is_natural:
-            if any(_within(self._unknown, arm) for arm in (join.left, join.right)):
+            if any(within(self._unknown, arm) for arm in (join.left, join.right)):
                 return
             smaller = min(join.left, join.right, key=len)
             shared = dict.fromkeys(name for item in smaller for name in self.names[item] or ())
         for name in shared:
             owners = self._owners.get(name, [])
-            ours, theirs = _within(owners, join.left), _within(owners, join.right)
+            ours, theirs = within(owners, join.left), within(owners, join.right)
             if len(ours) == len(theirs) == 1 and self._preserved(
                 (ours[0], name), (theirs[0], name)
             ):
@@ -341,53 +389,6 @@ def _plain_names(node: Message, facts: CatalogFacts) -> tuple[str, ...] | None:
 def _renamed(node: Message, own: tuple[str, ...]) -> tuple[str, ...]:
     given = names(node.alias.colnames) if node.HasField("alias") else ()
     return (*given, *own[len(given) :])
-
-
-def conjuncts(condition: Message) -> list[Message]:
-    """The parts of a condition that AND holds together."""
-    stack, found = [inner(condition)], []
-    while stack:
-        node = stack.pop()
-        if kind_of(node) == "BoolExpr" and node.boolop == _AND:
-            stack.extend(inner(argument) for argument in node.args)
-        else:
-            found.append(node)
-    return found
-
-
-class _Join(NamedTuple):
-    """A join, and the ordinals of the items in its arms."""
-
-    node: Message
-    left: range
-    right: range
-
-
-def _joins(select: Message, items: Sequence[FromItem]) -> list[_Join]:
-    """The joins of the FROM clause; one comes before those in its arms."""
-    nodes: list[Message] = []
-    stack = [inner(node) for node in select.from_clause]
-    while stack:
-        node = stack.pop()
-        if kind_of(node) == "JoinExpr":
-            nodes.append(node)
-            stack.extend((inner(node.larg), inner(node.rarg)))
-    arms = {id(item.node): range(item.ordinal, item.ordinal + 1) for item in items}
-    found: list[_Join] = []
-    for node in reversed(nodes):
-        left, right = arms[id(inner(node.larg))], arms[id(inner(node.rarg))]
-        arms[id(node)] = range(left.start, right.stop)
-        found.append(_Join(node, left, right))
-    return found[::-1]
-
-
-def _within(ordinals: Sequence[int], arm: range) -> Sequence[int]:
-    """Those of sorted `ordinals` that are in an arm."""
-    return ordinals[bisect_left(ordinals, arm.start) : bisect_left(ordinals, arm.stop)]
-
-
-def _is_relation(node: Message) -> bool:
-    return kind_of(node) == "RangeVar"
 
 
 def _call_name(node: Message) -> str:

@@ -21,7 +21,8 @@ from postgast import pg_query_pb2 as pb
 
 from pgfan.sql.access import relation_name
 from pgfan.sql.determinants import INTEGERS, is_stored_apart
-from pgfan.sql.keys import KeyType, conjuncts
+from pgfan.sql.joins import conjuncts
+from pgfan.sql.keys import KeyType
 from pgfan.sql.levels import SYSTEM_COLUMNS
 from pgfan.sql.reasons import Reason
 from pgfan.sql.target import TargetColumns, target_columns

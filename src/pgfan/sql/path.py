@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from pgfan.sql.branches import is_union_all
 from pgfan.sql.calls import (
-    JUDGED_KINDS,
+    CONTEXT_KINDS,
     Context,
     call_objections,
     kinds_to_judge,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pgfan.sql.facts import CatalogFacts
     from pgfan.sql.shape import Shape
 
-_KINDS = JUDGED_KINDS | EXTENT_KINDS
 EXACT_TYPES = frozenset(
     {
         *("smallint", "integer", "bigint", "oid", "uuid", "boolean", "date", "text"),
@@ -66,7 +65,7 @@ class Paths:
         on_path = {index.number(select) for select in selects}
         left_out = other_arms(index, selects)
         if left_out not in self._nodes:
-            self._nodes[left_out] = _Nodes(self.shape, selects, self.facts)
+            self._nodes[left_out] = _Nodes(self.shape, selects, self.facts, self._judged)
         nodes = self._nodes[left_out]
         if not nodes.distinct_on <= on_path:
             why = "DISTINCT ON in a subquery depends on the order of rows"
@@ -76,18 +75,28 @@ class Paths:
         found += nodes.call_objections(on_path)
         return tuple(dict.fromkeys(found))
 
+    @cached_property
+    def _judged(self) -> frozenset[str]:
+        return kinds_to_judge(self.shape.nodes.of("ColumnRef"), self.facts)
+
 
 class _Nodes:
     """The nodes that some paths have in common: those that leave out the same arms."""
 
-    def __init__(self, shape: Shape, selects: Sequence[Message], facts: CatalogFacts) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        selects: Sequence[Message],
+        facts: CatalogFacts,
+        judged: frozenset[str],
+    ) -> None:
         self._index = shape.index
         self._top = selects[0]
-        self._places = places_for(shape.index, selects, _KINDS)
+        self._judged = judged
+        self._places = places_for(shape.index, selects, judged | CONTEXT_KINDS | EXTENT_KINDS)
         from_nodes = [place.node for place in self._places if is_from_kind(place.kind)]
         self._context = Context(facts, from_nodes + conflict_items(shape.insert))
         self._found: dict[tuple[int, bool], list[int]] = {}
-        self._judged = kinds_to_judge(facts)
         self.distinct_on = frozenset(
             place.number
             for place in self._places
