@@ -25,6 +25,7 @@ def exists(dsn: str, database: str) -> bool:
         return connection.execute(query, [database]).fetchone() is not None
 
 
+@pytest.mark.long
 def test_every_way_and_every_section_is_in_the_table_and_in_the_json(
     made18: Path, tmp_path: Path
 ) -> None:

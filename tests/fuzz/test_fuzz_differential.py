@@ -38,6 +38,7 @@ EXAMPLE = Example(
 )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60 + 2 * STATEMENTS)
 def test_split_statements_leave_what_one_connection_leaves(dsn: str) -> None:
     print(f"seed {SEED}, {STATEMENTS} statements")  # noqa: T201  # shown when the test fails

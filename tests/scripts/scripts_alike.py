@@ -97,7 +97,8 @@ class Left:
 
 
 def by_psql(dsn: str, script: str) -> Left:
-    """Run the script as psql does, to the first error, in an empty database."""
+    """Run the script as psql does, to the first error."""
+    clean(dsn)
     command = [str(DEBIAN_15.folder / "psql"), "-X", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-f", "-"]
     ended = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     # pgfan does not say where a block begins and ends.
@@ -106,7 +107,8 @@ def by_psql(dsn: str, script: str) -> Left:
 
 
 def by_pgfan(dsn: str, script: str, jobs: int) -> Left:
-    """Run the script out of order, everything split that may be, in an empty database."""
+    """Run the script out of order, everything split that may be."""
+    clean(dsn)
     said = io.StringIO()
 
     def write(results: Sequence[Result]) -> None:
@@ -137,13 +139,14 @@ def clean(dsn: str) -> None:
 
 
 def set_aside(dsn: str, number: int) -> None:
-    """Leave the database empty, as `clean` does; what script `number` made is kept for `dumped`."""
+    """Keep what script `number` made out of the sight of the next one, for `dumped`."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(SET_ASIDE.format(number=number).encode())
 
 
 def dumped(server: EmbeddedServer, dsn: str) -> list[str]:
-    """The lines of pg_dump --schema-only for all that was set aside."""
+    """The lines of pg_dump --schema-only for all that was set aside, and nothing else."""
+    clean(dsn)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(BRING_BACK)
     command = [server.binaries.program("pg_dump"), "--schema-only", "-d", dsn]

@@ -3,7 +3,7 @@ r"""Statements that a query makes (`\gexec`): what psql leaves and says."""
 from __future__ import annotations
 
 import pytest
-from scripts_alike import by_pgfan, by_psql, clean
+from scripts_alike import by_pgfan, by_psql
 
 ALIKE = {
     "cells row by row": (
@@ -44,17 +44,13 @@ FAILING = {
 
 @pytest.mark.parametrize("script", ALIKE.values(), ids=list(ALIKE))
 def test_psql_leaves_and_says_the_same(dsn18: str, script: str) -> None:
-    expected = by_psql(dsn18, script)
-    clean(dsn18)
-    found = by_pgfan(dsn18, script, jobs=3)
+    expected, found = by_psql(dsn18, script), by_pgfan(dsn18, script, jobs=3)
     assert expected.ok
     assert found == expected
 
 
 @pytest.mark.parametrize("script", FAILING.values(), ids=list(FAILING))
 def test_it_stops_where_psql_does(dsn18: str, script: str) -> None:
-    expected = by_psql(dsn18, script)
-    clean(dsn18)
-    found = by_pgfan(dsn18, script, jobs=2)
+    expected, found = by_psql(dsn18, script), by_pgfan(dsn18, script, jobs=2)
     assert (found.ok, found.catalogue) == (False, expected.catalogue)
     assert not expected.ok
