@@ -2,9 +2,10 @@
 
     bench/simulate_grid.py [--explain FIXED,UNIT] [--seeds 3] [--worst 10] [--workers 4,16]
 
-`pgfan.bench.tuning` has the cases and the grid. `--explain 1,1` has EXPLAIN say what is true,
-`0.1,1` a tenth of the fixed cost; without it nothing is known beforehand. The figures are pgfan's
-makespan over that of the best point with as many workers, means over the seeds.
+`pgfan.bench.tuning` has the cases and the grid. `--explain 1,1` has EXPLAIN say what is true, and
+`0.1,1` a tenth of the fixed cost; without it nothing is known. The figures are pgfan's makespan
+over that of the best point with as many workers, means over the seeds. Each side has its own luck,
+and the best of some twenty points is the luckiest of them.
 """
 
 from __future__ import annotations

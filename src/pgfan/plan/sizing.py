@@ -88,8 +88,6 @@ CHUNK_BYTES_MAX = 256 * 2**20
 SHARES_MIN = 16
 SHARES_FIXED_SHARE_MAX = 0.02
 """But for them no more than this is paid again."""
-TAIL_FROM = 4
-"""With so many chunks left for each worker it is not the tail: nobody need look closer."""
 WORTH_MIN = 0.04
 """A worker more is wanted when that makes what is left so much shorter."""
 LIMIT_GROWTH = 1.05
@@ -222,10 +220,10 @@ class ChunkSizer:
         if workers == 1:  # nobody would idle at the end
             return max(1, min(size, left_units))
         fixed_s, unit_s = self._fit
-        if self._fixed.is_told_apart:
-            cheap = self._floor(fixed_s, unit_s, SHARES_FIXED_SHARE_MAX)
-            size = min(size, max(self._total_units // (SHARES_MIN * workers), cheap))
-        if left_units >= TAIL_FROM * workers * size:
+        cheap = self._total_units // (SHARES_MIN * workers)
+        if size > cheap and self._fixed.is_told_apart:
+            size = min(size, max(cheap, self._floor(fixed_s, unit_s, SHARES_FIXED_SHARE_MAX)))
+        if left_units >= TAIL_DIVISOR * workers * size:  # no share is less than an even one
             return max(1, size)
         left_s = left_units * unit_s
         # Chunks that take no time are dealt evenly.

@@ -5,10 +5,11 @@ done again, in one piece for each worker that helps and one for its own. That pa
 chunk still needs takes longer than its share of doing everything again.
 
 How long a chunk still needs is known from the fit until it has outrun its estimate. After that
-only its age speaks, and ages of overdue work are heavy-tailed: it is taken to need twice as long
-again as it is over (the more it is late, the later it will be). One that is a little late is left
-alone, because fits are not that exact, and so is one where little is to be won: a cancelled write
-leaves dead rows behind.
+only its age speaks, and ages of overdue work are heavy-tailed: it is taken to need one and a half
+times as long again as it is over (the more it is late, the later it will be). Where more was
+believed, single helpers threw away halves that were nearly done. One that is a little late is left
+alone, because fits are not that exact, as is one that may still be paying what every chunk does,
+and one where little is to be won: a cancelled write leaves dead rows behind.
 
 Time is what the caller says it is; nothing here reads a clock.
 """
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LATE_FACTOR = 1.5
-"""A chunk is late when it has run for so many times its estimate."""
-OVERRUN = 2.0
+"""A chunk is late when it has run for so many times its estimate, and its fixed cost besides."""
+OVERRUN = 1.5
 """A chunk that is late by t is taken to need another OVERRUN * t."""
 GAIN_S_MIN = 0.1
 GAIN_SHARE_MIN = 0.1
