@@ -256,6 +256,10 @@ COUNTER = "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE
 WITH_CASES = [
     ("WITH s AS (SELECT x FROM b) SELECT x FROM s", "ctid b"),
     ("WITH s AS MATERIALIZED (SELECT x FROM b) SELECT x FROM s", "ctid b"),
+    # What is MATERIALIZED stays whole where the larger table is outside of it.
+    ("WITH s AS MATERIALIZED (SELECT x FROM c) SELECT b.x FROM b JOIN s USING (x)", "ctid b"),
+    ("WITH s AS MATERIALIZED (SELECT x FROM b) SELECT c.x FROM c JOIN s USING (x)", "ctid c"),
+    ("WITH s AS MATERIALIZED (SELECT x, count(*) FROM b GROUP BY x) TABLE s", "column x b"),
     ("WITH s (k) AS (SELECT x FROM b) SELECT s.k, count(*) FROM s GROUP BY s.k", "column x b"),
     ("WITH s (k) AS (SELECT x FROM b) SELECT p FROM s z (p) GROUP BY p", "column x b"),
     ("WITH s AS (SELECT x FROM b), r AS (SELECT x FROM s) SELECT x FROM r", "ctid b"),

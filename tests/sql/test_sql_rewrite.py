@@ -64,6 +64,11 @@ BLOCKS = [
         "SELECT b.x FROM c LEFT JOIN b USING (x)",
         "SELECT b.x FROM c LEFT JOIN b USING (x) WHERE " + CTID.format("c"),
     ),
+    (
+        "WITH s AS MATERIALIZED (SELECT x FROM c) SELECT b.x FROM b, s",
+        "WITH pgfan_with_1 AS MATERIALIZED (SELECT x FROM c) SELECT b.x FROM b, pgfan_with_1 s "
+        "WHERE " + CTID.format("b"),
+    ),
     # WITH that stays, inside of the SELECT and under a name of its own; c is the table in it.
     (
         "WITH c AS (SELECT x FROM c WHERE x > 1) SELECT b.x FROM b, c, c z",

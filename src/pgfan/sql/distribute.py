@@ -31,7 +31,7 @@ from pgfan.sql.candidates import Candidate, Occurrence, occurrences, target_seri
 from pgfan.sql.creation import Creation, creation_objection, creation_of, writes_unlogged
 from pgfan.sql.hazards import hazards_of, reads_of
 from pgfan.sql.index import TreeIndex
-from pgfan.sql.inline import inlined, is_with_query, objection
+from pgfan.sql.inline import has_fences, inlined, is_with_query, objection
 from pgfan.sql.meeting import meeting_of, meeting_of_series
 from pgfan.sql.merge import merge_columns
 from pgfan.sql.objections import objections_everywhere
@@ -114,13 +114,31 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
         return Serial((_TOO_DEEP,))
     if (why := objection(index.nodes)) is not None:
         return Serial((why,))
-    plain = inlined(written, index.nodes)
+    found = _judged(inlined(written, index.nodes), written, index, creation, facts)
+    if not has_fences(index.nodes):
+        return found
+    # A query that is MATERIALIZED is better left whole, unless what is best divided is in it.
+    kept = inlined(written, index.nodes, fenced=True)
+    fenced = _judged(kept, written, index, creation, facts)
+    asked = _is_asked_for(found, facts) and not _is_asked_for(fenced, facts)
+    stays = isinstance(fenced, Split) and _rows(fenced, facts) >= _rows(found, facts)
+    return fenced if stays and not asked else found
+
+
+def _judged(
+    plain: Message,
+    written: Message,
+    index: TreeIndex,
+    creation: Creation | None,
+    facts: CatalogFacts,
+) -> Verdict:
+    """The verdict for a statement without WITH; `index` is of it as it was `written`."""
     whole = expanded(plain, facts, nodes=index.nodes if plain is written else None)
     known = index if whole.tree is written else None
     found = _verdict(whole, known, creation, facts)
     if kind_of(whole.tree) != "InsertStmt":
         return found
-    if isinstance(found, Split) and any(map(_is_asked(facts), found.candidates)):
+    if _is_asked_for(found, facts):
         return found
     # The leaves of a partitioned table may drive it, one after the other.
     apart = expanded(whole.tree, facts, _ROOTS, known.nodes if known is not None else None)
@@ -132,9 +150,11 @@ def distribute(tree: Message, facts: CatalogFacts) -> Verdict:
     return again if more > rows or (by_column and more == rows) else found
 
 
-def _is_asked(facts: CatalogFacts) -> Callable[[Candidate], bool]:
+def _is_asked_for(verdict: Verdict, facts: CatalogFacts) -> bool:
     """Whether the user named what a candidate divides by."""
-    return lambda one: one.key == "expression" or one.stored_as in facts.wanted
+    return isinstance(verdict, Split) and any(
+        one.key == "expression" or one.stored_as in facts.wanted for one in verdict.candidates
+    )
 
 
 def _rows(verdict: Verdict, facts: CatalogFacts) -> float:

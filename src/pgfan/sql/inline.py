@@ -6,7 +6,8 @@ drive the statement, and every chunk evaluates it whole, like a subquery off the
 name that nothing else has, so that no name means two things, wherever a query is put.
 
 A query below a subquery of an expression, or below LATERAL, may use columns of the queries around
-it, which may mean others in another place: such a one stays too.
+it, which may mean others in another place: such a one stays too. With `fenced` so does one that is
+MATERIALIZED: put where it is read, its dear calls could be made once for each row that is joined.
 """
 
 from __future__ import annotations
@@ -52,17 +53,17 @@ class _Place(Struct, frozen=True):
     """Nothing to visit: the query of this WITH has been."""
 
 
-def inlined(tree: Message, nodes: Nodes | None = None) -> Message:
+def inlined(tree: Message, nodes: Nodes | None = None, *, fenced: bool = False) -> Message:
     """The statement, or query, without WITH but for queries that stay; `tree` when it has none.
 
     Also `tree` when `objection` has something against it: then their names are as written.
-    `nodes` are those of `tree` where they are known.
+    `nodes` are those of `tree` where they are known. `fenced`: what is MATERIALIZED stays.
     """
     nodes = nodes or Nodes(walk(tree))
     if not nodes.of("WithClause") or objection(nodes) is not None:
         return tree
     copy = copy_of(tree)
-    queries = list(_queries(copy))
+    queries = list(_queries(copy, fenced=fenced))
     staying = [query for query in queries if query.stays and query.readers]
     if staying:
         _rename(staying, str(tree))
@@ -75,6 +76,11 @@ def inlined(tree: Message, nodes: Nodes | None = None) -> Message:
             _drop_unread(holder)
     _move_into_select(copy)
     return copy
+
+
+def has_fences(nodes: Nodes) -> bool:
+    """Whether a tree has queries in WITH that are MATERIALIZED."""
+    return any(_is_fenced(inner(node)) for one in nodes.of("WithClause") for node in one.ctes)
 
 
 def objection(nodes: Nodes) -> Reason | None:
@@ -109,7 +115,7 @@ def not_analysed(clause: Message) -> bool:
     )
 
 
-def _queries(tree: Message) -> Iterator[_With]:
+def _queries(tree: Message, *, fenced: bool) -> Iterator[_With]:
     """The queries in WITH, each after all that stand in it and before those that may read it."""
     stack = [_Place(tree, {}, is_inside=False)]
     while stack:
@@ -129,7 +135,8 @@ def _queries(tree: Message) -> Iterator[_With]:
         is_inside = place.is_inside or is_lateral or kind_of(node) == "SubLink"
         inside: list[_Place] = []
         if "with_clause" in node.DESCRIPTOR.fields_by_name and node.HasField("with_clause"):
-            inside, scope = _opened(node.with_clause, scope, is_inside=is_inside)
+            clause = node.with_clause
+            inside, scope = _opened(clause, scope, is_inside=is_inside, fenced=fenced)
         stack += [
             _Place(child, scope, is_inside)
             for name, child in fields(node)
@@ -139,10 +146,13 @@ def _queries(tree: Message) -> Iterator[_With]:
 
 
 def _opened(
-    clause: Message, scope: Mapping[str, _With], *, is_inside: bool
+    clause: Message, scope: Mapping[str, _With], *, is_inside: bool, fenced: bool
 ) -> tuple[list[_Place], Mapping[str, _With]]:
     """What is to be visited of a WITH clause, in order; and what names mean after it."""
-    own = [_With(inner(node), is_inside or not _is_plain(inner(node))) for node in clause.ctes]
+    own = [
+        _With(query, is_inside or not _is_plain(query) or (fenced and _is_fenced(query)))
+        for query in map(inner, clause.ctes)
+    ]
     every = {**scope, **{one.query.ctename: one for one in own}}
     places: list[_Place] = []
     for one in own:
@@ -151,6 +161,10 @@ def _opened(
         places.append(_Place(one.query, known, is_inside, ends=one))
         scope = {**scope, one.query.ctename: one}
     return places, every
+
+
+def _is_fenced(query: Message) -> bool:
+    return bool(query.ctematerialized == pb.CTEMaterializeAlways)
 
 
 def _is_plain(query: Message) -> bool:
