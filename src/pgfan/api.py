@@ -329,4 +329,5 @@ def _read(
         chunk_s=settings.chunk_seconds or defaults.chunk_s,
         keep_going=bool(settings.keep_going),
         journal_schema=settings.journal_schema or defaults.journal_schema,
+        project=settings.project,
     )

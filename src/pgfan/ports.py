@@ -49,6 +49,11 @@ class Result(Struct, frozen=True):
 class Session(Protocol):
     """One connection. Not shared between threads, but for `cancel`."""
 
+    @property
+    def ended(self) -> int:
+        """How many connections have ended: what had been left in them is gone."""
+        ...
+
     def execute(self, sql: str, copies: Sequence[CopyData] = ()) -> list[Result]:
         """Send `sql` (one or more statements) over the simple protocol; one round trip.
 
@@ -250,6 +255,8 @@ class PreparedTask(Struct, frozen=True):
     rolls_back: bool = False
     pinned: bool = True
     """Whether only the first worker may run it, unless it is split."""
+    needs: frozenset[int] = frozenset()
+    """Tasks that must have run on the connection that it runs on: it needs what they left there."""
     row: TaskRow | None = None
     """The row that its own transaction writes; there are no chunks, and `key` is 0."""
     copies: tuple[CopyData, ...] = ()

@@ -66,6 +66,7 @@ class FakeSession:
     settings: list[tuple[str, ...]] = field(default_factory=list)
     assumed: list[tuple[str, ...]] = field(default_factory=list)
     cancelled: int = 0
+    ended: int = 0
     cancel_answered: bool = True
     closed: int = 0
     timeout_ms: int = 0

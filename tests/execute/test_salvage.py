@@ -31,6 +31,7 @@ class Table:
 
     bad: set[int]
     named: bool
+    ended: int = 0
     rows: list[int] = field(default_factory=list)
 
     def copy_to(self, sql: str, take: object) -> list[Result]:

@@ -6,6 +6,7 @@ import random
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 from pgfan_client import Client, assert_holds, command, execute, query, wait_until
 
 if TYPE_CHECKING:
@@ -110,3 +111,29 @@ def test_a_setting_that_only_the_lost_connection_had_is_not_done_without(
     assert "the connection is lost on which a function has changed settings" in ended.said
     assert "--restart" in ended.said
     assert query(dsn18, "SELECT found, to_regclass('last') FROM first") == [("1", None)]
+
+
+LEAVING = """
+CREATE TABLE goal (i int);
+CREATE TABLE w AS SELECT 1 AS i;
+CREATE TEMP TABLE w AS SELECT 2 AS i;
+INSERT INTO goal SELECT i FROM w, pg_sleep(20);
+"""
+
+
+@pytest.mark.parametrize("words", [("run", "--jobs", "2"), ("exec", "-f")], ids=["run", "exec"])
+def test_another_table_is_not_taken_for_a_lost_temporary_one(
+    dsn18: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "script.sql"
+    path.write_text(LEAVING, "utf-8")
+    started = Client(dsn18, *words, str(path))
+    wait_until(lambda: has_journal(dsn18), "the journal")
+    wait_until(partial(has_done, dsn18, 3), "3 statements")
+    started.kill()
+    with command(dsn18, *words, str(path)) as again:
+        ended = again.end()
+    assert ended.code == 1, ended.said
+    assert "needs what earlier ones had left in their session" in ended.said
+    assert "--restart" in ended.said
+    assert query(dsn18, "SELECT i FROM goal") == []

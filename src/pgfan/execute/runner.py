@@ -20,6 +20,7 @@ from pgfan.execute.account import RunAccount, TaskLabel
 from pgfan.execute.bundle import run_bundle
 from pgfan.execute.bundle_account import BundleAccount
 from pgfan.execute.cancelling import CancelGate
+from pgfan.execute.pinned import PinnedTasks, is_pinned
 from pgfan.execute.sizes import sized
 from pgfan.execute.staffing import LOOK_S, Staffing
 from pgfan.execute.threads import WorkerAnswer, WorkerThreads
@@ -70,6 +71,7 @@ class Runner:
         )
         self._allowed = scaling.workers
         self._upkeep = UpkeepSteps(context, self._account)
+        self._pinned = PinnedTasks(context.script_session or context.sessions[0])
         self._batches: dict[int, _Batch] = {}
         self._bundles = BundleAccount(
             self._account, context.clock, context.on_result, context.on_end
@@ -204,11 +206,12 @@ class Runner:
             work = partial(run_bundle, session, context.journal, members, context.clock, gate)
         else:
             prepared = self._account[command.task].prepared
-            if context.script_session and prepared.pinned and prepared.plan.split is None:
-                session = context.script_session
+            session = self._pinned.session if is_pinned(prepared) else session
             work = partial(
                 run_chunks, session, context.journal, prepared, pieces, context.clock, gate
             )
+            if is_pinned(prepared):
+                work = partial(self._pinned.run, command.task, prepared.needs, work)
             self._account.chunk_started(command.task, command.worker, command.piece)
 
         def job() -> tuple[Report, ...]:

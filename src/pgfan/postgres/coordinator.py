@@ -363,6 +363,7 @@ class PostgresCoordinator:
             counts=bool(totals.chunks),
             rolls_back=item.rolls_back,
             pinned=self._feed.is_pinned(number),
+            needs=self._feed.needs(number),
             copies=item.copies,
             feed=self._sources.feed(number),
             keep=self._feed.keep(number),

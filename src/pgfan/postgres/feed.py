@@ -18,6 +18,7 @@ from pgfan.plan.dag import TaskSpec
 from pgfan.plan.graph import Sequencer
 from pgfan.plan.outline import session_objection
 from pgfan.plan.priority import TYPICAL_S
+from pgfan.plan.session_state import SessionState
 from pgfan.plan.statistics import Unanalysed
 from pgfan.sql.accesses import ScriptAccesses, client_files, mentions_currval
 from pgfan.sql.bulk import fills, plans
@@ -111,6 +112,8 @@ class ScriptFeed:
         self._unknown_from: set[int] = set()
         """The items that make such settings first, in each session."""
         self._unknown_after: int | None = None
+        self._state = SessionState()
+        self._needs: dict[int, frozenset[int]] = {}
 
     def is_pinned(self, number: int) -> bool:
         """Whether a task needs the one connection of its script."""
@@ -134,6 +137,10 @@ class ScriptFeed:
         """What an item adds to the settings in force."""
         known = self._agenda.items[number].leaves
         return (*known, SETTINGS_LOST) if number in self._unknown_from else known
+
+    def needs(self, number: int) -> frozenset[int]:
+        """The earlier tasks without whose leavings in its session a task must not run."""
+        return self._needs.get(number, frozenset())
 
     def objection(self, number: int) -> Reason | None:
         """Why a task is not split, whatever its statement says."""
@@ -176,12 +183,15 @@ class ScriptFeed:
                 self._accesses.new_session()
                 self._ended += 1
                 self._unknown_after = None
+                self._state = SessionState()
             self._sessions[number] = self._ended
             for left_out in self._passed_over[number] if number < len(self._passed_over) else ():
                 if left_out.session == item.session:
                     self._take_settings(left_out)
             self.accesses[number] = found = self._read(item)
             self._note_unknown(number, item)
+            if found.session and (needs := self._state.add(number, item, found)):
+                self._needs[number] = needs
             if self._light is not None:
                 self._light.look(number, item, found, self._accesses.definitions)
             specs.extend(self._spec(step) for step in self._before(item, found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgfan.plan.dag import TaskSpec
+from pgfan.plan.session_state import needs_of
 from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class OneByOne:
 
     def __init__(self, items: Sequence[ScriptItem]) -> None:
         self._items, self._left = items, len(items)
+        self._needs: dict[int, frozenset[int]] | None = None
         self.upkeep: dict[int, ObjectName] = {}
         """As of `ScriptFeed`: nothing comes between the tasks."""
 
@@ -42,6 +44,12 @@ class OneByOne:
     def bundle(self, number: int) -> tuple[LightTask, ...]:  # noqa: ARG002
         """As of `ScriptFeed`: there are none, since each answers before the next begins."""
         return ()
+
+    def needs(self, number: int) -> frozenset[int]:
+        """See `pgfan.postgres.feed.ScriptFeed.needs`."""
+        if self._needs is None:
+            self._needs = needs_of(self._items)
+        return self._needs.get(number, frozenset())
 
     def objection(self, number: int) -> Reason | None:
         """As of `ScriptFeed`: nothing, since whoever looks at a task sees all its session has."""

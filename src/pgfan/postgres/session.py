@@ -73,6 +73,8 @@ class PostgresSession:
         """The server process behind the last connection; other threads may read it."""
         self._connection: psycopg.Connection | None = None
         self._settings: tuple[str, ...] = ()
+        self.ended = 0
+        """See `pgfan.ports.Session.ended`."""
         self._unlocked = False
         """Whether a statement has released what `on_connect` had locked."""
         self._notices: list[tuple[str, str]] = []
@@ -233,6 +235,7 @@ class PostgresSession:
         """See `pgfan.ports.Session.close`."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            self.ended += 1
             with contextlib.suppress(psycopg.Error):
                 connection.close()
 
