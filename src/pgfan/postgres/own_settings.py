@@ -20,8 +20,11 @@ SET_HERE: LiteralString = """
 SELECT pg_catalog.string_agg(name OPERATOR(pg_catalog.||) '=' OPERATOR(pg_catalog.||) setting, ' '
     ORDER BY name COLLATE "C")
 FROM pg_catalog.pg_settings
-WHERE source = 'session' AND name OPERATOR(pg_catalog.!~) '^(idle_in_)?transaction_'"""
-"""But for what belongs to one transaction."""
+WHERE source = 'session' AND name OPERATOR(pg_catalog.!~) '^(idle_in_)?transaction_'
+    AND name OPERATOR(pg_catalog.<>) ALL (ARRAY[
+        'client_connection_check_interval', 'synchronize_seqscans', 'idle_session_timeout'
+    ])"""
+"""But for what belongs to one transaction, and what pgfan sets itself, which RESET ALL undoes."""
 OBJECTION = Reason(
     "session", "an earlier statement left a setting in the session that is not carried along"
 )

@@ -36,6 +36,8 @@ SESSION_DEFAULTS = (
     # The owner's session keeps the run's lock while it is idle.
     "SET idle_session_timeout = 0",
 )
+RESETS = re.compile(r"\b(reset|discard)\s+all\b")
+"""What takes the session's defaults away; in lower case."""
 RELEASES_LOCKS = re.compile(r"\bdiscard\s+all\b|\bpg_advisory_unlock_all\b")
 """What gives up the session's advisory locks, and with them the run's own; in lower case."""
 CANCEL_TIMEOUT_S = 5.0
@@ -179,10 +181,12 @@ class PostgresSession:
             fresh = tuple(one for one in settings if "synchronous_commit" in one.lower())
         else:
             self.execute(RESET)
+            self._set_defaults()
             fresh = settings
         for setting in fresh:
             self.execute(setting)
-        self._set_defaults()  # RESET ALL and DISCARD ALL take them away
+            if RESETS.search(setting.lower()):
+                self._set_defaults()
         self._settings = settings
         self._lock_again()
 
