@@ -178,8 +178,16 @@ class _Canonical:
             if name.schema is None
         }
 
-    def names(self, names: Iterable[ObjectName]) -> frozenset[ObjectName]:
-        """The names that stand for them."""
+        self._known: dict[frozenset[ObjectName], frozenset[ObjectName]] = {}
+
+    def names(self, names: Collection[ObjectName]) -> frozenset[ObjectName]:
+        """The names that stand for them. Most tasks touch what others touch as well."""
+        key = frozenset(names)
+        if key not in self._known:
+            self._known[key] = self._canonical(key)
+        return self._known[key]
+
+    def _canonical(self, names: Iterable[ObjectName]) -> frozenset[ObjectName]:
         return frozenset(
             name._replace(schema=None)
             if (name.kind, name.name) in self._vague and not _is_fleeting(name)

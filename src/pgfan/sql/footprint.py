@@ -92,9 +92,13 @@ def footprints_of(
     touch everything, and cannot be taken back.
     """
     found: list[Footprint] = []
+    of_forms: dict[int, Footprint] = {}
     hidden: str | None = None
     for item, touched in zip(items, accesses, strict=True):
-        print_ = footprint_of(item, touched)
+        known = of_forms.get(id(touched)) if item.form is not None else None
+        print_ = known or footprint_of(item, touched)
+        if item.form is not None:  # a thousand of a form have the same accesses
+            of_forms[id(touched)] = print_
         if hidden is not None and not print_.upkeep:
             print_ = replace(print_, barrier=True, opaque=print_.opaque or hidden)
         elif print_.opaque is not None and touched.is_opaque:

@@ -146,8 +146,9 @@ class Program(Struct, frozen=True):
         items: list[ScriptItem] = []
         passed_over: list[tuple[ScriptItem, ...]] = []
         left_out: list[ScriptItem] = []
+        wanted = frozenset(numbers)
         for number, item in enumerate(self.items):
-            if number in numbers:
+            if number in wanted:
                 items.append(item)
                 passed_over.append(tuple(left_out))
                 left_out = []
