@@ -83,9 +83,11 @@ def _panel(workload: dict[str, Any], left: int, top: int) -> list[str]:
     for chunks in sorted({one["point"]["chunks"] for one in equal}):
         at = x_of(chunks)
         lines.append(_text(at, top + PANEL_H + 16, f"{chunks}", MUTED, anchor="middle"))
-    squares = "; squares: a query a province" if len(equal) < len(points) else ""
+    if len(equal) < len(points):
+        squares = "squares: a province each"
+        lines.append(_text(left + PANEL_W, top + PANEL_H - 8, squares, MUTED, anchor="end"))
     below = top + PANEL_H + 34
-    lines.append(_text(left, below, f"queries; lines: workers{squares}", MUTED))
+    lines.append(_text(left, below, "queries; lines: workers", MUTED))
     workers = sorted({one["point"]["workers"] for one in equal})
     for color, few in zip(LINES[-len(workers) :], workers, strict=True):
         mine = sorted(
