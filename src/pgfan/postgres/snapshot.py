@@ -64,6 +64,7 @@ class SnapshotHolder:
 
     def __init__(self, dsn: str) -> None:
         self._session = PostgresSession(dsn)
+        self._held: Snapshot | None = None
 
     @property
     def session(self) -> PostgresSession:
@@ -94,7 +95,18 @@ class SnapshotHolder:
             session.execute(f"SELECT FROM {view} LIMIT 0")
         state = session.execute(STATE.replace("{names}", array(list(sources))))[0].rows[0][0]
         name = session.execute("SELECT pg_catalog.pg_export_snapshot()")[0].rows[0][0]
-        return Snapshot(name or "", json.loads(state or "{}"))
+        self._held = Snapshot(name or "", json.loads(state or "{}"))
+        return self._held
+
+    def holds(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot is the open one, and still there: the server is asked."""
+        if self._held is not snapshot or not self._session.is_open:
+            return False
+        try:
+            self._session.execute("SELECT")
+        except PgfanError:
+            return False
+        return True
 
     def blocks(self, relation: str) -> int:
         """Blocks of a relation as of now: every row that the snapshot sees lies below."""
@@ -111,6 +123,7 @@ class SnapshotHolder:
 
     def close(self) -> None:
         """Let the snapshot go, and the locks with it."""
+        self._held = None
         try:
             self._session.rollback()
         except PgfanError:

@@ -80,6 +80,9 @@ class TaskSources:
     def renew(self, number: int, split: SplitPlan) -> Snapshot:
         """A snapshot in place of a lost one. Raises ResumeRefusedError."""
         before = self._snapshots.get(number)
+        # Every worker that had the lost one asks: the next must not take the first one's away.
+        if before is not None and self._desks.of(number).snapshots.holds(before):
+            return before
         snapshot = again_when_lost(lambda: self._open(number, split))
         if before is not None and not self._new_snapshot:
             refuse_if_changed(before.state, snapshot.state)
