@@ -106,6 +106,12 @@ CREATIONS = {
     "SELECT INTO UNLOGGED": "SELECT i INTO UNLOGGED TABLE {t} FROM src -- and a comment",
     "settings": "SET default_tablespace = 'pg_default'; SET default_toast_compression = 'pglz'; "
     "CREATE TABLE {t} AS SELECT i, t FROM src",
+    "an arm of CASE that the planner drops": "CREATE TABLE {t} (x) AS SELECT CASE WHEN false "
+    "THEN i ELSE n END, i FROM src",
+    "COALESCE of constants": "CREATE TABLE {t} AS SELECT i, coalesce(NULL, 'ab'::varchar(7)) "
+    'COLLATE "C" AS "a B", coalesce(n, 1.5) AS n FROM src',
+    "a branch that the planner drops": "CREATE TABLE {t} AS SELECT i, n::numeric AS n FROM src "
+    "WHERE false UNION ALL SELECT i, n FROM src",
     "no rows": "CREATE TABLE {t} AS SELECT * FROM src WHERE i < 0",
     "an empty source": "CREATE TABLE e (i int); CREATE TABLE {t} AS SELECT * FROM e; DROP TABLE e",
 }

@@ -124,8 +124,8 @@ class Part(Struct, frozen=True):
 class NewTable(Struct, frozen=True):
     """A table that the task makes: filled under a hidden name, renamed when the task is done.
 
-    `statement` makes it empty under its final name, in `schema`. `oid` is 0 before it is made, and
-    afterwards what tells it from any other table of either name.
+    `statement` makes it empty under its final name, in `schema`; `query` has its columns. `oid` is
+    0 before it is made, and afterwards what tells it from any other table of either name.
     """
 
     schema: str
@@ -133,6 +133,7 @@ class NewTable(Struct, frozen=True):
     hidden: str
     statement: str
     oid: int = 0
+    query: str = ""
 
 
 class SplitPlan(Struct, frozen=True):

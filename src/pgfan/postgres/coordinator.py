@@ -253,7 +253,8 @@ class PostgresCoordinator:
                     return task.key, task.plan
         try:
             session.execute("BEGIN")
-            made = replace(split.creates, oid=new_tables.make(session, split.creates))
+            oid = new_tables.make(session, split.creates)
+            made = replace(split.creates, oid=oid, query="")
             filling = replace(plan, split=replace(split, creates=made))
             key = self._rows.begin(session, number, filling)
             session.execute("COMMIT")

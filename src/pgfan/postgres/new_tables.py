@@ -117,9 +117,38 @@ def make(session: PostgresSession, table: NewTable) -> int:
     """Make the empty table under its hidden name; its oid. To be called in a transaction."""
     session.execute(table.statement)
     session.execute(_rename(table.schema, table.name, table.hidden))
-    name = literal(qualified((table.schema, table.hidden)))
-    rows = session.execute(f"SELECT {name}::pg_catalog.regclass::pg_catalog.oid")[0].rows
-    return int(rows[0][0] or 0)
+    name = qualified((table.schema, table.hidden))
+    rows = session.execute(f"SELECT {literal(name)}::pg_catalog.regclass::pg_catalog.oid")[0].rows
+    oid = int(rows[0][0] or 0)
+    if table.query:
+        _give_modifiers(session, table.query, name, oid)
+    return oid
+
+
+def _give_modifiers(session: PostgresSession, query: str, name: str, oid: int) -> None:
+    """Give the columns of an empty table the type modifiers that the plan of `query` has.
+
+    CREATE TABLE AS takes its columns from the plan, WITH NO DATA from the query: what the planner
+    has worked out before may have another modifier.
+    """
+    columns = session.execute(
+        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), "
+        "CASE WHEN a.attcollation OPERATOR(pg_catalog.<>) t.typcollation "
+        "THEN a.attcollation::pg_catalog.regcollation END "
+        "FROM pg_catalog.pg_attribute a "
+        "JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid "
+        f"WHERE a.attrelid OPERATOR(pg_catalog.=) {oid} AND a.attnum OPERATOR(pg_catalog.>) 0 "
+        "ORDER BY a.attnum"
+    )[0].rows
+    planned = session.columns_as_planned(query)
+    changes = [
+        f"ALTER {identifier(column or '')} TYPE {as_planned}"
+        + (f" COLLATE {collation}" if collation else "")
+        for (column, type_, collation), (_, as_planned) in zip(columns, planned, strict=True)
+        if type_ != as_planned
+    ]
+    if changes:
+        session.execute(f"ALTER TABLE {name} {', '.join(changes)}")
 
 
 def whereabouts(session: PostgresSession, table: NewTable) -> Whereabouts:

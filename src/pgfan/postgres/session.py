@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
     from pgfan.ports import CopyData
 
-SESSION_DEFAULTS = (
+SESSION_DEFAULTS = {
     # A backend whose client was killed in the middle of a statement finds out after a second.
-    "SET client_connection_check_interval = 1000",
+    "client_connection_check_interval": "1000",
     # Every chunk reads a joined table from its start: the same order, so the same float sums.
-    "SET synchronize_seqscans = off",
+    "synchronize_seqscans": "off",
     # The owner's session keeps the run's lock while it is idle.
-    "SET idle_session_timeout = 0",
-)
+    "idle_session_timeout": "0",
+}
 RESETS = re.compile(r"\b(reset|discard)\s+all\b")
 """What takes the session's defaults away; in lower case."""
 RELEASES_LOCKS = re.compile(r"\bdiscard\s+all\b|\bpg_advisory_unlock_all\b")
@@ -256,7 +256,20 @@ class PostgresSession:
         """Name and type (as format_type writes it) of each column of `query`; it is not run."""
         pgconn = self.connection.pgconn
         self.describe(query)
-        found = pgconn.describe_prepared(b"")
+        return self._described(pgconn.describe_prepared(b""))
+
+    def columns_as_planned(self, query: str) -> tuple[tuple[str, str], ...]:
+        """As `columns_of`, as the plan of `query` has them. To be called in a transaction.
+
+        The planner may leave out what kept a type from having a modifier: arms of CASE, arguments
+        of COALESCE, branches of UNION ALL.
+        """
+        self.execute(f"DECLARE pgfan_planned NO SCROLL CURSOR FOR {query}")
+        found = self._described(self.connection.pgconn.describe_portal(b"pgfan_planned"))
+        self.execute("CLOSE pgfan_planned")
+        return found
+
+    def _described(self, found: pq.abc.PGresult) -> tuple[tuple[str, str], ...]:
         numbers = range(found.nfields)
         names = [(found.fname(number) or b"").decode() for number in numbers]
         if not names:
@@ -300,11 +313,12 @@ class PostgresSession:
             delay_s = min(2 * delay_s, RECONNECT_DELAY_S_MAX)
 
     def _set_defaults(self) -> None:
+        settings = [f"SET {name} = {value}" for name, value in SESSION_DEFAULTS.items()]
         try:
-            self.execute("; ".join(SESSION_DEFAULTS))
+            self.execute("; ".join(settings))
         except DatabaseError:
             # Not every platform can check for orphans, and one refusal undoes the others.
-            for setting in SESSION_DEFAULTS:
+            for setting in settings:
                 with contextlib.suppress(DatabaseError):
                     self.execute(setting)
 

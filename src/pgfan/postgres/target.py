@@ -22,7 +22,7 @@ from pgfan.sql.access import relation_name
 from pgfan.sql.creation import creation_of
 from pgfan.sql.reasons import Reason
 from pgfan.sql.render import render
-from pgfan.sql.tree import kind_of
+from pgfan.sql.tree import inner, kind_of
 
 if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
@@ -118,8 +118,8 @@ def find_target(
     place = read_place(session, creation)
     if isinstance(place, Reason):
         return place
-    empty = render(creation.empty(place.schema))
-    table = NewTable(place.schema, creation.relation.relname, hidden, empty)
+    empty, query = render(creation.empty(place.schema)), render(inner(creation.query()))
+    table = NewTable(place.schema, creation.relation.relname, hidden, empty, query=query)
     return Target(qualified((place.schema, hidden)), table, place)
 
 

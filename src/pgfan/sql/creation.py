@@ -1,9 +1,9 @@
 """CREATE TABLE AS and SELECT INTO as what they come to: a new empty table, and an INSERT into it.
 
-WITH NO DATA makes the columns that the statement itself would make, so unknown literals, set
-operations and collations are PostgreSQL's to resolve. The rules for INSERT ... SELECT hold for the
-rest, and the new table has no triggers, constraints or defaults. See "CREATE TABLE AS" and
-"SELECT INTO" in PostgreSQL's manual.
+WITH NO DATA makes the columns that the statement itself would make, but for type modifiers
+(`pgfan.postgres.new_tables`), so unknown literals, set operations and collations are PostgreSQL's
+to resolve. The rules for INSERT ... SELECT hold for the rest, and the new table has no triggers,
+constraints or defaults. See "CREATE TABLE AS" and "SELECT INTO" in PostgreSQL's manual.
 """
 
 from __future__ import annotations
