@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pgfan.errors import DatabaseError, UsageError
+from pgfan.events import Message
 from pgfan.execute.account import TaskLabel
 from pgfan.execute.clock import MonotonicClock
 from pgfan.execute.context import RunContext
@@ -112,8 +113,10 @@ class Execution:
                 if self._journal is None:
                     raise
                 raise self._journal.without_permission(error) from error
+            if self._project is not None and self._project.note:
+                self._progress.emit(Message("info", self._project.note, 0.0))
             if begun is None:
-                return self._nothing()
+                return RunResult("none", True, 0.0, 0, (), as_built=self._as_built())
             opened, script = begun
             if self._journal is not None:
                 attend(self._owner, self._journal, opened.id, opened.owner)
@@ -166,15 +169,6 @@ class Execution:
         from pgfan.rebuilding import Rebuilding  # few runs are of a project
 
         return Rebuilding(self._options.journal_schema or "", name, full=self._options.full)
-
-    def _nothing(self) -> RunResult:
-        """What comes of a project that is built."""
-        from pgfan.events import Message
-
-        project = self._project
-        if project is not None:
-            self._progress.emit(Message("info", project.note, 0.0))
-        return RunResult("none", ok=True, seconds=0.0, jobs=0, tasks=(), as_built=self._as_built())
 
     def _as_built(self) -> int | None:
         return self._project.as_built if self._project is not None else None
@@ -277,7 +271,7 @@ class Execution:
         # Only scripts need what works out the order: other runs start without it.
         from pgfan.postgres import own_settings
         from pgfan.postgres.durations import measured
-        from pgfan.postgres.feed import ScriptFeed
+        from pgfan.postgres.feed import DatabaseNow, ScriptFeed
         from pgfan.postgres.generated_rows import GeneratedRows
         from pgfan.postgres.known import read_known, read_unlogged
         from pgfan.postgres.light_tasks import LightTasks
@@ -294,12 +288,17 @@ class Execution:
         # A bundle ends at its first failure, and --keep-going wants what comes after it.
         unlogged = None if self._options.keep_going else lambda: read_unlogged(session)
         light = LightTasks(unlogged, begun)
-        known, analyse = partial(read_known, session), self._options.analyse
-        feed = ScriptFeed(
-            agenda, known, durations, made_of, script.passed_over, light, analyse=analyse
+        return ScriptFeed(
+            agenda,
+            DatabaseNow(
+                partial(read_known, session), partial(own_settings.are_in, self._script, session)
+            ),
+            durations,
+            made_of,
+            script.passed_over,
+            light,
+            analyse=self._options.analyse,
         )
-        feed.has_own_settings = partial(own_settings.are_in, self._script, session)
-        return feed
 
     def _scheduler(self, specs: Sequence[TaskSpec], workers: int) -> Scheduler:
         options = self._options
@@ -317,8 +316,6 @@ class Execution:
         )
 
     def _notes(self, opened: OpenRun, script: Program, scaling: Scaling) -> Iterator[str]:
-        if self._project is not None and self._project.note:
-            yield self._project.note
         if opened.resumed:
             count = len(script.items)
             known = [task for task in opened.tasks.values() if task.number < count]

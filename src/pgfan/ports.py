@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pgfan.errors import DatabaseError, PgfanError
@@ -255,8 +255,9 @@ class PreparedTask(Struct, frozen=True):
     rolls_back: bool = False
     pinned: bool = True
     """Whether only the first worker may run it, unless it is split."""
-    needs: frozenset[int] = frozenset()
-    """Tasks that must have run on the connection that it runs on: it needs what they left there."""
+    needs: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """Tasks that must have run on the connection that it runs on, since it needs what they left
+    there, by what is said when that is lost."""
     row: TaskRow | None = None
     """The row that its own transaction writes; there are no chunks, and `key` is 0."""
     copies: tuple[CopyData, ...] = ()

@@ -115,10 +115,9 @@ class Rebuilding:
                 return take_over(session, journal, record), chosen
             if record is not None:
                 abandon(session, journal, record)
-            changed = self._projects.changed(session, journal, memory)
-            settled = self._projects.settled(session, journal, memory.pending, changed, done=False)
-            session.execute(f"BEGIN; {settled}; {self._projects.close()}; COMMIT")
-            memory = self._projects.read(session)
+            session.execute("BEGIN")
+            memory = self._closed(session, journal, memory.pending, memory)
+            session.execute("COMMIT")
         if self._is_built(session, memory, script):
             self._say(0, len(program.items))
             return None
@@ -167,10 +166,7 @@ class Rebuilding:
                 record = next(iter(journal.runs(session, run=pending.run)), None)
                 if record and record.state in UNFINISHED and self._is_met_by(pending, script):
                     return _unfinished(program, pending)
-                changed = self._projects.changed(session, journal, memory)
-                settled = self._projects.settled(session, journal, pending, changed, done=False)
-                session.execute(f"{settled}; {self._projects.close()}")
-                memory = self._projects.read(session)
+                memory = self._closed(session, journal, pending, memory)
             if known and self._is_built(session, memory, script):
                 return ProjectPlan((Decision(runs=False, reason="unchanged"),) * len(program.items))
             decided = self._decided(session, program, script, memory, exists, known=known)
@@ -189,6 +185,15 @@ class Rebuilding:
         if drops:
             objects = sum(one.startswith("DROP ") for one in drops)
             self.note += f"; dropped first: {counted(objects, 'object')}"
+
+    def _closed(
+        self, session: PostgresSession, journal: PostgresJournal, pending: Pending, memory: Memory
+    ) -> Memory:
+        """What is known once the `pending` run is given up, in the transaction that has begun."""
+        changed = self._projects.changed(session, journal, memory)
+        settled = self._projects.settled(session, journal, pending, changed, done=False)
+        session.execute(f"{settled}; {self._projects.close()}")
+        return self._projects.read(session)
 
     def _is_met_by(self, pending: Pending, script: ScriptDigests) -> bool:
         """Whether going on with a run is what is asked for."""

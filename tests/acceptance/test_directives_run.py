@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pgfan import api
-from pgfan.postgres.feed import ScriptFeed
+from pgfan.postgres.feed import DatabaseNow, ScriptFeed
 from pgfan.postgres.generated_rows import GeneratedRows
 from pgfan.postgres.session import PostgresSession
 from pgfan.reading.paths import read_paths
@@ -50,7 +50,10 @@ def test_jobs_bound_the_workers_of_their_statement() -> None:
     text = "SELECT 1;\n-- pgfan: jobs 3\nSELECT 2;"
     program = Program.read_psql([Source("main.sql", text)], {}, str)
     feed = ScriptFeed(
-        Agenda(program.items), KnownObjects, {}, GeneratedRows(PostgresSession(""), None, "")
+        Agenda(program.items),
+        DatabaseNow(KnownObjects),
+        {},
+        GeneratedRows(PostgresSession(""), None, ""),
     )
     assert [spec.workers_max for spec in feed.segment()] == [None, 3]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgfan.postgres.feed import ScriptFeed
+from pgfan.postgres.feed import DatabaseNow, ScriptFeed
 from pgfan.postgres.generated_rows import GeneratedRows
 from pgfan.postgres.session import PostgresSession
 from pgfan.sql.accesses import accesses_of
@@ -17,7 +17,7 @@ def made_by(program: Program) -> list[str]:
     """The objects that the tasks of a program define, as its feed reads them."""
     agenda = Agenda(program.items, program.numbers)
     made_of = GeneratedRows(PostgresSession(""), None, "run")
-    feed = ScriptFeed(agenda, lambda: KNOWN, {}, made_of, program.passed_over)
+    feed = ScriptFeed(agenda, DatabaseNow(lambda: KNOWN), {}, made_of, program.passed_over)
     feed.segment()
     return [
         str(effect.object)

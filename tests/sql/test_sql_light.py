@@ -6,7 +6,13 @@ import pytest
 from accesses_known import KNOWN
 
 from pgfan.sql.accesses import ScriptAccesses
-from pgfan.sql.light import Unlogged, is_light_definition, rows_of_light, shared_by
+from pgfan.sql.light import (
+    Unlogged,
+    is_light_definition,
+    rows_of_light,
+    shared_without_clock,
+    unless_clock,
+)
 from pgfan.sql.script import read_script
 
 TABLES = """
@@ -71,7 +77,8 @@ def test_what_goes_into_bundles(sql: str) -> None:
         found = accesses.read([statement.tree for statement in item.statements])
     verdict = "no"
     if rows_of_light(item, found):
-        verdict = shared_by(item, found, accesses.definitions)
+        shares = shared_without_clock(item, found, accesses.definitions)
+        verdict = unless_clock(shares, item.first.text)
     assert verdict == CASES[sql]
 
 

@@ -1,7 +1,7 @@
 """Tasks that run on one connection, because earlier ones have left there what they need.
 
-A temporary table is gone with its connection, also when another client goes on with the run. What
-needs it must not run then: it would find a permanent table of the same name, or none.
+What only a connection has is gone with it, also when another client goes on with the run. What
+needs it must not run then (`pgfan.plan.session_state`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgfan.execute.worker import Report
+    from pgfan.plan.session_state import Needs
     from pgfan.ports import PreparedTask, Session
 
 
@@ -27,17 +28,14 @@ class PinnedTasks:
         """How many connections had ended before, by task."""
 
     def run(
-        self, number: int, needs: frozenset[int], work: Callable[[], tuple[Report, ...]]
+        self, number: int, needs: Needs, work: Callable[[], tuple[Report, ...]]
     ) -> tuple[Report, ...]:
         """Do the `work` of a task, unless what it `needs` is lost. From one thread at a time."""
         ended = self.session.ended
-        if any(self._ran.get(needed) != ended for needed in needs):
-            error = ResumeRefusedError(
-                "this statement needs what earlier ones had left in their session (a temporary "
-                "table, a seed), and that is gone with the connection",
-                hint="--restart begins anew: look first what the finished statements have written",
-            )
-            return (ChunkErrorReport(error, "fatal"),)
+        for lost, tasks in needs.items():
+            if any(self._ran.get(task) != ended for task in tasks):
+                hint = "--restart begins anew: look first what the finished statements have written"
+                return (ChunkErrorReport(ResumeRefusedError(lost, hint=hint), "fatal"),)
         reports = work()
         if all(isinstance(one, ChunkDoneReport) and not one.duplicate for one in reports):
             self._ran[number] = ended

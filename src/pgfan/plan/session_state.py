@@ -1,26 +1,36 @@
 """Which tasks of a script need what earlier ones have left in their session.
 
-Temporary tables and the state of random() are gone with the connection that has them. A task that
-needs them must not run on another one: without its temporary table a statement finds a permanent
-one of the same name, without its seed other numbers, and nobody would notice. What would be noticed
-is left to the server: it refuses a cursor, a prepared statement, a currval() that it does not know.
+Temporary tables, the state of random(), settings that a function has made are gone with the
+connection that has them. A task that needs them must not run on another one: without its temporary
+table a statement finds a permanent one of the same name, without its seed other numbers, without a
+search_path other tables, and nobody would notice. What would be noticed is left to the server: it
+refuses a cursor, a prepared statement, a currval() that it does not know.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pgfan.sql.definitions import TEMPORARY
 from pgfan.sql.effects import ObjectName
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pgfan.sql.effects import Accesses, EffectKind
     from pgfan.sql.script import ScriptItem
 
+Needs: TypeAlias = "Mapping[str, frozenset[int]]"
+"""What to say when it is lost, and the tasks that had left it."""
+STATE_LOST = (
+    "this statement needs what earlier ones had left in their session (a temporary table, a seed), "
+    "and that is gone with the connection"
+)
+SETTINGS_LOST = (
+    "the connection is lost on which a function has changed settings, and they are with it"
+)
 SEED = ObjectName("task", TEMPORARY, "seed")
 """Stands for the state of random(), which every call of it changes."""
 _READS: frozenset[EffectKind] = frozenset({"use", "read", "lock", "analyse"})
@@ -34,6 +44,20 @@ class SessionState:
 
     def __init__(self) -> None:
         self._left: defaultdict[ObjectName, set[int]] = defaultdict(set)
+        self._set: int | None = None
+
+    def leave_settings(self, number: int) -> None:
+        """A task has made settings that no text has: all that follow need them."""
+        self._set = number if self._set is None else self._set
+
+    def needs(self, number: int, item: ScriptItem, accesses: Accesses) -> Needs:
+        """Take the next task in program order: what it needs, by what is said without it."""
+        found: dict[str, frozenset[int]] = {}
+        if self._set is not None:
+            found[SETTINGS_LOST] = frozenset({self._set})
+        if accesses.session and (state := self.add(number, item, accesses)):
+            found[STATE_LOST] = state
+        return found
 
     def add(self, number: int, item: ScriptItem, accesses: Accesses) -> frozenset[int]:
         """Take the next task in program order: the earlier tasks whose leavings it needs."""

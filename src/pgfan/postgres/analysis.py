@@ -167,6 +167,19 @@ class Analyst:
             return found
         return replace(found, plan=replace(found.plan, verdict="native", statements=statements))
 
+    def analyse_after_others(self, item: ScriptItem, hidden: str) -> Analysis:
+        """As `analyse`, where the statements before it ran in the analyst's session.
+
+        What their code has set there is not to be had on other connections.
+        """
+        found = self.analyse(item, hidden)
+        if found.snapshot is None or not own_settings.differ(
+            self._session, self._snapshots.session
+        ):
+            return found
+        self._snapshots.close()
+        return _serial(own_settings.OBJECTION, unlogged=found.plan.unlogged)
+
     def _from_files(self, item: ScriptItem, objection: Reason | None) -> Analysis:
         r"""What becomes of \\copy ... FROM a file. Its table is locked and looked at once more."""
         from pgfan.postgres.script_files import look  # few statements read files
@@ -278,9 +291,6 @@ class Analyst:
             return _serial(found, unlogged=split.unlogged)
         locked = target.name if target.creates is None else None
         snapshot = self._snapshots.open(item.settings, locked, sources)
-        if own_settings.differ(self._session, self._snapshots.session):
-            self._snapshots.close()
-            return _serial(own_settings.OBJECTION, unlogged=split.unlogged)
         notes = tuple((str(note.code), note.message) for note in found.notes)
         task = TaskPlan("split", (), split.hazards, split.unlogged, found.cut(), notes)
         return Analysis(task, snapshot, found.driving)

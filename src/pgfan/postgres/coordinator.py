@@ -218,8 +218,11 @@ class PostgresCoordinator:
             new_tables.drop(self._session, stale)
         analyst = self._desks.of(number).analyst
         hidden = new_tables.hidden_name(self._token, number)
-        against = self._feed.objection(number)
-        analysis = analyst.analyse(self._items[number], hidden, against)
+        if self._feed.is_looked_at_where_others_ran(number):
+            analysis = analyst.analyse_after_others(self._items[number], hidden)
+        else:
+            against = self._feed.objection(number)
+            analysis = analyst.analyse(self._items[number], hidden, against)
         plan = analysis.plan
         row = self._rows.own(number, plan) if number not in self._run.tasks else None
         if row is not None:
@@ -354,10 +357,10 @@ class PostgresCoordinator:
             statements=texts[1:-1] if item.is_block else texts,
             settings=(
                 *self._feed.session_start(number),
-                *self._feed.settings(number),
+                *item.settings,
                 *(NO_FLUSH if plan.split and self._journal else ()),
             ),
-            leaves=self._feed.leaves(number),
+            leaves=item.leaves,
             done=totals.done,
             rows_done=totals.rows,
             chunks_done=totals.chunks,

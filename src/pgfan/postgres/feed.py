@@ -11,6 +11,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pgfan.errors import UnsupportedError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pgfan.plan.graph import Step
+    from pgfan.plan.session_state import Needs
     from pgfan.ports import CopyData
     from pgfan.postgres.durations import Measured
     from pgfan.postgres.generated_rows import GeneratedRows
@@ -46,16 +48,18 @@ FRESH_SESSION = "CLOSE ALL; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNL
 """DISCARD ALL but for advisory locks: a worker's session holds one of the run's own."""
 
 
-SETTINGS_LOST = """DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-MESSAGE = 'the connection is lost on which a function has changed settings, and they are with it',
-HINT = 'begin anew, with --restart'; END $$"""
-"""Stands among the settings where the script has made some that no text has. The connection that
-has them is taken to have run it; a new one runs it, and fails before anything else."""
-
 COPY_BYTES_S = 20e6
 """What one COPY takes in a second, roughly: it is only compared with other statements."""
 UPKEEP = -1
 """Stands for a task of pgfan's own where the graph is worked out."""
+
+
+class DatabaseNow(Struct, frozen=True):
+    """What the text of a script does not say."""
+
+    known: Callable[[], KnownObjects]
+    has_own_settings: Callable[[], bool] = lambda: False
+    """Whether the script's connection was left with settings that others do not have."""
 
 
 class ScriptFeed:
@@ -64,7 +68,7 @@ class ScriptFeed:
     def __init__(
         self,
         agenda: Agenda,
-        read_known: Callable[[], KnownObjects],
+        now: DatabaseNow,
         durations: Mapping[tuple[str, str], Measured],
         made_of: GeneratedRows,
         passed_over: Sequence[Sequence[ScriptItem]] = (),
@@ -72,7 +76,7 @@ class ScriptFeed:
         *,
         analyse: bool = True,
     ) -> None:
-        """Look at the database as it is now, by `read_known`; `durations` of earlier runs.
+        """Look at the database as it is `now`; `durations` are of earlier runs.
 
         `made_of`: the rows of queries that make statements. `passed_over` are items before each one
         that do not run: of them settings count, no more. Without `light` there are no bundles.
@@ -83,11 +87,9 @@ class ScriptFeed:
         self._passed_over = passed_over
         self._light = light
         self._durations = durations
-        self._read_known = read_known
-        self.has_own_settings: Callable[[], bool] = lambda: False
-        """Whether the script's connection was left with settings that others do not have."""
+        self._now = now
         self._currval = any(map(mentions_currval, _texts(agenda.items)))
-        self._accesses = ScriptAccesses(read_known(), calls_currval=self._currval)
+        self._accesses = ScriptAccesses(now.known(), calls_currval=self._currval)
         self._sequencer = Sequencer[int]()
         self._numbers: list[int] = []
         """The task's number, or the gate's, of each step."""
@@ -107,13 +109,8 @@ class ScriptFeed:
         self.upkeep: dict[int, ObjectName] = {}
         """The steps before which a table may have to be analysed, by their numbers."""
         self._lost: frozenset[int] = frozenset()
-        self._unknown: dict[int, int] = {}
-        """Of items after one that makes settings that no text has: how many stood before those."""
-        self._unknown_from: set[int] = set()
-        """The items that make such settings first, in each session."""
-        self._unknown_after: int | None = None
         self._state = SessionState()
-        self._needs: dict[int, frozenset[int]] = {}
+        self._needs: dict[int, Needs] = {}
 
     def is_pinned(self, number: int) -> bool:
         """Whether a task needs the one connection of its script."""
@@ -128,19 +125,13 @@ class ScriptFeed:
             return ()
         return (f"{FRESH_SESSION} -- {self._sessions[number]}",)
 
-    def settings(self, number: int) -> tuple[str, ...]:
-        """The settings that an item needs, in order, those included that only one session has."""
-        known, at = self._agenda.items[number].settings, self._unknown.get(number)
-        return known if at is None else (*known[:at], SETTINGS_LOST, *known[at:])
-
-    def leaves(self, number: int) -> tuple[str, ...]:
-        """What an item adds to the settings in force."""
-        known = self._agenda.items[number].leaves
-        return (*known, SETTINGS_LOST) if number in self._unknown_from else known
-
-    def needs(self, number: int) -> frozenset[int]:
+    def needs(self, number: int) -> Needs:
         """The earlier tasks without whose leavings in its session a task must not run."""
-        return self._needs.get(number, frozenset())
+        return self._needs.get(number, {})
+
+    def is_looked_at_where_others_ran(self, number: int) -> bool:  # noqa: ARG002
+        """Whether a task is analysed in the session that those before it ran in."""
+        return False
 
     def objection(self, number: int) -> Reason | None:
         """Why a task is not split, whatever its statement says."""
@@ -163,12 +154,7 @@ class ScriptFeed:
         if (self._stale or self._generates is not None) and self._numbers[-1] in lost:
             return ()
         if self._stale:
-            self._accesses.refresh(self._read_known())
-            if not self._accesses.has_own_settings and self.has_own_settings():
-                self._accesses.keep_to_session()
-            if self._light is not None:
-                self._light.refresh()
-            self._stale = False
+            self._refresh()
         self._segment_begins = len(self._numbers)
         if self._generates is not None:
             self._generate(self._generates)
@@ -182,16 +168,16 @@ class ScriptFeed:
                 self._session = item.session
                 self._accesses.new_session()
                 self._ended += 1
-                self._unknown_after = None
                 self._state = SessionState()
             self._sessions[number] = self._ended
             for left_out in self._passed_over[number] if number < len(self._passed_over) else ():
                 if left_out.session == item.session:
                     self._take_settings(left_out)
             self.accesses[number] = found = self._read(item)
-            self._note_unknown(number, item)
-            if found.session and (needs := self._state.add(number, item, found)):
+            if needs := self._state.needs(number, item, found):
                 self._needs[number] = needs
+            if self._accesses.has_own_settings:
+                self._state.leave_settings(number)
             if self._light is not None:
                 self._light.look(number, item, found, self._accesses.definitions)
             specs.extend(self._spec(step) for step in self._before(item, found))
@@ -199,6 +185,16 @@ class ScriptFeed:
             self._stale = found.is_opaque
             self._generates = number if item.first.generates is not None else None
         return tuple(specs) if self._light is None else self._light.bundled(specs)
+
+    def _refresh(self) -> None:
+        """Look once more, after a statement of which nobody knows what it did."""
+        self._accesses.refresh(self._now.known())
+        if not self._accesses.has_own_settings and self._now.has_own_settings():
+            self._accesses.keep_to_session()
+            self._state.leave_settings(self._agenda.order[self._next - 1])
+        if self._light is not None:
+            self._light.refresh()
+        self._stale = False
 
     def bundle(self, number: int) -> tuple[LightTask, ...]:
         """The members of the bundle that begins with a task; none when it is a task by itself."""
@@ -212,13 +208,6 @@ class ScriptFeed:
         rolls_back, form = item.rolls_back, item.form
         read = self._accesses.read(trees, rolls_back=rolls_back, stated=stated, form=form)
         return read if form is not None else read | client_files(item)
-
-    def _note_unknown(self, number: int, item: ScriptItem) -> None:
-        if self._unknown_after is not None:
-            self._unknown[number] = self._unknown_after
-        elif self._accesses.has_own_settings:
-            self._unknown_after = len(item.settings) + len(item.leaves)
-            self._unknown_from.add(number)
 
     def _generate(self, number: int) -> None:
         """The statements that the rows of a task make."""
@@ -238,7 +227,7 @@ class ScriptFeed:
             if is_setting(statement) or kind_of(statement.skeleton) == "TransactionStmt"
         ]
         if self._accesses.read(trees, rolls_back=item.rolls_back).is_opaque:
-            self._accesses.refresh(self._read_known())
+            self._accesses.refresh(self._now.known())
 
     def _before(self, item: ScriptItem, accesses: Accesses) -> Iterator[Step[int]]:
         """Steps of pgfan's own before a task, which may analyse fresh tables that it joins."""

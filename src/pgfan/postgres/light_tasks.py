@@ -14,9 +14,9 @@ from pgfan.plan.bundles import Light, bundled
 from pgfan.sql.light import (
     Unlogged,
     is_light_definition,
-    mentions_clock,
     rows_of_light,
     shared_without_clock,
+    unless_clock,
 )
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ class LightTasks:
         if judged is None or number in self._alone or self._unlogged.is_written(item):
             return
         rows, shares = judged
-        if mentions_clock(item.first.text):
-            shares = "nothing"
+        shares = unless_clock(shares, item.first.text)
         self._light[number] = LightTask(number, rows, shares)
         cost = 1 if rows is not None else DEFINITION_COST
         # One plan, with its reasons, is in the journal for all of a bundle.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgfan.plan.dag import TaskSpec
-from pgfan.plan.session_state import needs_of
+from pgfan.plan.session_state import STATE_LOST, needs_of
 from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgfan.plan.session_state import Needs
     from pgfan.postgres.light_tasks import LightTask
     from pgfan.sql.effects import ObjectName
     from pgfan.sql.script import ScriptItem
@@ -33,23 +34,20 @@ class OneByOne:
         """As of `ScriptFeed`: nothing, since there is one session from the first task on."""
         return ()
 
-    def settings(self, number: int) -> tuple[str, ...]:
-        """See `pgfan.postgres.feed.ScriptFeed.settings`."""
-        return self._items[number].settings
-
-    def leaves(self, number: int) -> tuple[str, ...]:
-        """See `pgfan.postgres.feed.ScriptFeed.leaves`."""
-        return self._items[number].leaves
-
     def bundle(self, number: int) -> tuple[LightTask, ...]:  # noqa: ARG002
         """As of `ScriptFeed`: there are none, since each answers before the next begins."""
         return ()
 
-    def needs(self, number: int) -> frozenset[int]:
+    def needs(self, number: int) -> Needs:
         """See `pgfan.postgres.feed.ScriptFeed.needs`."""
         if self._needs is None:
             self._needs = needs_of(self._items)
-        return self._needs.get(number, frozenset())
+        found = self._needs.get(number)
+        return {STATE_LOST: found} if found else {}
+
+    def is_looked_at_where_others_ran(self, number: int) -> bool:
+        """See `pgfan.postgres.feed.ScriptFeed.is_looked_at_where_others_ran`."""
+        return number > 0
 
     def objection(self, number: int) -> Reason | None:
         """As of `ScriptFeed`: nothing, since whoever looks at a task sees all its session has."""

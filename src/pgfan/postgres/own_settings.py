@@ -8,22 +8,22 @@ names that PostgreSQL does not know (a.b): only current_setting() and SHOW ask f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING
 
 from pgfan.errors import ConnectionLostError
+from pgfan.postgres.session import SESSION_DEFAULTS
+from pgfan.quoting import literal
 from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
 
-SET_HERE: LiteralString = """
+SET_HERE = f"""
 SELECT pg_catalog.string_agg(name OPERATOR(pg_catalog.||) '=' OPERATOR(pg_catalog.||) setting, ' '
     ORDER BY name COLLATE "C")
 FROM pg_catalog.pg_settings
 WHERE source = 'session' AND name OPERATOR(pg_catalog.!~) '^(idle_in_)?transaction_'
-    AND name OPERATOR(pg_catalog.<>) ALL (ARRAY[
-        'client_connection_check_interval', 'synchronize_seqscans', 'idle_session_timeout'
-    ])"""
+    AND name OPERATOR(pg_catalog.<>) ALL (ARRAY[{", ".join(map(literal, SESSION_DEFAULTS))}])"""
 """But for what belongs to one transaction, and what pgfan sets itself, which RESET ALL undoes."""
 OBJECTION = Reason(
     "session", "an earlier statement left a setting in the session that is not carried along"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pgfan.plan.rebuild import Built
+from pgfan.postgres.journal import EQ
 from pgfan.postgres.journal_schema import rows_of_query
 from pgfan.postgres.owned import existing
 from pgfan.postgres.project_records import Changed, Made, Memory, Pending
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
     from pgfan.postgres.owned import Existing
     from pgfan.postgres.session import PostgresSession
 
-EQ = "OPERATOR(pg_catalog.=)"
 _NE = "OPERATOR(pg_catalog.<>)"
-_NO_LOOPS = "SET LOCAL enable_nestloop = off"
+_NO_LOOPS = "enable_nestloop = off"
 """Rows of this run are in no statistics yet: the server would take 20,000 of them for one."""
 _COLUMNS = "number, fingerprint, text, files, place, footprint, run, task"
 _TYPES = (
@@ -195,7 +195,7 @@ class ProjectJournal:
             return Changed()
         vanished = journal.vanished(session, pending.run)
         states = self._states(session, journal, pending.run, vanished)
-        session.execute(_NO_LOOPS.replace("LOCAL ", ""))
+        session.execute(f"SET {_NO_LOOPS}")
         rows = rows_of_query(
             session, f"SELECT footprint FROM ({states}) s WHERE state {_NE} 'begun'"
         )
@@ -236,7 +236,7 @@ class ProjectJournal:
         """
         states = self._states(session, journal, pending.run, changed.vanished)
         steps = [
-            _NO_LOOPS,
+            f"SET LOCAL {_NO_LOOPS}",
             (
                 f"UPDATE {self._schema}.built b SET state = s.state, unlogged = s.unlogged IS TRUE "
                 f"FROM ({states}) s WHERE b.{self._mine} AND b.number {EQ} s.number "

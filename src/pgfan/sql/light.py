@@ -189,16 +189,13 @@ def _is_alone(item: ScriptItem, found: Accesses) -> bool:
     )
 
 
-def shared_by(item: ScriptItem, found: Accesses, definitions: Definitions) -> Shares:
-    """What a light statement may share with others like it, and nobody can tell."""
-    shares = shared_without_clock(item, found, definitions)
-    return "nothing" if mentions_clock(item.first.text) else shares
+def unless_clock(shares: Shares, text: str) -> Shares:
+    """What a light statement may share and nobody can tell: nothing, if it may ask for the time.
 
-
-def mentions_clock(text: str) -> bool:
-    """Whether a text may ask for the time: then it shares nothing."""
+    `shares` is what it may share if it does not (`shared_without_clock`).
+    """
     lower = text.lower()
-    return any(word in lower for word in _OF_THE_CLOCK)
+    return "nothing" if any(word in lower for word in _OF_THE_CLOCK) else shares
 
 
 def shared_without_clock(item: ScriptItem, found: Accesses, definitions: Definitions) -> Shares:

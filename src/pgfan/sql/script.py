@@ -85,7 +85,7 @@ class Statement:
     @property
     def reads_client_file(self) -> bool:
         r"""Whether it is \copy ... FROM a file."""
-        return self.client_file is not None and bool(self.tree.is_from)
+        return self.client_file is not None and bool(self.skeleton.is_from)
 
     @property
     def digest(self) -> str:
