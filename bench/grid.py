@@ -1,6 +1,7 @@
 """Chunks and workers by hand against pgfan's own choice, on four kinds of work: docs/bench.md.
 
     bench/grid.py [--scale 1] [--repeat 5] [--seed 1] [--only NAME,...] [--json FILE] [--svg FILE]
+    bench/grid.py --scale 3 --chunks 4,8,16,64 --workers 2,4    # a part of the grid, of larger work
     bench/grid.py --row-ms 10 [...]     # the same work as waits in the server, for 16 workers
 
 By hand: the pool script (pgfan.bench.pool_script) with so many equal queries and so many processes,
@@ -137,8 +138,8 @@ class Bench:
     def grid(self) -> list[Point]:
         """Every point by hand: no more workers than chunks."""
         waits = self._options.row_ms is not None
-        chunks = WAITING_CHUNKS if waits else CHUNKS
-        workers = WAITING_WORKERS if waits else WORKERS
+        chunks = self._options.chunks or (WAITING_CHUNKS if waits else CHUNKS)
+        workers = self._options.workers or (WAITING_WORKERS if waits else WORKERS)
         most = self._workload.chunks_max
         pairs = [(many, few) for many in chunks if many <= most for few in workers]
         found = [Point(many, few) for many, few in pairs if few <= many]
@@ -302,6 +303,8 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="how much work")
     parser.add_argument("--repeat", type=int, default=5, help="rounds of the best points")
     parser.add_argument("--seed", type=int, default=1, help="of the orders")
+    parser.add_argument("--chunks", type=integers, help="of the grid: 4,8,16 in place of all")
+    parser.add_argument("--workers", type=integers, help="of the grid: 2,4 in place of all")
     parser.add_argument("--row-ms", type=float, help="waits of each row in place of work")
     parser.add_argument("--only", default="", help=f"some of {', '.join(NAMES)}")
     parser.add_argument("--logged", action="store_true", help="write a logged table")
@@ -311,9 +314,14 @@ def read_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def integers(text: str) -> tuple[int, ...]:
+    """Numbers with commas between them."""
+    return tuple(int(one) for one in text.split(","))
+
+
 def as_given(options: argparse.Namespace) -> dict[str, Any]:
     """The options that the figures depend on."""
-    names = ("scale", "repeat", "seed", "row_ms", "logged", "pgfan")
+    names = ("scale", "repeat", "seed", "chunks", "workers", "row_ms", "logged", "pgfan")
     return {name: getattr(options, name) for name in names}
 
 
