@@ -252,7 +252,9 @@ class _Load:
                 journal.create(self._owner)
             if run is not None:
                 return take_over(self._owner, journal, find_unfinished(self._owner, journal, run))
-            text = json.dumps(request.to_json(), sort_keys=True)
+            # Putting bad rows aside is a way to go on with a load that one of them has ended.
+            told = {**request.to_json(), "row_by_row": False}
+            text = json.dumps(told, sort_keys=True)
             script = NewScript(_title(request), (text,), request.to_json(), new_run)
             restart = self._options.restart
             return begin_or_resume(self._owner, journal, script, server, restart=restart)

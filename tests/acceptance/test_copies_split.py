@@ -227,6 +227,83 @@ def test_what_has_failed_goes_on_from_its_ranges(
     assert rows_of(dsn18, "SELECT count(*), sum(i) FROM t") == [(ROWS, sum(range(ROWS)))]
 
 
+class Heard:
+    """A display that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def emit(self, event: object) -> None:
+        self.said.append(getattr(event, "text", ""))
+
+
+def way_back(text: str) -> str:
+    """The statement that a message offers."""
+    return text[text.index("WITH gone AS") :]
+
+
+def test_a_failed_one_is_taken_back_and_begun_anew_with_a_mended_file(
+    dsn: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.csv"
+    lines = [f"{i},{'x' * 20}" for i in range(ROWS)]
+    file.write_text("\n".join([*lines[:-1], "x,y"]))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (i int, t text) PARTITION BY RANGE (i)")
+        connection.execute("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (-1) TO (300)")
+        connection.execute("CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (300) TO (900)")
+        connection.execute("INSERT INTO t VALUES (-1)")
+        text = f"CREATE TABLE before (n int);\n\\copy t FROM '{file}' (FORMAT csv)\n"
+        program, heard = Program.read_psql([Source("main.sql", text)], {}, str), Heard()
+        options = api.ExecOptions(split="always", chunk_rows=10_000, jobs=1)
+        failed = api.run(dsn, program, options, progress=heard)
+        assert f"{file}:{ROWS}, column i: 'x'" in str(copy_of(failed).error)
+        (said,) = (one for one in heard.said if "stay in the table" in one)
+        ((there,),) = rows_of(dsn, "SELECT count(*) FROM t WHERE i >= 0")
+        assert there
+        assert said.startswith(f"{there} rows of other ranges")
+
+        file.write_text("\n".join(lines))
+        changed = copy_of(run(dsn, text)).error
+        assert "was changed since the load began" in str(changed)
+        assert changed is not None
+        assert way_back(changed.hint or "") == way_back(said)
+        assert connection.execute(way_back(said).encode()).rowcount == there
+    assert rows_of(dsn, "TABLE t") == [(-1, None)]
+    ended = run(dsn, text)
+    assert ended.ok, ended.error
+    assert (ended.run, copy_of(ended).rows) == (failed.run, ROWS)
+    assert rows_of(dsn, "SELECT count(*), sum(i) FROM t") == [(ROWS + 1, sum(range(ROWS)) - 1)]
+
+
+def test_an_edited_script_does_not_load_rows_twice_that_a_failed_one_has_left(
+    dsn18: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("".join(f"{i},{'x' * 20}\n" for i in range(ROWS)) + "NA,x\n")
+    with psycopg.connect(dsn18, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (i int, t text)")
+        copy = f"\\copy t FROM '{file}' (FORMAT csv{{}})\n"
+        failed = run(dsn18, copy.format(""), jobs=1)
+        mended = copy.format(", NULL 'NA'")
+        error = copy_of(run(dsn18, mended)).error
+        assert "would be in the table twice" in str(error)
+        assert f"pgfan forget {failed.run}" in str(error and error.hint)
+        ended = run(dsn18, f"TRUNCATE t;\n{mended}")
+        assert ended.ok, ended.error
+    assert rows_of(dsn18, "SELECT count(*), count(i) FROM t") == [(ROWS + 1, ROWS)]
+
+
+def test_a_failed_one_of_one_copy_leaves_nothing(dsn18: str, tmp_path: Path) -> None:
+    file, heard = tmp_path / "a.csv", Heard()
+    file.write_text("".join(f"{i}\n" for i in range(ROWS)) + "x\n")
+    text = f"CREATE TABLE t (i int);\n-- pgfan: serial\n\\copy t FROM '{file}' (FORMAT csv)\n"
+    program = Program.read_psql([Source("main.sql", text)], {}, str)
+    assert not api.run(dsn18, program, api.ExecOptions(jobs=2), progress=heard).ok
+    assert not any("stay in the table" in one for one in heard.said)
+    assert rows_of(dsn18, "TABLE t") == []
+
+
 def test_a_load_that_cannot_be_is_refused_with_its_place(dsn18: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("i\n1\n", "utf-8")
     table, load = "CREATE TABLE t (i int);\n", "-- pgfan: load\n\\copy "

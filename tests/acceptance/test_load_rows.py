@@ -322,6 +322,58 @@ def test_a_changed_file_is_refused_and_a_mended_one_begins_anew(dsn18: str, tmp_
     assert rows(dsn18, "SELECT count(*) FROM t") == [(201,)]
 
 
+def test_bad_rows_are_put_aside_from_a_load_that_they_have_ended(dsn: str, tmp_path: Path) -> None:
+    run(dsn, TABLE)
+    path, reject = tmp_path / "data.csv", tmp_path / "bad.csv"
+    path.write_text("".join(f"{n},a,1\n" for n in range(300)) + "x,a,1\n" * 2)
+    failed = load(dsn, path, jobs=1)
+    assert not failed.ok
+    heard = Heard()
+    result = load(dsn, path, reject=reject, jobs=1, max_rejects=0, heard=heard)
+    assert result.error is not None
+    assert "more than 0 bad rows" in result.error.message
+    told = [event.text for event in heard.events if hasattr(event, "text")]
+    assert any("rows of other ranges stay in the table" in text for text in told), told
+    assert not any("xmin" in text for text in told), "of savepoints it would miss rows"
+    result = load(dsn, path, reject=reject, max_rejects=2)
+    assert result.ok, result.error
+    assert (result.run, result.tasks[0].rows, result.tasks[0].rejected) == (failed.run, 300, 2)
+    assert rows(dsn, "SELECT count(*), count(DISTINCT id) FROM t") == [(300, 300)]
+
+
+def test_other_options_do_not_put_rows_there_twice(dsn: str, tmp_path: Path) -> None:
+    run(dsn, TABLE)
+    path = tmp_path / "data.csv"
+    path.write_text("".join(f"{n},a,1\n" for n in range(300)) + "NA,a,1\n")
+    failed = load(dsn, path, jobs=1)
+    ((there,),) = rows(dsn, "SELECT count(*) FROM t")
+    assert there
+    mended = CopyOptions(null="NA")
+    error = load(dsn, path, copy=mended).error
+    assert error is not None
+    assert f"its {there} rows would be in the table twice" in error.message
+    assert f"pgfan resume {failed.run} goes on" in (error.hint or "")
+    assert rows(dsn, "SELECT count(*) FROM t") == [(there,)]
+    hint = error.hint or ""
+    run(dsn, hint[hint.index("WITH gone AS") :])
+    assert load(dsn, path, copy=mended).ok
+    assert rows(dsn, "SELECT count(*), count(id) FROM t") == [(301, 300)]
+
+
+@pytest.mark.parametrize("way", ["TRUNCATE t", "truncate", "another table", "done"])
+def test_rows_that_are_not_there_are_in_nobodys_way(dsn18: str, tmp_path: Path, way: str) -> None:
+    run(dsn18, TABLE, "CREATE TABLE u (LIKE t)")
+    path, table = tmp_path / "data.csv", "u" if way == "another table" else "t"
+    path.write_text("".join(f"{n},a,1\n" for n in range(300)) + "NA,a,1\n" * (way != "done"))
+    assert api.load(dsn18, [path], table, api.LoadOptions(piece_bytes=64, jobs=1)).ok == (
+        way == "done"
+    )
+    if way == "TRUNCATE t":
+        run(dsn18, way)
+    assert load(dsn18, path, copy=CopyOptions(null="NA"), truncate=way == "truncate").ok
+    assert rows(dsn18, "SELECT count(*) FROM t") == [(600 if way == "done" else 301,)]
+
+
 def test_truncate_empties_once_and_partitions_are_filled(dsn: str, tmp_path: Path) -> None:
     run(
         dsn,

@@ -81,8 +81,8 @@ class Identity(Struct, frozen=True):
         if not grown:
             raise ResumeRefusedError(
                 f"{self.path} was changed since the load began",
-                hint="put the file back as it was; or take what was loaded out of the table "
-                "(pgfan status tells how many rows) and begin anew with --restart",
+                hint="put the file back as it was; or begin anew with --restart, when what was "
+                "loaded is out of the table",
             )
 
 

@@ -28,6 +28,7 @@ from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals, ResumeOptions
 from pgfan.postgres.session import NO_FLUSH
 from pgfan.postgres.snapshot import begin_of
+from pgfan.postgres.taking_back import left_by, offered
 from pgfan.postgres.task_rows import LightPlans, TaskRows, bundle_of, mark_done, member_of
 from pgfan.postgres.task_sources import TaskSources
 from pgfan.quoting import qualified
@@ -153,21 +154,26 @@ class PostgresCoordinator:
         if journal is not None and not unknown:
             text = error.message if error is not None else None
             again_when_lost(lambda: self._rows.fail(self._session, number, prepared, text))
-        return again_when_lost(lambda: self._left_behind(prepared))
+        return again_when_lost(lambda: self._left_behind(prepared, unknown=unknown))
 
     def end(self) -> None:
         """Let everything go. Without a journal nobody will go on: drop what was not finished."""
         if self._journal is None:
             with contextlib.suppress(PgfanError):
                 for prepared in self._prepared.values():
-                    self._left_behind(prepared)
+                    self._left_behind(prepared, unknown=False)
         self._desks.end()
 
-    def _left_behind(self, prepared: PreparedTask) -> str | None:
-        """Drop the table that a task had begun to fill, unless rows in it are worth keeping."""
+    def _left_behind(self, prepared: PreparedTask, *, unknown: bool) -> str | None:
+        """Drop the table that a task had begun to fill, unless rows in it are worth keeping.
+
+        `unknown`: a COMMIT may still come.
+        """
         creates, journal = prepared.plan.creates, self._journal
         if creates is None:
-            return None
+            if journal is None or unknown:
+                return None
+            return left_by(self._session, journal, prepared.key, prepared.plan)
         if (
             journal is None
             or not journal.chunks(
@@ -290,7 +296,8 @@ class PostgresCoordinator:
             return self._skipped(number, record)
         if record.plan.split is None or not totals.chunks:
             return None
-        snapshot = self._sources.again(number, record, record.plan.split)
+        with offered(journal, record):
+            snapshot = self._sources.again(number, record, record.plan.split)
         journal.set_state(self._session, record.key, "running")
         return self._put_together(number, record.key, record.plan, snapshot, totals)
 

@@ -48,7 +48,7 @@ class PostgresJournal(JournalSchema):
     def claim(self, task: int, lo: int, hi: int, *, unlogged: bool) -> str:
         """See `pgfan.ports.Journal.claim`."""
         return (
-            f"INSERT INTO {self._chunks(unlogged=unlogged)} (task, lo, hi) "
+            f"INSERT INTO {self.chunk_table(unlogged=unlogged)} (task, lo, hi) "
             f"VALUES ({task}, {lo}, {hi});"
         )
 
@@ -57,7 +57,7 @@ class PostgresJournal(JournalSchema):
     ) -> str:
         """See `pgfan.ports.Journal.settle`."""
         return (
-            f"UPDATE {self._chunks(unlogged=unlogged)} "
+            f"UPDATE {self.chunk_table(unlogged=unlogged)} "
             f"SET rows = {literal(rows)}, seconds = '{seconds:.6f}' "
             f"WHERE task {EQ} '{task}' AND lo {EQ} '{lo}';"
         )
@@ -77,7 +77,7 @@ class PostgresJournal(JournalSchema):
         """The upper bound and the rows of a chunk that is in the journal."""
         rows = rows_of_query(
             session,
-            f"SELECT hi, rows FROM {self._chunks(unlogged=unlogged)} "
+            f"SELECT hi, rows FROM {self.chunk_table(unlogged=unlogged)} "
             f"WHERE task {EQ} '{task}' AND lo {EQ} '{lo}'",
         )
         if not rows:
@@ -217,6 +217,23 @@ class PostgresJournal(JournalSchema):
         )
         return [task_record(row) for row in rows]
 
+    def unfinished_loads(
+        self, session: Session, key: int, oid: int
+    ) -> list[tuple[str, TaskRecord]]:
+        """Loads into a table that other runs than that of task `key` have not finished."""
+        rows = rows_of_query(
+            session,
+            "SELECT t.key, t.number, t.state, t.plan, t.sources, t.rows, t.chunks, t.seconds, "
+            f"t.error, t.run FROM {self._schema}.task t "
+            f"JOIN {self._schema}.run r ON r.id {EQ} t.run "
+            f"WHERE r.state {EQ} ANY ({array([*UNFINISHED])}) "
+            "AND t.state OPERATOR(pg_catalog.<>) 'done' "
+            f"AND (t.sources OPERATOR(pg_catalog.->>) 'oid') {EQ} '{oid}' "
+            f"AND r.id OPERATOR(pg_catalog.<>) (SELECT own.run FROM {self._schema}.task own "
+            f"WHERE own.key {EQ} '{key}') ORDER BY t.key",
+        )
+        return [(row[-1] or "", task_record(row[:-1])) for row in rows]
+
     def unfinished_tables(self, session: Session, run: str) -> list[NewTable]:
         """The tables that tasks of a run had begun to fill."""
         found = "plan OPERATOR(pg_catalog.#>) '{split,creates}'"
@@ -238,7 +255,7 @@ class PostgresJournal(JournalSchema):
             f"SELECT t.number FROM {self._schema}.task t WHERE t.run {EQ} {literal(run)} "
             f"AND t.state {EQ} 'done' AND t.chunks OPERATOR(pg_catalog.>) 0 "
             "AND (t.plan OPERATOR(pg_catalog.->) 'unlogged')::pg_catalog.bool "
-            f"AND NOT EXISTS (SELECT FROM {self._chunks(unlogged=True)} c "
+            f"AND NOT EXISTS (SELECT FROM {self.chunk_table(unlogged=True)} c "
             f"WHERE c.task {EQ} t.key) ORDER BY t.number",
         )
         return tuple(int(row[0] or 0) for row in rows)
@@ -308,7 +325,7 @@ class PostgresJournal(JournalSchema):
         """
         covered = (
             "SELECT COALESCE(pg_catalog.sum(hi OPERATOR(pg_catalog.-) lo), '0') "
-            f"FROM {self._chunks(unlogged=unlogged)} WHERE task {EQ} '{task}'"
+            f"FROM {self.chunk_table(unlogged=unlogged)} WHERE task {EQ} '{task}'"
         )
         condition = f" AND ({covered}) {EQ} '{total}'"
         result = session.execute(self._finish(task, *figures) + condition)[0]
@@ -324,8 +341,8 @@ class PostgresJournal(JournalSchema):
     def delete_chunks(self, session: Session, task: int) -> None:
         """Forget the chunks of a task, of whose work nothing is left."""
         session.execute(
-            f"DELETE FROM {self._chunks(unlogged=False)} WHERE task {EQ} '{task}'; "
-            f"DELETE FROM {self._chunks(unlogged=True)} WHERE task {EQ} '{task}'"
+            f"DELETE FROM {self.chunk_table(unlogged=False)} WHERE task {EQ} '{task}'; "
+            f"DELETE FROM {self.chunk_table(unlogged=True)} WHERE task {EQ} '{task}'"
         )
 
     def _finish(self, task: int, rows: int | None, chunks: int, seconds: float) -> str:
@@ -338,7 +355,7 @@ class PostgresJournal(JournalSchema):
         """The committed chunks of a task."""
         rows = rows_of_query(
             session,
-            f"SELECT lo, hi, rows, seconds FROM {self._chunks(unlogged=unlogged)} "
+            f"SELECT lo, hi, rows, seconds FROM {self.chunk_table(unlogged=unlogged)} "
             f"WHERE task {EQ} '{task}' ORDER BY lo",
         )
         return ChunkTotals(
@@ -347,7 +364,8 @@ class PostgresJournal(JournalSchema):
             seconds=sum(float(row[3] or 0) for row in rows),
         )
 
-    def _chunks(self, *, unlogged: bool) -> str:
+    def chunk_table(self, *, unlogged: bool) -> str:
+        """The table of committed chunks, quoted."""
         return f"{self._schema}.{'chunk_unlogged' if unlogged else 'chunk'}"
 
 

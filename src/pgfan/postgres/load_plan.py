@@ -312,7 +312,8 @@ def open_again(
     if again.to_json()["split"] != plan.to_json()["split"]:
         raise ResumeRefusedError(
             "the files would be cut otherwise than when the load began",
-            hint="resume with the version of pgfan that began it",
+            hint="go on with the options and the version of pgfan that began it (of Parquet and "
+            "Arrow, --reject is such an option)",
         )
     return loaded, feed
 

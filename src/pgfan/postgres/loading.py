@@ -20,6 +20,7 @@ from pgfan.postgres.load_plan import kept_of, open_again, plan_of, survey
 from pgfan.postgres.reconnecting import again_when_lost
 from pgfan.postgres.records import ChunkTotals
 from pgfan.postgres.session import NO_FLUSH
+from pgfan.postgres.taking_back import PUTS_ASIDE, left_by, offered, refuse_twice
 from pgfan.postgres.task_rows import mark_done
 from pgfan.postgres.upsert import Upsert
 
@@ -67,6 +68,7 @@ class LoadCoordinator:
         self._version = errand.server_version
         self._fresh = errand.fresh
         self._rejects = errand.rejects
+        self._puts_aside = errand.request.row_by_row
         self._connect = connect
         self._prepared: PreparedTask | None = None
         self._upsert: Upsert | None = None
@@ -145,7 +147,8 @@ class LoadCoordinator:
             return None
         text = error.message if error is not None else None
         again_when_lost(lambda: journal.set_state(self._session, prepared.key, "failed", text))
-        return None
+        key, plan, plain = prepared.key, prepared.plan, not self._puts_aside
+        return again_when_lost(lambda: left_by(self._session, journal, key, plan, plain=plain))
 
     def vanished(self) -> tuple[int, ...]:
         """See `pgfan.ports.Coordinator.vanished`."""
@@ -190,7 +193,10 @@ class LoadCoordinator:
             if journal is not None:
                 label = (self._request.files[0], "load")
                 key = journal.begin_task(session, self._run.id, number, label, plan)
-                journal.set_sources(session, key, self._kept(loaded))
+                kept = self._kept(loaded)
+                if upsert is None and not self._request.truncate:
+                    refuse_twice(session, journal, key, kept)
+                journal.set_sources(session, key, kept)
             session.execute("COMMIT")
         except PgfanError:
             session.rollback()
@@ -204,7 +210,8 @@ class LoadCoordinator:
         return self._upsert
 
     def _kept(self, loaded: Loaded) -> dict[str, Any]:
-        return {**kept_of(loaded), "indexes": self._deferred.to_json()}
+        indexes = self._deferred.to_json()
+        return {**kept_of(loaded), "indexes": indexes, PUTS_ASIDE: self._puts_aside}
 
     def _resumed(self, journal: PostgresJournal, record: TaskRecord) -> PreparedTask | None:
         """What is left of a load that had begun; None when nothing of it was done."""
@@ -220,8 +227,12 @@ class LoadCoordinator:
             self._deferred.build(self._connect)
             self._deferred = DeferredIndexes(())
             return None
-        loaded, feed = open_again(self._session, self._request, record, self._version)
+        with offered(journal, record):
+            loaded, feed = open_again(self._session, self._request, record, self._version)
         self._upsert_of(loaded)
+        if self._puts_aside and not kept.get(PUTS_ASIDE):
+            journal.set_sources(self._session, record.key, {**kept, PUTS_ASIDE: True})
+        self._puts_aside = self._puts_aside or bool(kept.get(PUTS_ASIDE))
         journal.set_state(self._session, record.key, "running")
         return self._put_together(record.key, record.plan, feed, totals)
 

@@ -51,7 +51,10 @@ class TaskSources:
         return self._feeds.get(number)
 
     def begin(self, number: int, key: int, analysis: Analysis) -> None:
-        """A task is about to begin, with the snapshot and the files that were found."""
+        """A task is about to begin, with the snapshot and the files that were found.
+
+        Raises ResumeRefusedError for files that another run has begun to load.
+        """
         if analysis.snapshot is None:
             self.release(number)
             return
@@ -59,6 +62,7 @@ class TaskSources:
         kept = analysis.snapshot.state
         if analysis.files is not None:
             self._feeds[number], kept = analysis.files.feed, analysis.files.kept
+            self._refuse_twice(key, kept)
         self._keep(key, kept)
 
     def again(self, number: int, record: TaskRecord, split: SplitPlan) -> Snapshot:
@@ -103,6 +107,13 @@ class TaskSources:
         self._snapshots.pop(number, None)
         self._feeds.pop(number, None)
         self._desks.release(number)
+
+    def _refuse_twice(self, key: int, kept: dict[str, Any]) -> None:
+        journal = self._journal
+        if journal is not None:
+            from pgfan.postgres.taking_back import refuse_twice  # few statements read files
+
+            again_when_lost(lambda: refuse_twice(self._session, journal, key, kept))
 
     def _keep(self, key: int, kept: dict[str, Any]) -> None:
         journal = self._journal
