@@ -56,8 +56,9 @@ class Way:
 
 @dataclass(frozen=True)
 class Run:
-    """What one way took: wall time, and CPU seconds (user and system) on both sides."""
+    """What one way loaded, and took: wall time, and CPU seconds (user and system) on both sides."""
 
+    rows: int
     seconds: float
     client_s: float
     server_s: float
@@ -78,6 +79,8 @@ def main() -> None:
         with EmbeddedServer(options.embedded) as server:
             show_memory(server, options.files, round(options.big * 1e9))
         return
+    if options.with_pgloader and shutil.which("pgloader") is None:
+        parser.error("--with-pgloader: there is none (Debian and Ubuntu have a package pgloader)")
     make_files(options.files, options.scale)
     with EmbeddedServer(options.embedded) as server:
         chosen = ways(server.dsn, options.files)
@@ -85,10 +88,12 @@ def main() -> None:
             chosen.append(pgloader(server, options.files))
         only = {name for name in options.only.split(",") if name}
         chosen = [way for way in chosen if not only or way.name in only]
-        runs = defaultdict[str, list[Run]](list)
+        runs, rows = defaultdict[str, list[Run]](list), dict[str, int]()
         for number in range(options.repeat):
             for way in chosen if number % 2 == 0 else reversed(chosen):
                 runs[way.name].append(run := timed(server, way))
+                expected = rows.setdefault(way.table, run.rows)
+                assert run.rows == expected, f"{way.name}: {run.rows} rows of {expected}"
                 print(f"round {number + 1} {way.name:14} {run.seconds:7.2f} s", flush=True)
     print_medians(runs)
 
@@ -207,10 +212,11 @@ def timed(server: EmbeddedServer, way: Way) -> Run:
     seconds, after = time.monotonic() - began_s, resource.getrusage(resource.RUSAGE_CHILDREN)
     server_s = (server_cpu_s(server.pid) or 0.0) - server_s
     count = session.execute(f"SELECT count(*) FROM {way.table}")[0].rows[0][0]
-    assert int(count or 0) > 0, f"{way.name} loaded nothing"
+    rows = int(count or 0)
+    assert rows > 0, f"{way.name} loaded nothing"
     session.close()
     client_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(seconds, client_s, server_s)
+    return Run(rows, seconds, client_s, server_s)
 
 
 if __name__ == "__main__":

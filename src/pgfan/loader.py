@@ -36,7 +36,7 @@ from pgfan.postgres.fence import no_timeouts, worker_guard
 from pgfan.postgres.history import find_unfinished
 from pgfan.postgres.journal import PostgresJournal
 from pgfan.postgres.journal_schema import SCHEMA_DEFAULT
-from pgfan.postgres.load_plan import Loaded, LoadRequest, survey
+from pgfan.postgres.load_plan import Loaded, LoadRequest, kept_of, survey
 from pgfan.postgres.load_target import burdens, read_load_target
 from pgfan.postgres.loading import Errand, LoadCoordinator
 from pgfan.postgres.reconnecting import again_when_lost
@@ -44,6 +44,7 @@ from pgfan.postgres.rejects import PostgresRejects
 from pgfan.postgres.runs import NewScript, OpenRun, begin_or_resume, new_run_id, take_over
 from pgfan.postgres.server import ServerFacts, probe_server
 from pgfan.postgres.session import PostgresSession
+from pgfan.postgres.taking_back import refuse_twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -224,7 +225,7 @@ class _Load:
                 self._made = create_if_missing(self._owner, request, server.version_num)
             fresh = survey(self._owner, request, server.version_num) if run is None else None
             try:
-                opened = self._open(server, request, run)
+                opened = self._open(server, request, run, fresh)
             except DatabaseError as error:
                 if self._journal is None:
                     raise
@@ -241,7 +242,9 @@ class _Load:
                 session.close()
             self._owner.close()
 
-    def _open(self, server: ServerFacts, request: LoadRequest, run: str | None) -> OpenRun:
+    def _open(
+        self, server: ServerFacts, request: LoadRequest, run: str | None, fresh: Loaded | None
+    ) -> OpenRun:
         journal = self._journal
         if journal is None:
             return OpenRun("none", "", {}, resumed=False)
@@ -257,6 +260,8 @@ class _Load:
             text = json.dumps(told, sort_keys=True)
             script = NewScript(_title(request), (text,), request.to_json(), new_run)
             restart = self._options.restart
+            if restart and fresh is not None and not (request.truncate or request.upsert):
+                refuse_twice(self._owner, journal, None, kept_of(fresh))
             return begin_or_resume(self._owner, journal, script, server, restart=restart)
 
         return again_when_lost(begin)
@@ -334,8 +339,8 @@ class _Load:
             yield f"made the table, which was not there:\n{self._made}"
         if opened.resumed:
             yield (
-                f"going on with run {opened.id}; --restart begins anew, and does not take back "
-                "what was loaded"
+                f"going on with run {opened.id}; --restart begins anew, when what was loaded is "
+                "out of the table"
             )
         if opened.terminated:
             yield f"ended {opened.terminated} backends that an earlier client had left behind"

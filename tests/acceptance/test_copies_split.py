@@ -287,7 +287,7 @@ def test_an_edited_script_does_not_load_rows_twice_that_a_failed_one_has_left(
         failed = run(dsn18, copy.format(""), jobs=1)
         mended = copy.format(", NULL 'NA'")
         error = copy_of(run(dsn18, mended)).error
-        assert "would be in the table twice" in str(error)
+        assert "would be there twice" in str(error)
         assert f"pgfan forget {failed.run}" in str(error and error.hint)
         ended = run(dsn18, f"TRUNCATE t;\n{mended}")
         assert ended.ok, ended.error

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pgfan import api
 from pgfan.cli.running import show_error
-from pgfan.errors import PgfanError, UsageError
+from pgfan.errors import PgfanError, ResumeRefusedError, UsageError
 from pgfan.load.copy_options import CopyOptions
 
 if TYPE_CHECKING:
@@ -351,8 +351,10 @@ def test_other_options_do_not_put_rows_there_twice(dsn: str, tmp_path: Path) -> 
     mended = CopyOptions(null="NA")
     error = load(dsn, path, copy=mended).error
     assert error is not None
-    assert f"its {there} rows would be in the table twice" in error.message
+    assert f"{there} rows of a load that was not done are in the table" in error.message
     assert f"pgfan resume {failed.run} goes on" in (error.hint or "")
+    with pytest.raises(ResumeRefusedError, match="would be there twice"):
+        load(dsn, path, restart=True)
     assert rows(dsn, "SELECT count(*) FROM t") == [(there,)]
     hint = error.hint or ""
     run(dsn, hint[hint.index("WITH gone AS") :])

@@ -148,6 +148,8 @@ def test_the_header_is_taken_off(tmp_path: Path, mark: bytes) -> None:
     ("raw", "message"),
     [
         (b'1,"a\n2,b\n', "unterminated CSV quoted field"),
+        (b"1\0,\0a\0\n\0", "UTF-16"),
+        (b"\x001\0,\0a\0\n", "UTF-16"),
         (NUMBERS + NUMBERS.replace(b"\n", b"\r\n"), "lines end in LF at first and in CR LF later"),
         (b"1,a\n\\.\n2,b\n", "data behind it"),
         (b"\xff\xfe1\0\n\0", "UTF-16"),
@@ -157,6 +159,12 @@ def test_the_header_is_taken_off(tmp_path: Path, mark: bytes) -> None:
 def test_refused_with_a_reason(tmp_path: Path, raw: bytes, message: str, pack: str) -> None:
     with pytest.raises(FileError, match=message):
         _all(write(tmp_path, PACKERS[pack](raw), pack))
+
+
+def test_a_quote_that_is_never_closed_is_told_by_its_line(tmp_path: Path) -> None:
+    raw = b'1,"a\n1"\n' * 20 + b'2,b\n3,"c\n4,d\n' + b"5,e\n" * 9
+    with pytest.raises(FileError, match=r"data\.csv:42: unterminated CSV quoted field"):
+        _all(write(tmp_path, raw))
 
 
 def _all(path: Path, options: CopyOptions | None = None) -> bytes:

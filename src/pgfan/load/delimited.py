@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from pgfan.load import marker
+from pgfan.load.advice import UTF16
 from pgfan.load.line_ends import refuse_other_line_end
 from pgfan.load.records import OUTSIDE, CsvScanner, fields_of, scanner_of
 from pgfan.load.sources import BLOCK_BYTES, IO_ERROR, FileError, Identity
@@ -97,11 +98,8 @@ def read_beginning(name: str, reading: Reading, look: Callable[[int], bytes]) ->
 
 
 def _after_mark(name: str, options: CopyOptions, head: bytes) -> int:
-    if head.startswith(UTF16_BOMS):
-        raise FileError(
-            f"{name} is UTF-16, which PostgreSQL does not read",
-            hint="iconv -f UTF-16 -t UTF-8 makes it readable",
-        )
+    if head.startswith(UTF16_BOMS) or b"\0\0" in {head[:4:2], head[1:4:2]}:
+        raise FileError(f"{name} is UTF-16, which PostgreSQL does not read", hint=UTF16)
     utf8 = (options.encoding or "UTF8").upper().replace("-", "") in {"UTF8", "UNICODE"}
     return len(UTF8_BOM) if utf8 and head.startswith(UTF8_BOM) else 0
 
@@ -268,11 +266,29 @@ class DelimitedFile:
         if self._scanner.advance(before, last) != OUTSIDE:
             csv = isinstance(self._scanner, CsvScanner)
             raise FileError(
-                f"{self.name}: unterminated CSV quoted field: a quote was never closed"
+                f"{self._last_place(fd)}: unterminated CSV quoted field: a quote in the record "
+                "that begins here, or in one before, was never closed"
                 if csv
                 else f"{self.name} ends in a backslash: its last line is not complete"
             )
         return before == OUTSIDE and last == self._scanner.terminator[-1:]
+
+    def _last_place(self, fd: int) -> str:
+        """Where the last record begins."""
+        piece = self.pieces - 1
+        while piece and self._boundary(fd, piece) == self._size:
+            piece -= 1
+        at, last = self._boundary(fd, piece), self.line_end[-1:]
+        state, lines, begins = OUTSIDE, 0, 1
+        while at < self._size:
+            block, begin = self._read(fd, at, min(self._size, at + BLOCK_BYTES)), 0
+            while (end := self._scanner.end(state, block, begin)) >= 0:
+                lines += block.count(last, begin, end)
+                begins, begin, state = lines + 1, end, OUTSIDE
+            state = self._scanner.advance(state, block[begin:])
+            lines += block.count(last, begin)
+            at += len(block)
+        return self.place(piece, begins)
 
     def _check_unchanged(self, fd: int, *, complete: bool) -> None:
         now = os.fstat(fd)

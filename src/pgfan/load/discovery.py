@@ -21,6 +21,7 @@ from pgfan.load.formats import OF_LINES, as_lines, open_whole, rewritten
 from pgfan.load.formats import SUFFIXES as KINDS
 from pgfan.load.packing import SUFFIXES, packing_of, zip_members
 from pgfan.load.remote import fetch, is_remote
+from pgfan.load.rewritten import BY_LINES
 from pgfan.load.sources import Identity
 
 if TYPE_CHECKING:
@@ -129,10 +130,12 @@ def with_format(options: CopyOptions, path: str) -> CopyOptions:
             return replace(options, format="csv", delimiter=options.delimiter or "\t")
         case "text":
             return replace(options, format="text")
+        case _ if path.lower().endswith(".json"):
+            raise UsageError(f"{path}: JSON is read by lines alone", hint=BY_LINES)
         case _:
             raise UsageError(
                 f"{path}: its name does not tell its format",
-                hint="say --format csv, or --format text for PostgreSQL's own text format",
+                hint="say --format csv, text (PostgreSQL's own), parquet, jsonl or another",
             )
 
 
@@ -164,7 +167,12 @@ def open_source(identity: Identity, reading: Reading, *, given_format: bool) -> 
                 lines = CompressedFile(identity, as_lines(reading), packing, member)
                 yield rewritten(lines, kind, reading)
                 continue
-            own = _reading(reading, member, given_format=given_format)
+            if kind is not None:
+                raise UsageError(
+                    f"{path}:{member}: files of this format are not read from archives",
+                    hint="unpack it first",
+                )
+            own = _reading(reading, f"{path}:{member}", given_format=given_format)
             yield CompressedFile(identity, own, packing, member)
         return
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123

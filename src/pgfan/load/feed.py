@@ -11,6 +11,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from pgfan.load.advice import advice_for
 from pgfan.load.binary_copy import SIGNATURE, TRAILER
 from pgfan.load.record_index import RecordIndex
 from pgfan.load.records import record_scanner
@@ -98,7 +99,11 @@ class Feed:
         error.args = (error.message,)
         if self._hint is not None and found[2] and found[3] is not None:
             error.hint = self._hint(found[2], found[3])
-        error.hint = error.hint or self._advice
+            if error.hint is not None:
+                return error
+        if self._advice is not None:
+            own = advice_for(error, found[3], next(self._shares(piece))[0].copy_options)
+            error.hint = own or error.hint or self._advice
         return error
 
     def records(self, piece: Range) -> RecordIndex:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import struct
 import zipfile
 import zlib
@@ -36,6 +37,7 @@ MAGIC = {
     b"\xfd7zXZ\x00": "xz",
     b"\x04\x22\x4d\x18": "lz4",
 }
+_HIDDEN = re.compile(r"(^|/)(\.|__MACOSX/)")
 _ZIP_LOCAL = struct.Struct("<4s5H3I2H")
 
 
@@ -106,16 +108,22 @@ def packing_of(path: str, head: bytes, size: int) -> Packing | None:
 
 
 def zip_members(path: str) -> list[tuple[str, Packing]]:
-    """The files in a zip archive, by name. Raises FileError for one that cannot be read."""
+    """The files in a zip archive, by name. Raises FileError for one that cannot be read.
+
+    Hidden ones do not count, as in folders, nor do those that macOS adds.
+    """
     try:
         with zipfile.ZipFile(path) as archive, open(path, "rb") as file:  # noqa: PTH123
-            return [
+            found = [
                 (info.filename, _member(path, file.read, file.seek, info))
                 for info in sorted(archive.infolist(), key=lambda info: info.filename)
-                if not info.is_dir()
+                if not info.is_dir() and not _HIDDEN.search(info.filename)
             ]
     except (zipfile.BadZipFile, OSError, struct.error) as error:
         raise FileError(f"{path}: {error}", sqlstate=IO_ERROR) from error
+    if not found:
+        raise FileError(f"{path}: there is no file in it")
+    return found
 
 
 def _member(

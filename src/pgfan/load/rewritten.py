@@ -134,6 +134,7 @@ def text_of(value: str) -> str:
 _RECORD = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRING = msgspec.json.Decoder(str)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
+BY_LINES = "an object in each line is --format jsonl; jq -c '.[]' makes that of an array"
 JSON_TYPES = frozenset({"json", "jsonb"})
 
 
@@ -157,7 +158,8 @@ class JsonLines(Struct, frozen=True, dict=True):
             try:
                 keys |= dict.fromkeys(_RECORD.decode(line))
             except msgspec.MsgspecError as error:
-                raise FileError(f"{lines.place(0, number)}: {error}") from error
+                place = lines.place(0, number)
+                raise FileError(f"{place}: {error}", hint=BY_LINES) from error
         return cls(tuple(keys))
 
     @property

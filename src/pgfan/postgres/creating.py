@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgfan.errors import DatabaseError, UsageError
+from pgfan.load.advice import other_delimiter
 from pgfan.load.compressed import CompressedFile
 from pgfan.load.delimited import DelimitedFile
 from pgfan.load.discovery import find_files, open_source
@@ -53,9 +54,13 @@ def create_if_missing(
         for source in sources
     )
     if by_looks and all(column.type == "text" for column in columns):
+        hint = "say --header or --no-header"
+        if len(columns) == 1 and (found := other_delimiter(columns[0].name, request.options)):
+            hint = f"{found}, if that is what is between the fields; or {hint}"
         raise UsageError(
-            "the first line may be names or a row: no column has another type than text",
-            hint="say --header or --no-header",
+            f"{sources[0].name}: the first line may be names or a row: no column has another type "
+            "than text",
+            hint=hint,
         )
     ddl = create_table([part or "" for (part,) in parts], columns)
     try:

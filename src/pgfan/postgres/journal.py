@@ -218,9 +218,9 @@ class PostgresJournal(JournalSchema):
         return [task_record(row) for row in rows]
 
     def unfinished_loads(
-        self, session: Session, key: int, oid: int
+        self, session: Session, key: int | None, oid: int
     ) -> list[tuple[str, TaskRecord]]:
-        """Loads into a table that other runs than that of task `key` have not finished."""
+        """Loads into a table that runs have not finished, but for the run of task `key`."""
         rows = rows_of_query(
             session,
             "SELECT t.key, t.number, t.state, t.plan, t.sources, t.rows, t.chunks, t.seconds, "
@@ -229,8 +229,8 @@ class PostgresJournal(JournalSchema):
             f"WHERE r.state {EQ} ANY ({array([*UNFINISHED])}) "
             "AND t.state OPERATOR(pg_catalog.<>) 'done' "
             f"AND (t.sources OPERATOR(pg_catalog.->>) 'oid') {EQ} '{oid}' "
-            f"AND r.id OPERATOR(pg_catalog.<>) (SELECT own.run FROM {self._schema}.task own "
-            f"WHERE own.key {EQ} '{key}') ORDER BY t.key",
+            f"AND NOT EXISTS (SELECT FROM {self._schema}.task own WHERE own.run {EQ} t.run "
+            f"AND own.key {EQ} '{-1 if key is None else key}') ORDER BY t.key",
         )
         return [(row[-1] or "", task_record(row[:-1])) for row in rows]
 

@@ -8,8 +8,8 @@ PostgreSQL's manual), by which these rows and no others are found. The statement
 then the task is one that has not begun. Not so where bad rows were put aside (`--reject`):
 savepoints have transaction ids of their own.
 
-Another load of the same files into the same table (with other options, from a script that was
-edited) does not go on from there: it would put these rows there twice, and is refused.
+Another load of the same files into the same table (with other options, with --restart, by a script
+that was edited) does not go on from there: it would put these rows there twice, and is refused.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ def offered(journal: PostgresJournal, record: TaskRecord) -> Iterator[None]:
 
 
 def refuse_twice(
-    session: PostgresSession, journal: PostgresJournal, key: int, kept: dict[str, Any]
+    session: PostgresSession, journal: PostgresJournal, key: int | None, kept: dict[str, Any]
 ) -> None:
     """Raise ResumeRefusedError if rows of the files are there from a load that was not done.
 
-    `key` and `kept` are those of the task that is about to begin.
+    `key` and `kept` are those of the task that is about to begin; None: its run has not begun.
     """
     paths = {file["path"] for file in kept["files"]}
     for run, other in journal.unfinished_loads(session, key, kept["oid"]):
@@ -80,8 +80,8 @@ def refuse_twice(
         if both and _has_left_rows(session, journal, other):
             totals = journal.chunks(session, other.key, unlogged=other.plan.unlogged)
             raise ResumeRefusedError(
-                f"{min(both)}: a load of it with other options, or by another script, was not "
-                f"done: its {totals.rows:,} rows would be in the table twice",
+                f"{min(both)}: {totals.rows:,} rows of a load that was not done are in the table, "
+                "and would be there twice",
                 hint=_ways_out(journal, run, other),
             )
 
