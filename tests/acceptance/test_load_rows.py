@@ -21,6 +21,7 @@ from pgfan.errors import PgfanError, ResumeRefusedError, UsageError
 from pgfan.load.copy_options import CopyOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pgfan.events import Event
@@ -479,6 +480,99 @@ def test_upserts_that_are_refused_leave_the_table_alone(
     assert result.error is not None
     assert message in result.error.message
     assert rows(dsn18, "SELECT name FROM t") == [("old",)]
+
+
+NO_TABLES = {
+    "a view": ("CREATE VIEW t AS SELECT 1 AS id", "t is no table"),
+    "a materialized view": ("CREATE MATERIALIZED VIEW t AS SELECT 1 AS id", "t is no table"),
+    "a foreign table": (
+        (
+            "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; "
+            "CREATE FOREIGN TABLE t (id int) SERVER s"
+        ),
+        "t is no table",
+    ),
+    "partitions of which a crash empties one": (
+        (
+            "CREATE TABLE t (id int) PARTITION BY LIST (id); "
+            "CREATE TABLE p PARTITION OF t FOR VALUES IN (1); "
+            "CREATE UNLOGGED TABLE u PARTITION OF t FOR VALUES IN (2)"
+        ),
+        "logged and unlogged partitions",
+    ),
+    "a column that no row is without": (
+        "CREATE TABLE t (id int, k int NOT NULL)",
+        "no 'k': .* has no rows without",
+    ),
+}
+
+
+@pytest.mark.parametrize(("made", "message"), NO_TABLES.values(), ids=list(NO_TABLES))
+def test_what_files_are_not_loaded_into(
+    dsn18: str, tmp_path: Path, made: str, message: str
+) -> None:
+    run(dsn18, made)
+    path = tmp_path / "data.csv"
+    path.write_text("id\n1\n")
+    with pytest.raises(UsageError, match=message):
+        load(dsn18, path)
+    assert rows(dsn18, "SELECT to_regclass('pgfan.run')") == [(None,)]
+
+
+@pytest.fixture
+def loader(dsn18: str) -> Iterator[str]:
+    """A role that may write t and not read it, and owns a schema for the journal."""
+    run(
+        dsn18,
+        TABLE,
+        "CREATE ROLE loader LOGIN",
+        "GRANT INSERT ON t TO loader",
+        "CREATE SCHEMA pgfan AUTHORIZATION loader",
+    )
+    try:
+        yield f"{dsn18} user=loader"
+    finally:
+        run(dsn18, "DROP OWNED BY loader", "DROP ROLE loader")
+
+
+def test_row_level_security_is_the_servers_to_refuse(
+    dsn18: str, loader: str, tmp_path: Path
+) -> None:
+    run(dsn18, "ALTER TABLE t ENABLE ROW LEVEL SECURITY", "CREATE POLICY p ON t USING (true)")
+    path = tmp_path / "data.csv"
+    path.write_text("1,a,1\n")
+    error = load(loader, path).error
+    assert error is not None
+    assert "COPY FROM not supported with row-level security" in error.message
+    assert rows(dsn18) == []
+
+
+def test_rows_that_nobody_may_look_for_may_be_there(
+    dsn18: str, loader: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("".join(f"{n},a,1\n" for n in range(300)) + "NA,a,1\n")
+    failed = load(loader, path, jobs=1)
+    run(dsn18, "TRUNCATE t")
+    error = load(loader, path, copy=CopyOptions(null="NA")).error
+    assert error is not None
+    assert "would be there twice" in error.message
+    assert api.forget(loader, [failed.run]) == [failed.run]
+    assert load(loader, path, copy=CopyOptions(null="NA")).ok
+
+
+def test_headers_find_columns_whatever_their_names(dsn18: str, tmp_path: Path) -> None:
+    names = ['say ""hi""', "select", "Größe", "a;b", "n" * 63, "Ñ"]
+    columns = ", ".join(f'"{name}" int' for name in names)
+    run(dsn18, f'CREATE TABLE "T ""x""" ({columns})')
+    path = tmp_path / "data.csv"
+    header = ['say "hi"', "SELECT", "größe", "a;b", "n" * 63, "ñ"]
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([header[::-1], [6, 5, 4, 3, 2, 1]])
+    path.write_text(text.getvalue(), "utf-8", newline="")
+    result = api.load(dsn18, [path], '"T ""x"""', api.LoadOptions())
+    assert result.ok, result.error
+    assert rows(dsn18, 'TABLE "T ""x"""') == [(1, 2, 3, 4, 5, 6)]
 
 
 VALUES = st.text(alphabet="ab\"'\\,;\t\n\r é.N", max_size=8)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from pgfan_client import assert_holds, execute, finish, query, run, value
+from pgfan_client import assert_holds, command, execute, finish, query, run, value
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from wire_proxy import WireProxy
 
@@ -89,6 +89,26 @@ def test_lost_in_the_work_of_a_chunk(dsn18: str, fault: Fault) -> None:
         finish(through, SERIES)
         assert between.struck == 4
     assert_holds(dsn18, "t", EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("needle", "fault"),
+    [(b"COPY ", "lose request"), (b"name333", "lose request"), (SETTLE, "lose answer")],
+    ids=["before it", "in its data", "after its COMMIT"],
+)
+def test_lost_in_a_copy(dsn18: str, tmp_path: Path, needle: bytes, fault: Fault) -> None:
+    execute(dsn18, "CREATE TABLE t (i int, t text)")
+    for number in range(4):
+        text = "".join(f"{i}{number},name{i}\n" for i in range(ROWS))
+        (tmp_path / f"{number}.csv").write_text(text)
+    words = ("load", str(tmp_path / "*.csv"), "--into", "t", "--chunk-rows", "10000")
+    with proxy(dsn18, needle, fault, at={1, 3}) as (between, through):
+        with command(through, *words) as client:
+            ended = client.end()
+        assert between.struck == 2
+    assert ended.code == 0, ended.said
+    files = f"generate_series(0, {ROWS - 1}) i, generate_series(0, 3) f"
+    assert_holds(dsn18, "t", f"SELECT (i || '' || f)::int, 'name' || i FROM {files}")
 
 
 @FAULTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import glob
 import gzip
 import lzma
 import os
@@ -29,6 +30,7 @@ from pgfan.load.sources import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import IO
 
 VALUES = st.text(alphabet="ab\"'\\,;\t\n\r é.", max_size=8)
 ROWS = st.lists(st.lists(VALUES, min_size=2, max_size=2), max_size=12)
@@ -282,6 +284,35 @@ def test_pieces_of_a_stream_may_be_asked_for_again(
     found = [b"".join(source.stream(middle, source.pieces)) for _ in range(2)]
     assert found[0] == found[1]
     assert b"".join(source.stream(0, middle)) + found[0] == raw
+
+
+def test_a_full_disk_under_what_comes_out_of_an_archive_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> IO[bytes]:
+        return Path("/dev/full").open("wb", buffering=0)
+
+    monkeypatch.setattr(compressed, "MEMORY_BYTES", 1000)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    path = write(tmp_path, gzip.compress(b"1,a\n" * 50_000), "data.gz")
+    source = source_of(path)
+    with pytest.raises(FileError, match="No space left on device") as refused:
+        list(source.stream(0, source.pieces))
+    assert "TMPDIR" in (refused.value.hint or "")
+
+
+def test_a_hundred_thousand_files_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file under as many names: each number's bits say which slashes have a dot behind them."""
+    write(tmp_path, b"1\n")
+    slashes = str.maketrans({"0": "//", "1": "/./"})
+    names = [
+        f"{tmp_path}{format(number, '017b').translate(slashes)}data.csv"
+        for number in range(100_000)
+    ]
+    monkeypatch.setattr(glob, "iglob", lambda *_, **__: iter(names))
+    assert find_files([str(tmp_path / "*.csv")]) == sorted(names)
 
 
 def test_folders_are_read_in_order_and_links_stay_inside(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pgfan.load.delimited import read_beginning
 from pgfan.load.flow import Flow, Layout, Stream, inflated
 from pgfan.load.records import scanner_of
-from pgfan.load.sources import BLOCK_BYTES
+from pgfan.load.sources import BLOCK_BYTES, IO_ERROR, FileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,14 +136,23 @@ class _Kept:
             self._file.close()
 
     def add(self, block: bytes) -> None:
-        """Put a block behind the others."""
+        """Put a block behind the others. Raises FileError."""
         self._room -= len(block)
         if self._room >= 0:
             self._blocks.append(block)
             return
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this object
-        self._file.write(block)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this object
+            self._file.write(block)
+            self._file.flush()
+        except OSError as error:
+            raise FileError(
+                f"what comes out of the file goes through {tempfile.gettempdir()}: "
+                f"{error.strerror}",
+                sqlstate=IO_ERROR,
+                hint="TMPDIR names another folder; an uncompressed file needs none",
+            ) from error
 
     def blocks(self) -> Iterator[bytes]:
         """All of them, in order, once."""

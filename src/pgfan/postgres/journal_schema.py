@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 VERSION = 1
 SCHEMA_DEFAULT = "pgfan"
 INSUFFICIENT_PRIVILEGE = "42501"
+_MAKE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {schema};"
+"""Wants CREATE on the database also where the schema is there, made for the role by its owner."""
 _SETUP_LOCK = 0x7067_6661_6E00
 
 
@@ -51,6 +53,9 @@ class JournalSchema:
         Raises UsageError with the GRANT that is missing when the role may not.
         """
         script = resources.files(__package__).joinpath("journal.sql").read_text("utf-8")
+        found = f"pg_catalog.to_regnamespace({literal(self._schema)})"
+        if rows_of_query(session, f"SELECT {found}")[0][0] is not None:
+            script = script.replace(_MAKE_SCHEMA, "")
         try:
             session.execute(
                 f"BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({_SETUP_LOCK}); "

@@ -6,7 +6,8 @@ rather mend the file and begin anew is given one statement. A chunk's row in the
 by the transaction that writes its rows, so they have the same xmin ("System Columns" in
 PostgreSQL's manual), by which these rows and no others are found. The statement deletes both, and
 then the task is one that has not begun. Not so where bad rows were put aside (`--reject`):
-savepoints have transaction ids of their own.
+savepoints have transaction ids of their own. Nor in a database that was restored from a dump, or
+once transaction ids have wrapped around: so the user runs it, and not pgfan.
 
 Another load of the same files into the same table (with other options, with --restart, by a script
 that was edited) does not go on from there: it would put these rows there twice, and is refused.
@@ -47,11 +48,10 @@ def left_by(
     if _target(plan) is None:
         return None
     totals = journal.chunks(session, key, unlogged=plan.unlogged)
-    if not totals.chunks:
+    if not totals.rows:
         return None
-    left = (
-        f"{totals.rows:,} rows of other ranges stay in the table: the same command loads the rest"
-    )
+    rows = "1 row" if totals.rows == 1 else f"{totals.rows:,} rows"
+    left = f"{rows} of other ranges stay in the table: the same command loads the rest"
     return f"{left}. {_way_back(journal, key, plan)}" if plain else left
 
 
@@ -77,8 +77,8 @@ def refuse_twice(
     for run, other in journal.unfinished_loads(session, key, kept["oid"]):
         sources = other.sources or {}
         both = paths & {file["path"] for file in sources.get("files", ())}
-        if both and _has_left_rows(session, journal, other):
-            totals = journal.chunks(session, other.key, unlogged=other.plan.unlogged)
+        totals = journal.chunks(session, other.key, unlogged=other.plan.unlogged)
+        if both and totals.rows and _has_left_rows(session, journal, other):
             raise ResumeRefusedError(
                 f"{min(both)}: {totals.rows:,} rows of a load that was not done are in the table, "
                 "and would be there twice",
