@@ -105,6 +105,24 @@ def test_a_spelling_of_null_that_costs_a_type_is_named() -> None:
     assert column == Column("c", "text")
 
 
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (["2,5", "-1.234,50", "3"], "numbers with commas"),
+        (["1,234", "12"], "numbers with commas"),
+        (["31/12/2020", "1/2/2021"], "PGDATESTYLE"),
+        (["31.12.2020"], "PGDATESTYLE"),
+        (["007", "12"], None),
+        (["31/12-2020"], None),
+        (["a,b"], None),
+    ],
+)
+def test_text_that_could_be_more_is_told(values: list[str], note: str | None) -> None:
+    (column,) = infer_columns(["c"], [[value] for value in values])
+    assert column.type == "text"
+    assert column.note is note or (note is not None and note in (column.note or ""))
+
+
 def test_ragged_records_are_left_to_copy() -> None:
     assert [c.type for c in infer_columns(["a", "b"], [["1", "x"], ["y"], ["z", "z", "z"]])] == [
         "smallint",

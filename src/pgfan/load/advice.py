@@ -37,7 +37,7 @@ def advice_for(error: DatabaseError, value: str | None, options: CopyOptions) ->
             "LATIN1, WIN1252, ..."
         )
     if "DateStyle" in (error.hint or ""):
-        return "PGDATESTYLE=DMY in the environment has 31/12/2020 read, MDY 12/31/2020"
+        return "with PGDATESTYLE=DMY in the environment 31/12/2020 is read, with MDY 12/31/2020"
     if value is None:
         return None
     if _DECIMAL_COMMA.fullmatch(value):

@@ -36,7 +36,7 @@ NULL_SPELLINGS = ("NULL", "null", "NA", "N/A", "n/a", "\\N", "None", "nan", "NaN
 class Column(Struct, frozen=True):
     """A column of the table to be made; `name` is not quoted, `type` is SQL.
 
-    `note` says why the type is not a better one, where one option would change that.
+    `note` says why the type is not a better one, where that could be changed.
     """
 
     name: str
@@ -130,6 +130,10 @@ def _column(name: str, values: set[str], *, whole: bool) -> Column:
         better = _best(others, whole=whole) if others else "text"
         if better != "text":
             return Column(name, found, f"{better} but for '{spelling}', were that NULL")
+    if all(map(_DAY_FIRST.fullmatch, values)):
+        return Column(name, found, "days that date takes, with PGDATESTYLE=DMY or MDY")
+    if all(map(_WITH_COMMAS.fullmatch, values)) and any("," in value for value in values):
+        return Column(name, found, "numbers with commas, which numeric does not take")
     return Column(name, found)
 
 
@@ -161,6 +165,9 @@ def _one_line(text: str) -> str:
 
 # Numbers ----------------------------------------------------------------------------------------
 
+_WITH_COMMAS = re.compile(r" *[-+]?[0-9][0-9.,]* *")
+_DAY_FIRST = re.compile(r"[0-9]{1,2}([/.-])[0-9]{1,2}\1[0-9]{4}")
+"""Or its month; these two are for notes."""
 _INTEGER = re.compile(r" *(?:0|-?[1-9][0-9]{0,18}) *")
 _NUMBER = re.compile(r" *([+-]?)(?:0|[1-9][0-9]*|(?=\.[0-9]))(\.[0-9]*)?([eE][+-]?[0-9]{1,6})? *")
 _NOT_FINITE = re.compile(r"NaN|-?Inf(?:inity)?", re.IGNORECASE)

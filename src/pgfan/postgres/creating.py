@@ -55,7 +55,8 @@ def create_if_missing(
     )
     if by_looks and all(column.type == "text" for column in columns):
         hint = "say --header or --no-header"
-        if len(columns) == 1 and (found := other_delimiter(columns[0].name, request.options)):
+        line = sources[0].columns or (columns[0].name,)
+        if len(line) == 1 and (found := other_delimiter(line[0], request.options)):
             hint = f"{found}, if that is what is between the fields; or {hint}"
         raise UsageError(
             f"{sources[0].name}: the first line may be names or a row: no column has another type "

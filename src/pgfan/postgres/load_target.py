@@ -120,8 +120,8 @@ class LoadTarget(Struct, frozen=True):
             names = ", ".join(map(repr, extra))
             raise UsageError(
                 f"{source} has {names}, and {self.sql} has no such column",
-                hint=f"ALTER TABLE {self.sql} ADD COLUMN, or give the file's columns other names "
-                "with --columns, in the file's order",
+                hint=f"--skip-columns leaves it out; or ALTER TABLE {self.sql} ADD COLUMN; or give "
+                "the file's columns other names with --columns, in the file's order",
             )
         columns = [column for column in found if column is not None]
         for column in columns:
