@@ -110,7 +110,7 @@ def _has_left_rows(session: PostgresSession, journal: PostgresJournal, record: T
 
 def _way_back(journal: PostgresJournal, key: int, plan: TaskPlan) -> str:
     return (
-        "This takes them out, and then the same command begins anew:\n"
+        "This takes the rows out again, and then the same command begins anew:\n"
         f"WITH gone AS (DELETE FROM {journal.chunk_table(unlogged=plan.unlogged)} "
         f"WHERE task = {key} RETURNING xmin)\n"
         f"DELETE FROM {_target(plan)} WHERE xmin IN (SELECT xmin FROM gone)"
