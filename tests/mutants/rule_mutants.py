@@ -301,8 +301,14 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "a window in ORDER BY is not one",
             "windows_used",
+            "(*select.target_list, *select.distinct_clause, *select.sort_clause)",
+            "(*select.target_list, *select.distinct_clause)",
+        ),
+        Mutant(
+            "a window in DISTINCT ON is not one",
+            "windows_used",
+            "(*select.target_list, *select.distinct_clause, *select.sort_clause)",
             "(*select.target_list, *select.sort_clause)",
-            "select.target_list",
         ),
         Mutant(
             "a function of the key counts as the key",

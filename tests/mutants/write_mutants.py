@@ -190,8 +190,8 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "what the key is generated from may be assigned",
             "is_changed",
-            "{column.name, *(sources or ())}",
-            "{column.name}",
+            "changed_columns(relation, assigned)",
+            "assigned",
         ),
         Mutant(
             "rows of one group at one place",
@@ -214,13 +214,43 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "a unique column may be assigned",
             "_objections_to_statement",
-            'yield Reason("assigned-unique", ...)',
-            "pass",
+            "target.unique_columns & changed_columns(target, shape.assigned)",
+            "frozenset()",
         ),
         Mutant(
             "a unique expression may be assigned",
             "_objections_to_statement",
             '"*" in target.unique_columns',
+            "False",
+        ),
+        Mutant(
+            "what is generated does not change",
+            "_objections_to_statement",
+            "changed_columns(target, shape.assigned)",
+            "shape.assigned",
+        ),
+        Mutant(
+            "a row may move to a unique index",
+            "_objections_to_statement",
+            "moves_rows(target, shape.assigned)",
+            "False",
+        ),
+        Mutant(
+            "a row that moves is only updated",
+            "_events",
+            "moves_rows(target, shape.assigned)",
+            "False",
+        ),
+        Mutant(
+            "all children generate alike",
+            "changed_columns",
+            "column.generated and relation.has_children",
+            "False",
+        ),
+        Mutant(
+            "an expression moves no row",
+            "moves_rows",
+            'assigned and "*" in keys',
             "False",
         ),
         Mutant(

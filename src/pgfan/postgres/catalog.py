@@ -85,8 +85,11 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
             JOIN pg_catalog.pg_trigger t ON t.tgrelid = down.oid
             JOIN (VALUES ('i', 4), ('d', 8), ('u', 16)) AS event (letter, bit)
                 ON t.tgtype & event.bit <> 0
-            WHERE down.root = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D') AS triggers,
-        ARRAY(SELECT DISTINCT CASE WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL THEN '*'
+            WHERE down.root = c.oid AND t.tgenabled <> 'D' AND (NOT t.tgisinternal
+                -- PostgreSQL 14 marks those that partitions have from their parent.
+                OR (t.tgparentid <> 0 AND t.tgconstrrelid = 0))) AS triggers,
+        ARRAY(SELECT DISTINCT CASE WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+                    OR (k.attgenerated <> '' AND down.oid <> c.oid) THEN '*'
                 ELSE k.attname END
             FROM down JOIN pg_catalog.pg_index i ON i.indrelid = down.oid
             LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid
@@ -115,6 +118,12 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
             FROM down JOIN pg_catalog.pg_index i ON i.indrelid = down.oid
             WHERE down.root = c.oid AND (i.indisunique OR i.indisexclusion)
             ORDER BY i.indexrelid) AS unique_indexes,
+        ARRAY(SELECT DISTINCT COALESCE(k.attname, '*') FROM down
+            JOIN pg_catalog.pg_partitioned_table g ON g.partrelid = down.oid
+            CROSS JOIN pg_catalog.unnest(g.partattrs::pg_catalog.int2[]) AS u (attnum)
+            LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = g.partrelid
+                AND k.attnum = u.attnum AND u.attnum > 0
+            WHERE down.root = c.oid) AS partition_columns,
         EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f'
             AND f.confrelid IN (SELECT oid FROM down WHERE root = c.oid
                 UNION SELECT oid FROM up WHERE root = c.oid)
@@ -313,6 +322,7 @@ def _relation(value: dict[str, Any]) -> RelationFacts:
             )
             for columns, own, whole, constraint in value["unique_indexes"]
         ),
+        partition_columns=frozenset(value["partition_columns"]),
         cascades=value["cascades"],
         unsafe_checks=tuple(sorted(value["unsafe_checks"])),
         references_itself=value["references_itself"],

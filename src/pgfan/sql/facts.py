@@ -125,7 +125,10 @@ class RelationFacts(Struct, frozen=True):
     update_triggers: tuple[str, ...] = ()
     delete_triggers: tuple[str, ...] = ()
     unique_columns: frozenset[str] = frozenset()
-    """Columns in unique indexes and exclusion constraints; "*" when one has an expression."""
+    """Columns in unique indexes and exclusion constraints; "*" when one has an expression, or a
+    generated column of a partition or a child."""
+    partition_columns: frozenset[str] = frozenset()
+    """Columns of its partition keys, on every level; "*" when one has an expression."""
     unique_indexes: tuple[UniqueIndex, ...] = ()
     cascades: bool = False
     """Whether a foreign key of another relation changes that one when this one changes."""

@@ -15,7 +15,7 @@ from pgfan.sql.inline import PREFIX, is_with_query, not_analysed
 from pgfan.sql.merge import merge_objections
 from pgfan.sql.reasons import Reason
 from pgfan.sql.shape import IN_PLACE
-from pgfan.sql.target import target_objections
+from pgfan.sql.target import changed_columns, moves_rows, target_objections
 from pgfan.sql.tree import Nodes, children
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def objections_everywhere(
     yield from _objections_below(shape)
     yield from construct_objections(shape.nodes)
     if shape.kind != "create":  # what the name means now is not what will be written
-        yield from target_objections(shape.insert.relation, facts, shape.events)
+        yield from target_objections(shape.insert.relation, facts, _events(shape, facts))
     yield from _objections_to_relations(shape, facts, views)
     if facts.unsafe_casts:
         yield Reason(
@@ -59,10 +59,20 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
     if target is not None and target.cascades and changes:
         yield Reason("foreign-key-action", "a foreign key of another table acts on each change")
     if target is not None and "update" in changes:
-        unique = target.unique_columns & shape.assigned
+        unique = target.unique_columns & changed_columns(target, shape.assigned)
         if unique or ("*" in target.unique_columns):
             what = ", ".join(sorted(unique)) or "columns of an index over expressions"
             yield Reason("assigned-unique", f"{what}: unique over all rows, and assigned")
+        elif target.unique_columns and moves_rows(target, shape.assigned):
+            why = "rows change partition, and a partition has a unique index of its own"
+            yield Reason("assigned-unique", why)
+
+
+def _events(shape: Shape, facts: CatalogFacts) -> frozenset[str]:
+    """What happens to rows of the target; to one that changes partition all of it."""
+    target = facts.relations.get(relation_name(shape.insert.relation))
+    moved = target is not None and "update" in shape.events and moves_rows(target, shape.assigned)
+    return frozenset(shape.events) | ({"insert", "delete"} if moved else frozenset())
 
 
 def _objections_below(shape: Shape) -> Iterator[Reason]:

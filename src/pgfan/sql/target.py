@@ -131,6 +131,28 @@ def generated_from(column: ColumnFacts) -> frozenset[str] | None:
     return frozenset(name for node in columns for name in names(node.fields))
 
 
+def changed_columns(relation: RelationFacts, assigned: frozenset[str]) -> frozenset[str]:
+    """The columns that get other values when some are assigned: those and what is generated.
+
+    A partition or a child may generate a column by an expression of its own.
+    """
+    if not assigned:
+        return assigned
+    found = set(assigned)
+    for column in relation.columns:
+        sources = generated_from(column)
+        own = column.generated and relation.has_children
+        if own or sources is None or sources & assigned:
+            found.add(column.name)
+    return frozenset(found)
+
+
+def moves_rows(relation: RelationFacts, assigned: frozenset[str]) -> bool:
+    """Whether assigning columns may move rows to other partitions: by DELETE and INSERT."""
+    keys = relation.partition_columns
+    return bool(keys & assigned or (assigned and "*" in keys))
+
+
 def _compares_rows(select: Message) -> bool:
     """Whether a column that is written into the SELECT may change which rows there are."""
     return bool(
