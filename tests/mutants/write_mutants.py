@@ -111,6 +111,14 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant("DO UPDATE assigns nothing", "_of_insert", "conflict.assigned(tree)", "frozenset()"),
         Mutant("DO UPDATE may wait", "may_wait", "not updates(insert)", "True"),
         Mutant("DO NOTHING after ORDER BY may wait", "may_wait", "not select.sort_clause", "True"),
+        Mutant("two indexes keep out as one does", "may_wait", "alike", "True"),
+        Mutant(
+            "partial indexes keep out as one does",
+            "may_wait",
+            "len(found) == 1 or all(index.whole for index in found)",
+            "True",
+        ),
+        Mutant("children are unique with their parent", "_starts", "alone", "True"),
         Mutant(
             "DO NOTHING may wait under a snapshot",
             "may_wait",
@@ -134,7 +142,7 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "blocks have every column for themselves",
             "_starts",
-            "column.unique and column.orderable and known.count(seen) == 1",
+            "alone and column.unique and column.orderable and known.count(seen) == 1",
             "known.count(seen) == 1",
         ),
         Mutant(
