@@ -198,8 +198,8 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "what the key is generated from may be assigned",
             "is_changed",
-            "changed_columns(relation, assigned)",
-            "assigned",
+            "bool(sources & assigned)",
+            "False",
         ),
         Mutant(
             "rows of one group at one place",
@@ -251,7 +251,7 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "all children generate alike",
-            "changed_columns",
+            "is_changed",
             "column.generated and relation.has_children",
             "False",
         ),

@@ -18,7 +18,7 @@ from pgfan.sql.branches import Query
 from pgfan.sql.keys import DEPTH_MAX, Level
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.reasons import Reason
-from pgfan.sql.target import changed_columns
+from pgfan.sql.target import is_changed
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
@@ -166,7 +166,8 @@ class Occurrence(Struct, frozen=True):
         if candidate.column is None:
             return False
         relation = self.facts.relations[candidate.relation or ()]
-        return candidate.stored_as in changed_columns(relation, assigned)
+        column = next(one for one in relation.columns if one.name == candidate.stored_as)
+        return is_changed(column, relation, assigned)
 
     def _columns(self) -> Iterator[tuple[str, ColumnFacts]]:
         return ((seen, column) for seen, column in self._named() if column.orderable)

@@ -132,19 +132,21 @@ def generated_from(column: ColumnFacts) -> frozenset[str] | None:
 
 
 def changed_columns(relation: RelationFacts, assigned: frozenset[str]) -> frozenset[str]:
-    """The columns that get other values when some are assigned: those and what is generated.
+    """The columns that get other values when some are assigned: those and what is generated."""
+    changed = (one.name for one in relation.columns if is_changed(one, relation, assigned))
+    return assigned.union(changed)
+
+
+def is_changed(column: ColumnFacts, relation: RelationFacts, assigned: frozenset[str]) -> bool:
+    """Whether a column gets another value when some of the relation's are assigned.
 
     A partition or a child may generate a column by an expression of its own.
     """
-    if not assigned:
-        return assigned
-    found = set(assigned)
-    for column in relation.columns:
-        sources = generated_from(column)
-        own = column.generated and relation.has_children
-        if own or sources is None or sources & assigned:
-            found.add(column.name)
-    return frozenset(found)
+    if not assigned or column.name in assigned:
+        return column.name in assigned
+    sources = generated_from(column)
+    own = column.generated and relation.has_children
+    return own or sources is None or bool(sources & assigned)
 
 
 def moves_rows(relation: RelationFacts, assigned: frozenset[str]) -> bool:
