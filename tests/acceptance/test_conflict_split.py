@@ -86,7 +86,7 @@ SAME = {
     "nothing, without relations": (
         (
             "INSERT INTO {target} (id, v) SELECT g % 40, 1 FROM generate_series(1, 1500) g "
-            "ON CONFLICT DO NOTHING"
+            "ON CONFLICT (id) DO NOTHING"
         ),
         "series",
     ),

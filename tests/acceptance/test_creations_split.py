@@ -110,6 +110,10 @@ CREATIONS = {
     "THEN i ELSE n END, i FROM src",
     "COALESCE of constants": "CREATE TABLE {t} AS SELECT i, coalesce(NULL, 'ab'::varchar(7)) "
     'COLLATE "C" AS "a B", coalesce(n, 1.5) AS n FROM src',
+    "columns of domains": "CREATE DOMAIN whole AS int; CREATE DOMAIN tenths AS numeric(4,1); "
+    "CREATE TABLE {t} AS SELECT i::whole, n::tenths, ARRAY[i::whole] AS l FROM src; "
+    "ALTER TABLE {t} ALTER i TYPE int, ALTER n TYPE numeric, ALTER l TYPE int[]; "
+    "DROP DOMAIN whole, tenths",
     "a branch that the planner drops": "CREATE TABLE {t} AS SELECT i, n::numeric AS n FROM src "
     "WHERE false UNION ALL SELECT i, n FROM src",
     "no rows": "CREATE TABLE {t} AS SELECT * FROM src WHERE i < 0",

@@ -17,7 +17,7 @@ from unittest import mock
 import psycopg
 from psycopg import pq
 
-from pgfan.postgres import catalog, server
+from pgfan.postgres import catalog, server, unseen
 from pgfan.postgres.session import PostgresSession
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _PREPARED: tuple[tuple[ModuleType, str, list[str]], ...] = (
     (catalog, "RELATIONS", ["pg_catalog.text[]"]),
     (catalog, "FUNCTIONS", ["pg_catalog.text"]),
     (catalog, "OPERATORS", ["pg_catalog.text"]),
-    (catalog, "CASTS", []),
+    (unseen, "UNSEEN", []),
     (server, "_PROBE", []),
 )
 """Where each query stands, and the type of its `{names}`."""

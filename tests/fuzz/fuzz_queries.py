@@ -205,13 +205,25 @@ class Builder:
                 return _Selected(outputs, (), "", f" {self._order(len(types), limited=True)}")
             case "distinct on":
                 self._site.reads.ordered = self._site.reads.ordered or not top
-                on = self._dice.number(1, len(types))
-                listed = ", ".join(str(number) for number in range(1, on + 1))
-                order = ", ".join(str(number) for number in range(1, len(types) + 1))
-                drives = by_key(item.drives, origins[:on])
-                return _Selected(outputs, drives, f"DISTINCT ON ({listed}) ", f" ORDER BY {order}")
+                return self._distinct_on(scope, item, outputs)
             case _:
                 return _Selected(outputs, item.drives)
+
+    def _distinct_on(self, scope: Scope, item: Item, outputs: list[Expression]) -> _Selected:
+        """Of the first columns; sometimes of a window function besides, which looks at more."""
+        on = self._dice.number(1, len(outputs))
+        numbers = [str(number) for number in range(1, len(outputs) + 1)]
+        listed = numbers[:on]
+        drives = by_key(item.drives, [output.origins for output in outputs[:on]])
+        if self._dice.chance(25):
+            by = [self._dice.pick(scope.own)] if self._dice.chance(60) else []
+            partition = f"PARTITION BY {by[0].sql} " if by else ""
+            order = ", ".join(column.sql for column in scope.own)
+            listed.append(f"row_number() OVER ({partition}ORDER BY {order}) % 3")
+            drives = by_key(drives, [column.origins for column in by])
+        kept = ", ".join(listed)
+        tail = f" ORDER BY {', '.join([*listed, *numbers[on:]])}"
+        return _Selected(outputs, drives, f"DISTINCT ON ({kept}) ", tail)
 
     def _group_expressions(self, scope: Scope) -> list[Expression]:
         dice, chosen = self._dice, list[Expression]()

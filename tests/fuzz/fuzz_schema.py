@@ -16,6 +16,7 @@ KEY = "k1"
 """The name of an int column with unique values."""
 GOAL = "goal"
 VIEW = "v1"
+DOMAIN = "whole_number"
 MADE = "made"
 
 
@@ -76,6 +77,7 @@ def draw_schema(dice: Dice) -> Schema:
     views = []
     if dice.chance(30):
         views.append(_view(dice, dice.pick(tables), made.setdefault(VIEW, [])))
+    made[DOMAIN] = [f"CREATE DOMAIN {DOMAIN} AS int"]
     made["numbers"] = ["CREATE SEQUENCE numbers"]
     goal = _goal(dice, made.setdefault(GOAL, []))
     analyzed = dice.chance(30)

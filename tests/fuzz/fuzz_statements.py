@@ -9,7 +9,7 @@ from fuzz_dice import Dice
 from fuzz_drives import Column, Drives, Expectation, by_key, expectation
 from fuzz_expressions import Scope, condition, expression
 from fuzz_queries import Builder
-from fuzz_schema import GOAL, KEY, MADE, Schema, Table, draw_schema
+from fuzz_schema import DOMAIN, GOAL, KEY, MADE, Schema, Table, draw_schema
 from fuzz_sources import Item, Query, Site, source, table_item
 from hypothesis.strategies import SearchStrategy
 
@@ -220,6 +220,10 @@ class _Writer:
         if self._dice.chance(25):  # mostly it fails, in one chunk of several
             ratio = f"12 / q.{query.columns[0].name} AS ratio"
             body = f"SELECT q.*, {ratio}{{into}} FROM ({query.sql}) AS q"
+            query = Query("", body, query.columns, query.drives)
+        elif self._dice.chance(15):
+            domain = f"q.{query.columns[0].name}::{DOMAIN} AS whole"
+            body = f"SELECT q.*, {domain}{{into}} FROM ({query.sql}) AS q"
             query = Query("", body, query.columns, query.drives)
         if kind == "into" and "{into}" in query.body:
             body = query.body.replace("{into}", f" INTO {MADE}")

@@ -301,8 +301,14 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "a window in ORDER BY is not one",
             "windows_used",
+            "(*select.target_list, *select.distinct_clause, *select.sort_clause)",
+            "(*select.target_list, *select.distinct_clause)",
+        ),
+        Mutant(
+            "a window in DISTINCT ON is not one",
+            "windows_used",
+            "(*select.target_list, *select.distinct_clause, *select.sort_clause)",
             "(*select.target_list, *select.sort_clause)",
-            "select.target_list",
         ),
         Mutant(
             "a function of the key counts as the key",
@@ -458,6 +464,32 @@ READ_RULES: dict[str, list[Mutant]] = {
         Mutant("current_setting()", "_builtin_objection", "name in UNSTABLE", "False"),
         Mutant("x.name calls no function", "_attribute", "yield ...", "pass"),
         Mutant("a user's operator", "operator_objections", "yield ...", "pass"),
+        Mutant("a user's type", "type_objections", "name in facts.unsafe_types", "False"),
+        Mutant(
+            "a type of the session's", "type_objections", "name in facts.temporary_types", "False"
+        ),
+        Mutant(
+            "an argument of a user's type",
+            "_objections_to_unseen",
+            "_calls_users(shape.tree_nodes, facts)",
+            "False",
+        ),
+        Mutant(
+            "a sequence that cycles", "cycling", "functions.base_name(node) == 'nextval'", "False"
+        ),
+        Mutant(
+            "SQL/JSON that is a user's function",
+            "_objections_to_unseen",
+            'one.schema != "pg_catalog"',
+            "False",
+        ),
+        Mutant("xmax", "_objections_to_unseen", 'names(node.fields)[-1:] == ("xmax",)', "False"),
+        Mutant(
+            "the name of the new table",
+            "_objections_to_unseen",
+            "any(map(_looks_name_up, shape.tree_nodes.of('TypeCast')))",
+            "False",
+        ),
         Mutant(
             "a user's cast", "objections_everywhere", 'yield Reason("cast-function", ...)', "pass"
         ),

@@ -111,6 +111,14 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant("DO UPDATE assigns nothing", "_of_insert", "conflict.assigned(tree)", "frozenset()"),
         Mutant("DO UPDATE may wait", "may_wait", "not updates(insert)", "True"),
         Mutant("DO NOTHING after ORDER BY may wait", "may_wait", "not select.sort_clause", "True"),
+        Mutant("two indexes keep out as one does", "may_wait", "alike", "True"),
+        Mutant(
+            "partial indexes keep out as one does",
+            "may_wait",
+            "len(found) == 1 or all(index.whole for index in found)",
+            "True",
+        ),
+        Mutant("children are unique with their parent", "_starts", "alone", "True"),
         Mutant(
             "DO NOTHING may wait under a snapshot",
             "may_wait",
@@ -134,7 +142,7 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "blocks have every column for themselves",
             "_starts",
-            "column.unique and column.orderable and known.count(seen) == 1",
+            "alone and column.unique and column.orderable and known.count(seen) == 1",
             "known.count(seen) == 1",
         ),
         Mutant(
@@ -190,8 +198,8 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "what the key is generated from may be assigned",
             "is_changed",
-            "{column.name, *(sources or ())}",
-            "{column.name}",
+            "bool(sources & assigned)",
+            "False",
         ),
         Mutant(
             "rows of one group at one place",
@@ -214,13 +222,43 @@ WRITE_RULES: dict[str, list[Mutant]] = {
         Mutant(
             "a unique column may be assigned",
             "_objections_to_statement",
-            'yield Reason("assigned-unique", ...)',
-            "pass",
+            "target.unique_columns & changed_columns(target, shape.assigned)",
+            "frozenset()",
         ),
         Mutant(
             "a unique expression may be assigned",
             "_objections_to_statement",
             '"*" in target.unique_columns',
+            "False",
+        ),
+        Mutant(
+            "what is generated does not change",
+            "_objections_to_statement",
+            "changed_columns(target, shape.assigned)",
+            "shape.assigned",
+        ),
+        Mutant(
+            "a row may move to a unique index",
+            "_objections_to_statement",
+            "moves_rows(target, shape.assigned)",
+            "False",
+        ),
+        Mutant(
+            "a row that moves is only updated",
+            "_events",
+            "moves_rows(target, shape.assigned)",
+            "False",
+        ),
+        Mutant(
+            "all children generate alike",
+            "is_changed",
+            "column.generated and relation.has_children",
+            "False",
+        ),
+        Mutant(
+            "an expression moves no row",
+            "moves_rows",
+            'assigned and "*" in keys',
             "False",
         ),
         Mutant(

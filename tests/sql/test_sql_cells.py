@@ -56,6 +56,24 @@ CASES = [
 ]
 
 
+def test_a_unique_index_of_a_parent_says_nothing_of_its_children() -> None:
+    """A child may have the same ids, and at another place."""
+    sql = "INSERT INTO t SELECT x FROM b ON CONFLICT (id) DO UPDATE SET y = 1"
+    by_id = UniqueIndex(("id",), frozenset({"id"}))
+    for kind, has_children, expected in (
+        ("r", False, "ctid b, column x b, cells b"),
+        ("r", True, "column x b"),
+        ("p", True, "column x b, cells b"),
+    ):
+        facts = places()
+        b, t = facts.relations["b",], facts.relations["t",]
+        columns = tuple(replace(one, unique=one.name == "x") for one in b.columns)
+        b = replace(b, kind=kind, has_children=has_children, columns=columns)
+        t = replace(t, unique_indexes=(by_id,), unique_columns=frozenset({"id"}))
+        facts = replace(facts, relations={**facts.relations, ("b",): b, ("t",): t})
+        assert in_words(verdict_of(sql, facts)) == expected
+
+
 @pytest.mark.parametrize(("sql", "expected"), CASES, ids=[sql for sql, _ in CASES])
 def test_where_cells_are_sound(sql: str, expected: str) -> None:
     assert in_words(verdict_of(sql, places())) == expected

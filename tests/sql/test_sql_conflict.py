@@ -472,6 +472,20 @@ def test_chunks_that_wait_are_marked() -> None:
         assert candidate.may_wait is waits
 
 
+@pytest.mark.parametrize(
+    "indexes",
+    [
+        (NO_OVERLAP,),
+        (BY_ID, UniqueIndex(("x",), frozenset({"x"}))),
+        (BY_ID, UniqueIndex(("id",), frozenset({"id"}), whole=False)),
+    ],
+)
+def test_where_the_first_row_keeps_several_out_none_waits(indexes: tuple[UniqueIndex, ...]) -> None:
+    """As many rows as one connection stores: (1, 1), (1, 2), (2, 2) are two or one by order."""
+    sql = f"INSERT INTO t SELECT g % 3, g % 5 FROM generate_series(1, 9) g {NOTHING}"
+    assert in_words(verdict_of(sql, facts_of(*indexes))) == "! on-conflict"
+
+
 def test_a_generated_column_does_not_stay_in_its_range() -> None:
     facts = facts_of(BY_ID, columns=(ColumnFacts("id", "x + 1", generated=True),))
     assert in_words(verdict_of(f"{ON} {CHANGE}", facts)) == "! key-assigned"

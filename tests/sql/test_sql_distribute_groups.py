@@ -194,6 +194,8 @@ GROUP_CASES = [
     ("SELECT row_number() OVER () FROM b", "! window"),
     ("SELECT row_number() OVER (ORDER BY x) FROM b", "! window"),
     ("SELECT x FROM b ORDER BY row_number() OVER (ORDER BY x)", "! window"),
+    ("SELECT DISTINCT ON (x, row_number() OVER (ORDER BY y)) x FROM b", "! distinct window"),
+    ("SELECT DISTINCT ON (x, row_number() OVER (PARTITION BY x)) x FROM b", "column x b"),
     ("SELECT sum(count(*)) OVER (PARTITION BY x) FROM b GROUP BY x, y", "column x b"),
     ("SELECT sum(count(*)) OVER (PARTITION BY y) FROM b GROUP BY x", "! group-by window"),
 ]

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from pgfan.postgres.cells import read_spaces
 from pgfan.postgres.leaves import read_leaves
+from pgfan.postgres.unseen import read_unseen
 from pgfan.postgres.views import read_views
 from pgfan.quoting import array, literal, qualified
 from pgfan.sql.access import References, expression_references
@@ -85,8 +86,11 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
             JOIN pg_catalog.pg_trigger t ON t.tgrelid = down.oid
             JOIN (VALUES ('i', 4), ('d', 8), ('u', 16)) AS event (letter, bit)
                 ON t.tgtype & event.bit <> 0
-            WHERE down.root = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D') AS triggers,
-        ARRAY(SELECT DISTINCT CASE WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL THEN '*'
+            WHERE down.root = c.oid AND t.tgenabled <> 'D' AND (NOT t.tgisinternal
+                -- PostgreSQL 14 marks those that partitions have from their parent.
+                OR (t.tgparentid <> 0 AND t.tgconstrrelid = 0))) AS triggers,
+        ARRAY(SELECT DISTINCT CASE WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+                    OR (k.attgenerated <> '' AND down.oid <> c.oid) THEN '*'
                 ELSE k.attname END
             FROM down JOIN pg_catalog.pg_index i ON i.indrelid = down.oid
             LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid
@@ -115,6 +119,12 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
             FROM down JOIN pg_catalog.pg_index i ON i.indrelid = down.oid
             WHERE down.root = c.oid AND (i.indisunique OR i.indisexclusion)
             ORDER BY i.indexrelid) AS unique_indexes,
+        ARRAY(SELECT DISTINCT COALESCE(k.attname, '*') FROM down
+            JOIN pg_catalog.pg_partitioned_table g ON g.partrelid = down.oid
+            CROSS JOIN pg_catalog.unnest(g.partattrs::pg_catalog.int2[]) AS u (attnum)
+            LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = g.partrelid
+                AND k.attnum = u.attnum AND u.attnum > 0
+            WHERE down.root = c.oid) AS partition_columns,
         EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f'
             AND f.confrelid IN (SELECT oid FROM down WHERE root = c.oid
                 UNION SELECT oid FROM up WHERE root = c.oid)
@@ -141,7 +151,8 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
             UNION SELECT oid::pg_catalog.int8 FROM up WHERE root = c.oid) AS family,
         ARRAY(SELECT pg_catalog.json_build_array(k.attname, k.attgenerated <> '', COALESCE(
                 pg_catalog.pg_get_expr(d.adbin, d.adrelid),
-                pg_catalog.pg_get_expr(y.typdefaultbin, 0)),
+                pg_catalog.pg_get_expr(y.typdefaultbin, 0),
+                CASE WHEN k.attidentity <> '' THEN 'pg_catalog.nextval(''identity'')' END),
                 pg_catalog.format_type(k.atttypid, NULL),
                 COALESCE(l.collnamespace::pg_catalog.text || '.' || l.collname, ''),
                 COALESCE(l.collisdeterministic, true) AND (y.typtype = 'e' OR y.typtype = 'b'
@@ -178,7 +189,12 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
 )
 
 FUNCTIONS: LiteralString = """
-SELECT w.ord, n.nspname, p.provolatile, p.prokind, p.proretset
+SELECT w.ord, n.nspname, CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_aggregate a
+        JOIN pg_catalog.pg_proc f ON f.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn,
+            a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
+        WHERE a.aggfnoid = p.oid AND f.provolatile <> 'i'
+            AND f.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace)
+    THEN 'v' ELSE p.provolatile END, p.prokind, p.proretset
 FROM pg_catalog.json_array_elements({names}::pg_catalog.json) WITH ORDINALITY AS w(name, ord)
 JOIN pg_catalog.pg_proc p ON p.proname = w.name ->> -1
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -193,14 +209,6 @@ JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
 JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
 WHERE n.nspname <> 'pg_catalog' AND CASE WHEN pg_catalog.json_array_length(w.name) = 1
     THEN n.nspname = ANY (pg_catalog.current_schemas(true)) ELSE n.nspname = w.name ->> -2 END"""
-
-
-CASTS: LiteralString = """
-SELECT pg_catalog.format('%s as %s', c.castsource::pg_catalog.regtype,
-    c.casttarget::pg_catalog.regtype)
-FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
-WHERE p.provolatile <> 'i'
-    AND p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace ORDER BY 1"""
 
 
 def read_facts(
@@ -242,11 +250,15 @@ def read_facts(
         if column.default is not None
     }
     every = names | expression_references(sorted(defaults))
+    unseen = read_unseen(session)
     return CatalogFacts(
         relations=relations,
         functions=_functions(session, FUNCTIONS, every.functions),
         operators=_functions(session, OPERATORS, every.operators),
-        unsafe_casts=tuple(row[0] or "" for row in session.execute(CASTS)[0].rows),
+        unsafe_casts=unseen["cast"],
+        unsafe_types=frozenset(unseen["type"]),
+        temporary_types=frozenset(unseen["temporary"]),
+        cycling_sequences=unseen["sequence"],
         server_refuses_split=server_refuses_split,
     )
 
@@ -313,6 +325,7 @@ def _relation(value: dict[str, Any]) -> RelationFacts:
             )
             for columns, own, whole, constraint in value["unique_indexes"]
         ),
+        partition_columns=frozenset(value["partition_columns"]),
         cascades=value["cascades"],
         unsafe_checks=tuple(sorted(value["unsafe_checks"])),
         references_itself=value["references_itself"],

@@ -73,10 +73,11 @@ def _answers(session: Session, before: str, sql: str, after: str) -> list[Result
 
 def _explained(answers: list[Result]) -> Explained:
     text = next(answer.rows[0][0] for answer in reversed(answers) if answer.rows)
-    found = json.loads(text or "[]")[0]
-    if "Plan" not in found:  # CREATE TABLE IF NOT EXISTS of a table that is there
+    found = json.loads(text or "[]")
+    # None for what a rule makes of it, or for CREATE TABLE IF NOT EXISTS of a table that is there.
+    if not found or "Plan" not in found[0]:
         return Explained()
-    top: dict[str, Any] = found["Plan"]
+    top: dict[str, Any] = found[0]["Plan"]
     nodes, kinds = [top], set()
     while nodes:
         node = nodes.pop()

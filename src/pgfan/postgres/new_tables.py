@@ -41,7 +41,7 @@ SELECT s.name,
         WHERE c.relnamespace = n.oid AND c.relname = {name}),
     pg_catalog.current_setting('wal_level'),
     (SELECT e.evtname FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled <> 'D'
-        AND e.evtevent IN ('ddl_command_start', 'ddl_command_end')
+        AND e.evtevent IN ('ddl_command_start', 'ddl_command_end', 'table_rewrite')
         AND (e.evttags IS NULL OR e.evttags && ARRAY['CREATE TABLE AS', 'SELECT INTO',
             'ALTER TABLE']) ORDER BY 1 LIMIT 1),
     (SELECT p.pubname FROM pg_catalog.pg_publication p
@@ -129,12 +129,13 @@ def _give_modifiers(session: PostgresSession, query: str, name: str, oid: int) -
     """Give the columns of an empty table the type modifiers that the plan of `query` has.
 
     CREATE TABLE AS takes its columns from the plan, WITH NO DATA from the query: what the planner
-    has worked out before may have another modifier.
+    has worked out before may have another modifier. Those of a domain are the domain's own, and the
+    server describes its values as of the type that it is made of.
     """
     columns = session.execute(
         "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), "
         "CASE WHEN a.attcollation OPERATOR(pg_catalog.<>) t.typcollation "
-        "THEN a.attcollation::pg_catalog.regcollation END "
+        "THEN a.attcollation::pg_catalog.regcollation END, t.typtype OPERATOR(pg_catalog.=) 'd' "
         "FROM pg_catalog.pg_attribute a "
         "JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid "
         f"WHERE a.attrelid OPERATOR(pg_catalog.=) {oid} AND a.attnum OPERATOR(pg_catalog.>) 0 "
@@ -144,8 +145,10 @@ def _give_modifiers(session: PostgresSession, query: str, name: str, oid: int) -
     changes = [
         f"ALTER {identifier(column or '')} TYPE {as_planned}"
         + (f" COLLATE {collation}" if collation else "")
-        for (column, type_, collation), (_, as_planned) in zip(columns, planned, strict=True)
-        if type_ != as_planned
+        for (column, type_, collation, is_domain), (_, as_planned) in zip(
+            columns, planned, strict=True
+        )
+        if is_domain == "f" and type_ != as_planned
     ]
     if changes:
         session.execute(f"ALTER TABLE {name} {', '.join(changes)}")

@@ -36,6 +36,17 @@ _LEAVES_DEFINITIONS = CHANGING | frozenset(
 )
 
 
+JSON_CALLS = {
+    "JsonArrayConstructor": ("json_array",),
+    "JsonFuncExpr": ("json_exists", "json_query", "json_value"),
+    "JsonObjectConstructor": ("json_object",),
+    "JsonParseExpr": ("json",),
+    "JsonScalarExpr": ("json_scalar",),
+    "JsonSerializeExpr": ("json_serialize",),
+}
+"""SQL/JSON syntax that servers before 16 or 17 read as calls of these names."""
+
+
 class References(Struct, frozen=True):
     """The names in a statement, without duplicates."""
 
@@ -63,6 +74,7 @@ def references(tree: Message) -> References:
             relations.add(relation_name(node))
         elif kind_of(node) == "FuncCall":
             functions.add(names(node.funcname))
+        functions.update((name,) for name in JSON_CALLS.get(kind_of(node), ()))
     return References(frozenset(relations), frozenset(functions), frozenset(operators))
 
 

@@ -25,7 +25,7 @@ from pgfan.sql.levels import (
 )
 from pgfan.sql.reasons import Reason
 from pgfan.sql.sources import from_items
-from pgfan.sql.tree import Message, Nodes, inner, kind_of, walk
+from pgfan.sql.tree import Message, Nodes, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -87,7 +87,35 @@ def expression_objections(expression: Message, facts: CatalogFacts) -> Iterator[
     """The same for an expression of one row that stands alone: a column's default."""
     nodes = Nodes(walk(expression))
     yield from functions.special_datetimes(nodes)
+    yield from type_objections(nodes, facts)
+    yield from cycling(nodes, facts)
     yield from _unplaced_objections(nodes, [], facts)
+
+
+def type_objections(nodes: Nodes, facts: CatalogFacts) -> Iterator[Reason]:
+    """Why types that are named, for a cast or a column, are not the same in every chunk."""
+    if not (facts.unsafe_types or facts.temporary_types):
+        return
+    for name in (names(node.names)[-1] for node in nodes.of("TypeName")):
+        if name in facts.unsafe_types:
+            yield checked(name)
+        if name in facts.temporary_types:
+            why = f"the type {name} is temporary: other connections cannot see it"
+            yield Reason("temporary-table", why)
+
+
+def checked(name: str) -> Reason:
+    """Why a value of a type is not made in chunks."""
+    why = f"the type {name} has a check whose function may look at other rows"
+    return Reason("cast-function", why)
+
+
+def cycling(nodes: Nodes, facts: CatalogFacts) -> Iterator[Reason]:
+    """Values of a sequence that cycles: which come twice depends on how sessions take them."""
+    calls = nodes.of("FuncCall") if facts.cycling_sequences else ()
+    if any(functions.base_name(node) == "nextval" for node in calls):
+        why = f"nextval() where a sequence ({facts.cycling_sequences[0]}) cycles"
+        yield Reason("function-volatile", why)
 
 
 def once_objections(query: Message, facts: CatalogFacts) -> Iterator[Reason]:

@@ -18,7 +18,7 @@ from pgfan.sql.branches import Query
 from pgfan.sql.keys import DEPTH_MAX, Level
 from pgfan.sql.levels import placed_nodes
 from pgfan.sql.reasons import Reason
-from pgfan.sql.target import generated_from
+from pgfan.sql.target import is_changed
 from pgfan.sql.tree import Message, inner, kind_of, names, walk
 
 if TYPE_CHECKING:
@@ -165,10 +165,9 @@ class Occurrence(Struct, frozen=True):
         """Whether its key gets another value: by name, or what it is generated from."""
         if candidate.column is None:
             return False
-        columns = self.facts.relations[candidate.relation or ()].columns
-        column = next(one for one in columns if one.name == candidate.stored_as)
-        sources = generated_from(column)
-        return bool(assigned & {column.name, *(sources or ())}) or sources is None
+        relation = self.facts.relations[candidate.relation or ()]
+        column = next(one for one in relation.columns if one.name == candidate.stored_as)
+        return is_changed(column, relation, assigned)
 
     def _columns(self) -> Iterator[tuple[str, ColumnFacts]]:
         return ((seen, column) for seen, column in self._named() if column.orderable)

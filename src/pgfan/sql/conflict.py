@@ -92,11 +92,21 @@ def meeting_objections(
             return
 
 
-def may_wait(insert: Message, select: Message) -> bool:
-    """Whether chunks whose rows meet do nothing worse than to wait for one another."""
+def may_wait(insert: Message, select: Message, facts: CatalogFacts) -> bool:
+    """Whether chunks whose rows meet do nothing worse than to wait for one another.
+
+    As many rows are stored whichever comes first, where they meet in one unique index: of those
+    that agree in it, one. Under an exclusion constraint, or in two indexes, a row may keep several
+    out that would not meet each other.
+    """
+    target = facts.relations.get(relation_name(insert.relation))
+    found = arbiters(insert, target) or () if target is not None else ()
+    alike = len({index.columns for index in found}) == 1 and all(index.plain for index in found)
     return (
         has_conflicts(insert)
         and not updates(insert)
+        and alike
+        and (len(found) == 1 or all(index.whole for index in found))
         and not select.sort_clause  # the first row in its order is the one that is stored
         and not any(kind_of(node) == "RangeVar" for node in walk(select))
     )

@@ -98,8 +98,10 @@ def _starts(
             yield known[0], ColumnFacts(known[0], None, type=kind)
         return
     relation = facts.relations[relation_name(node)]
+    # An index of a parent says nothing of the rows of its children.
+    alone = relation.kind == "p" or not (relation.has_children and node.inh)
     for seen, column in zip(known, relation.columns, strict=False):
-        is_key = column.unique and column.orderable and known.count(seen) == 1
+        is_key = alone and column.unique and column.orderable and known.count(seen) == 1
         by_row = candidate.key in {"ctid", "cells"}  # each row is in one chunk, equal ones in any
         if is_key if by_row else seen == candidate.column:
             yield seen, column

@@ -125,7 +125,10 @@ class RelationFacts(Struct, frozen=True):
     update_triggers: tuple[str, ...] = ()
     delete_triggers: tuple[str, ...] = ()
     unique_columns: frozenset[str] = frozenset()
-    """Columns in unique indexes and exclusion constraints; "*" when one has an expression."""
+    """Columns in unique indexes and exclusion constraints; "*" when one has an expression, or a
+    generated column of a partition or a child."""
+    partition_columns: frozenset[str] = frozenset()
+    """Columns of its partition keys, on every level; "*" when one has an expression."""
     unique_indexes: tuple[UniqueIndex, ...] = ()
     cascades: bool = False
     """Whether a foreign key of another relation changes that one when this one changes."""
@@ -172,6 +175,12 @@ class CatalogFacts(Struct, frozen=True):
     unsafe_casts: tuple[str, ...] = ()
     """Casts of this database by functions outside pg_catalog that are not immutable. Casts are
     applied where no syntax shows them, so one is enough."""
+    unsafe_types: frozenset[str] = frozenset()
+    """Names of domains whose CHECKs call such functions, and of types that are made of them."""
+    temporary_types: frozenset[str] = frozenset()
+    """Names of types that only the session has."""
+    cycling_sequences: tuple[str, ...] = ()
+    """Sequences of this database that begin again at their end."""
     wanted: frozenset[str] = frozenset()
     """Columns that the user wants to divide by: candidates wherever they are sound."""
     expressions: Mapping[int, IndexExpression] = field(default_factory=dict)

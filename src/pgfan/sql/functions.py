@@ -55,8 +55,8 @@ UNSTABLE = frozenset(
     }
 )
 """Stable within one statement only, or reading tables that the analysis does not see."""
-UNSTABLE_PREFIXES = ("pg_", "txid_")
-"""Backends, snapshots, statistics, catalogue lookups."""
+UNSTABLE_PREFIXES = ("pg_", "txid_", "has_", "to_reg")
+"""Backends, snapshots, statistics, catalogue lookups: a new table has another name meanwhile."""
 STABLE_PG = frozenset({"pg_typeof", "pg_column_size", "pg_sleep", "pg_sleep_for", "pg_size_pretty"})
 
 ORDER_FREE_AGGREGATES = frozenset(

@@ -283,7 +283,7 @@ class Level:
         if not self._has_windows:
             return []
         select, found = self.select, []
-        stack = [inner(node) for node in (*select.target_list, *select.sort_clause)]
+        stack = [*map(inner, (*select.target_list, *select.distinct_clause, *select.sort_clause))]
         while stack:
             node = stack.pop()
             if kind_of(node) == "SelectStmt":

@@ -54,6 +54,6 @@ def _of_insert(
     reason = next(meeting_objections(shape.insert, found, facts), None)
     if reason is None:
         return candidate
-    if may_wait(shape.insert, shape.select):
+    if may_wait(shape.insert, shape.select, facts):
         return replace(candidate, may_wait=True)
     return reason

@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgfan.sql import functions
-from pgfan.sql.access import relation_name
+from pgfan.sql.access import JSON_CALLS, operator_names, relation_name
+from pgfan.sql.calls import checked, cycling, type_objections
 from pgfan.sql.conflict import conflict_objections
 from pgfan.sql.constructs import construct_objections, extent_objections
 from pgfan.sql.inline import PREFIX, is_with_query, not_analysed
 from pgfan.sql.merge import merge_objections
 from pgfan.sql.reasons import Reason
 from pgfan.sql.shape import IN_PLACE
-from pgfan.sql.target import target_objections
-from pgfan.sql.tree import Nodes, children
+from pgfan.sql.target import changed_columns, moves_rows, target_objections
+from pgfan.sql.tree import Message, Nodes, children, inner, kind_of, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ def objections_everywhere(
     yield from _objections_below(shape)
     yield from construct_objections(shape.nodes)
     if shape.kind != "create":  # what the name means now is not what will be written
-        yield from target_objections(shape.insert.relation, facts, shape.events)
+        yield from target_objections(shape.insert.relation, facts, _events(shape, facts))
     yield from _objections_to_relations(shape, facts, views)
     if facts.unsafe_casts:
         yield Reason(
@@ -42,6 +43,45 @@ def objections_everywhere(
             "at other rows, and casts are applied unseen",
         )
     yield from functions.special_datetimes(shape.tree_nodes)
+    yield from _objections_to_unseen(shape, facts)
+
+
+def _objections_to_unseen(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
+    """What is called, or looked at, where no call stands."""
+    yield from type_objections(shape.tree_nodes, facts)
+    yield from cycling(shape.tree_nodes, facts)
+    if facts.unsafe_types and _calls_users(shape.tree_nodes, facts):
+        yield checked(min(facts.unsafe_types))  # may be the type of an argument
+    target = facts.relations.get(relation_name(shape.insert.relation))
+    for column in target.columns if target is not None else ():
+        if column.type.removesuffix("[]").rpartition(".")[2].strip('"') in facts.unsafe_types:
+            yield checked(column.type)
+    for kind in JSON_CALLS.keys() & shape.tree_nodes.by_kind.keys():
+        for name in JSON_CALLS[kind]:
+            if any(one.schema != "pg_catalog" for one in facts.functions.get((name,), ())):
+                yield Reason("function-volatile", f"there is a function {name}() of a user's own")
+    if any(names(node.fields)[-1:] == ("xmax",) for node in shape.tree_nodes.of("ColumnRef")):
+        yield Reason("function-unstable", "xmax tells which rows other chunks have locked")
+    if shape.kind == "create" and any(map(_looks_name_up, shape.tree_nodes.of("TypeCast"))):
+        why = "a cast to regclass or regtype may look for the new table, which has no name yet"
+        yield Reason("function-unstable", why)
+
+
+def _calls_users(nodes: Nodes, facts: CatalogFacts) -> bool:
+    """Whether a function or an operator of a user's own may be called."""
+    calls = (functions.meant(node, facts) for node in nodes.of("FuncCall"))
+    if any(call.found and not call.is_builtin for call in calls):
+        return True
+    return any(facts.operators.get(name) for node in nodes for name in operator_names(node))
+
+
+def _looks_name_up(cast: Message) -> bool:
+    """Whether a cast may take the name of a relation or a type that the rows have."""
+    value = inner(cast.arg)
+    if names(cast.type_name.names)[-1:] not in {("regclass",), ("regtype",)}:
+        return False
+    is_number = kind_of(value) == "ColumnRef" and names(value.fields)[-1:] == ("tableoid",)
+    return kind_of(value) != "A_Const" and not is_number
 
 
 def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reason]:
@@ -59,10 +99,20 @@ def _objections_to_statement(shape: Shape, facts: CatalogFacts) -> Iterator[Reas
     if target is not None and target.cascades and changes:
         yield Reason("foreign-key-action", "a foreign key of another table acts on each change")
     if target is not None and "update" in changes:
-        unique = target.unique_columns & shape.assigned
+        unique = target.unique_columns & changed_columns(target, shape.assigned)
         if unique or ("*" in target.unique_columns):
             what = ", ".join(sorted(unique)) or "columns of an index over expressions"
             yield Reason("assigned-unique", f"{what}: unique over all rows, and assigned")
+        elif target.unique_columns and moves_rows(target, shape.assigned):
+            why = "rows change partition, and a partition has a unique index of its own"
+            yield Reason("assigned-unique", why)
+
+
+def _events(shape: Shape, facts: CatalogFacts) -> frozenset[str]:
+    """What happens to rows of the target; to one that changes partition all of it."""
+    target = facts.relations.get(relation_name(shape.insert.relation))
+    moved = target is not None and "update" in shape.events and moves_rows(target, shape.assigned)
+    return frozenset(shape.events) | ({"insert", "delete"} if moved else frozenset())
 
 
 def _objections_below(shape: Shape) -> Iterator[Reason]:

@@ -86,7 +86,7 @@ Hazard: TypeAlias = Literal["not-atomic", "physical-order", "sequence-order"]
 HAZARDS: dict[str, str] = {
     "not-atomic": "others see finished chunks while the statement runs, and a failure leaves them",
     "physical-order": "rows are stored in another order than ORDER BY gave them",
-    "sequence-order": "sequence values are given to rows in another order",
+    "sequence-order": "sequence values are given to rows in another order, some are left out",
 }
 
 

@@ -131,6 +131,30 @@ def generated_from(column: ColumnFacts) -> frozenset[str] | None:
     return frozenset(name for node in columns for name in names(node.fields))
 
 
+def changed_columns(relation: RelationFacts, assigned: frozenset[str]) -> frozenset[str]:
+    """The columns that get other values when some are assigned: those and what is generated."""
+    changed = (one.name for one in relation.columns if is_changed(one, relation, assigned))
+    return assigned.union(changed)
+
+
+def is_changed(column: ColumnFacts, relation: RelationFacts, assigned: frozenset[str]) -> bool:
+    """Whether a column gets another value when some of the relation's are assigned.
+
+    A partition or a child may generate a column by an expression of its own.
+    """
+    if not assigned or column.name in assigned:
+        return column.name in assigned
+    sources = generated_from(column)
+    own = column.generated and relation.has_children
+    return own or sources is None or bool(sources & assigned)
+
+
+def moves_rows(relation: RelationFacts, assigned: frozenset[str]) -> bool:
+    """Whether assigning columns may move rows to other partitions: by DELETE and INSERT."""
+    keys = relation.partition_columns
+    return bool(keys & assigned or (assigned and "*" in keys))
+
+
 def _compares_rows(select: Message) -> bool:
     """Whether a column that is written into the SELECT may change which rows there are."""
     return bool(
