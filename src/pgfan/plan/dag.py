@@ -6,9 +6,9 @@ with. Every event asks here, so nothing may take time for each task of a long sc
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from collections import deque
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 from msgspec import Struct
 
@@ -78,12 +78,10 @@ class Task:
         "workers_max",
     )
 
-    def __init__(
-        self, number: int, priority: tuple[float, int], workers_max: int | None = None
-    ) -> None:
+    def __init__(self, number: int, priority: int, workers_max: int | None = None) -> None:
         self.number = number
         self.priority = priority
-        """Lower ones go first: the rank, negative, then the place in the script."""
+        """Lower ones go first; no two tasks have the same."""
         self.workers_max = workers_max
         """Of the task alone; None: no bound of its own."""
         self.state: State = "waiting"
@@ -105,7 +103,9 @@ class Task:
     @property
     def has_work(self) -> bool:
         """Whether a worker could be given a range of it now."""
-        return self.state == "running" and bool(self.retries or self.left)
+        if self.state != "running":
+            return False
+        return bool(self.retries) or (self.left is not None and self.left.units > 0)
 
 
 class Dag:
@@ -115,12 +115,17 @@ class Dag:
         self, specs: Sequence[TaskSpec], rank: Mapping[int, float], *, keep_going: bool
     ) -> None:
         """`rank`: tasks with higher ones begin first, and earlier ones among equals."""
+        self._order = [
+            spec.task for spec in sorted(specs, key=lambda spec: rank[spec.task], reverse=True)
+        ]
+        """Task numbers by priority."""
+        priority = {number: at for at, number in enumerate(self._order)}
         self._tasks = {
-            spec.task: Task(spec.task, (-rank[spec.task], at), spec.workers_max)
-            for at, spec in enumerate(specs)
+            spec.task: Task(spec.task, priority[spec.task], spec.workers_max) for spec in specs
         }
         self._keep_going = keep_going
-        self._states: Counter[State] = Counter({"waiting": len(specs)})
+        self._states: dict[State, int] = dict.fromkeys(get_args(State), 0)
+        self._states["waiting"] = len(specs)
         self._blockers = {spec.task: len(spec.after) for spec in specs}
         self._dependents: dict[int, list[int]] = {}
         for spec in specs:
@@ -128,10 +133,8 @@ class Dag:
                 self._dependents.setdefault(before, []).append(spec.task)
         self._order_only = {spec.task for spec in specs if spec.order_only}
         self._left_out: list[tuple[int, int]] = []
-        self._startable = [
-            (self._tasks[spec.task].priority, spec.task) for spec in specs if not spec.after
-        ]
-        heapify(self._startable)
+        self._startable = sorted(priority[spec.task] for spec in specs if not spec.after)
+        """Priorities: a heap."""
         for spec in specs:
             for before in spec.after:
                 if before not in self._tasks:
@@ -173,10 +176,14 @@ class Dag:
         """How many tasks are being prepared."""
         return self._states["preparing"]
 
+    @property
+    def coming(self) -> int:
+        """How many tasks are being prepared, or may begin now."""
+        return self._states["preparing"] + self.startable
+
     def start_next(self) -> Task:
         """Put the startable task of the highest rank into `preparing`."""
-        _, number = heappop(self._startable)
-        task = self._tasks[number]
+        task = self._tasks[self._order[heappop(self._startable)]]
         self.move(task, "preparing")
         return task
 
@@ -201,7 +208,7 @@ class Dag:
         for number in numbers:
             self._blockers[number] -= 1
             if not self._blockers[number] and self._tasks[number].state == "waiting":
-                heappush(self._startable, (self._tasks[number].priority, number))
+                heappush(self._startable, self._tasks[number].priority)
 
     def _leave_out(self, number: int, failed: int) -> None:
         """A task that needs a failed one is not run, nor is what needs it."""

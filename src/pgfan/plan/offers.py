@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from pgfan.plan.caps import Caps
     from pgfan.plan.dag import Task
 
-Queue: TypeAlias = "list[tuple[tuple[float, int], Task]]"
+Queue: TypeAlias = "list[tuple[int, Task]]"
 """Ordered by priority, which no two tasks share."""
 
 
 class Offers:
     """Tasks with work, in queues: wanting workers, with enough of them, or for one worker only."""
 
-    def __init__(self, caps: Caps) -> None:
+    def __init__(self, caps: Caps, wanted: Callable[[], int]) -> None:
+        """`wanted`: how many workers each task should have now, at least 1."""
         self._caps = caps
+        self._wanted = wanted
         self._wanting: Queue = []
         self._enough: Queue = []
         self._pinned: dict[int, Queue] = {}
@@ -48,8 +50,8 @@ class Offers:
         """How many tasks that any worker may run have work."""
         return len(self._wanting) + len(self._enough)
 
-    def update(self, task: Task, wanted: int) -> None:
-        """Put `task` where it belongs now, if it wants `wanted` workers."""
+    def update(self, task: Task, wanted: int | None = None) -> None:
+        """Put `task` where it belongs now; `wanted` for those who have asked already."""
         queue = self._queue_for(task, wanted)
         if queue is task.queue:  # most chunks change nothing
             return
@@ -66,15 +68,15 @@ class Offers:
         self._caps.started(task)
         self.update(task, wanted)
 
-    def ended(self, task: Task, wanted: Callable[[], int]) -> None:
+    def ended(self, task: Task) -> None:
         """One worker less has; others may have waited for room on the same table."""
         for waiting in self._caps.ended(task):
-            self.update(waiting, wanted())
+            self.update(waiting)
 
     def best(self, worker: int) -> Task | None:
         """The task that `worker` should take from; it stays here."""
         while (task := self._first(worker)) is not None and not self._caps.has_room(task):
-            self.update(task, 0)  # others have filled its table since it came here
+            self.update(task)  # others have filled its table since it came here
         return task
 
     def _first(self, worker: int) -> Task | None:
@@ -84,9 +86,13 @@ class Offers:
             return min(own[0], free[0])[1]
         return own[0][1] if own else free[0][1] if free else None
 
-    def _queue_for(self, task: Task, wanted: int) -> Queue | None:
+    def _queue_for(self, task: Task, wanted: int | None) -> Queue | None:
         if not task.has_work or not self._caps.has_room(task):
             return None
         if task.worker is not None:
             return self._pinned.setdefault(task.worker, [])
+        if not task.running:  # at least one is wanted
+            return self._wanting
+        if wanted is None:
+            wanted = self._wanted()
         return self._wanting if task.running < wanted else self._enough

@@ -35,105 +35,117 @@ class Remainder:
     def __init__(
         self, parts: Sequence[PartSize], options: SizingOptions, done: Iterable[Range] = ()
     ) -> None:
-        ends = list(accumulate(part.units for part in parts))
-        self._begins = [0, *ends][:-1]
-        self._extents = [Range(lo, hi) for lo, hi in zip(self._begins, ends, strict=True)]
-        self._unit_costs = [part.cost / part.units for part in parts]
-        self._sizers = [
-            ChunkSizer(
-                part.units,
-                options.in_units(part.rows_per_unit),
-                part.bytes_per_unit,
-                part.expected,
-            )
-            for part in parts
+        self._begins = [0, *accumulate(part.units for part in parts)][:-1]
+        self._parts = [
+            _Part(lo, part, options) for lo, part in zip(self._begins, parts, strict=True)
         ]
-        self._order = sorted(range(len(parts)), key=lambda at: -self._unit_costs[at])
-        self._place = {at: place for place, at in enumerate(self._order)}
+        self._order = sorted(self._parts, key=lambda part: -part.unit_cost)
+        for place, part in enumerate(self._order):
+            part.place = place
         self.reset(done)
 
     def reset(self, done: Iterable[Range]) -> None:
         """All ordinals but `done` are left again; what was learnt of sizes is kept."""
-        self._left = [RangeSet([extent]) for extent in self._extents]
+        for part in self._parts:
+            part.left = RangeSet([part.extent])
         for piece in done:
-            for at in range(max(0, self._at(piece.lo)), len(self._extents)):
+            first = max(0, bisect_right(self._begins, piece.lo) - 1)
+            for at in range(first, len(self._parts)):
                 if piece.hi <= self._begins[at]:
                     break
-                self._left[at].remove(piece)
-        self._units = sum(left.units for left in self._left)
-        self._cost = sum(
-            left.units * cost for left, cost in zip(self._left, self._unit_costs, strict=True)
-        )
+                self._parts[at].left.remove(piece)
+        self.units = sum(part.left.units for part in self._parts)
+        """How many ordinals are left."""
+        self._cost = sum(part.left.units * part.unit_cost for part in self._parts)
         self._first = 0
 
     def __bool__(self) -> bool:
-        return self._units > 0
+        return self.units > 0
 
     def __repr__(self) -> str:
-        return f"Remainder({', '.join(str(piece) for left in self._left for piece in left)})"
+        return f"Remainder({', '.join(str(piece) for part in self._parts for piece in part.left)})"
 
     def take(self, workers: int, others_s: Callable[[], Iterable[float]] = tuple) -> Range:
         """Take the next chunk, for `workers` that share what is left; IndexError when none is.
 
         `others_s`: see ChunkSizer.
         """
-        while not self._left[self._order[self._first]]:
+        while not (units := self._order[self._first].left.units):
             self._first += 1
-        at = self._order[self._first]
-        units = self._left[at].units
-        if len(self._extents) > 1:
-            units = max(units, min(LEFT_MAX, round(self._cost / self._unit_costs[at])))
-        return self._take(at, self._sizers[at].next_units(units, workers, others_s))
+        part = self._order[self._first]
+        if len(self._parts) > 1:
+            units = max(units, min(LEFT_MAX, round(self._cost / part.unit_cost)))
+        return self._take(part, part.sizer.next_units(units, workers, others_s))
 
     def take_beside(self, piece: Range, count: int) -> tuple[Range, ...]:
         """Up to `count` more of the size of `piece`, off the same part."""
-        at = self._at(piece.lo)
+        part = self._part_of(piece)
         found: list[Range] = []
-        while len(found) < count and self._left[at]:
-            found.append(self._take(at, len(piece)))
+        while len(found) < count and part.left:
+            found.append(self._take(part, len(piece)))
         return tuple(found)
 
     def take_units(self) -> tuple[Range, ...]:
         """Take all that is left of the first part, each ordinal by itself, in order."""
+        part = self._parts[0]
         found: list[Range] = []
-        while self._left[0]:
-            found.append(self._take(0, 1))
+        while part.left:
+            found.append(self._take(part, 1))
         return tuple(found)
 
     def units_beside(self, piece: Range) -> int:
         """How many units are left of the part that `piece` is in."""
-        return self._left[self._at(piece.lo)].units
+        return self._part_of(piece).left.units
 
     def give_back(self, piece: Range) -> None:
         """Put back what was taken and not done; ValueError when any of it is there already."""
-        at = self._at(piece.lo)
-        self._left[at].add(piece)
-        self._first = min(self._first, self._place[at])
-        self._units += len(piece)
-        self._cost += len(piece) * self._unit_costs[at]
+        part = self._part_of(piece)
+        part.left.add(piece)
+        self._first = min(self._first, part.place)
+        self.units += len(piece)
+        self._cost += len(piece) * part.unit_cost
 
     def observe(self, piece: Range, seconds: float) -> None:
         """See ChunkSizer."""
-        self._sizers[self._at(piece.lo)].observe(piece.hi - piece.lo, seconds)
+        self._part_of(piece).sizer.observe(piece.hi - piece.lo, seconds)
 
     def too_large(self, piece: Range) -> None:
         """See ChunkSizer."""
-        self._sizers[self._at(piece.lo)].too_large(len(piece))
+        self._part_of(piece).sizer.too_large(len(piece))
 
     def seconds_for(self, piece: Range) -> float | None:
         """See ChunkSizer."""
-        return self._sizers[self._at(piece.lo)].seconds_for(piece.hi - piece.lo)
+        return self._part_of(piece).sizer.seconds_for(piece.hi - piece.lo)
 
     def fixed_s(self, piece: Range) -> float:
         """Seconds that every chunk of the part pays, whatever its size."""
-        return self._sizers[self._at(piece.lo)].fit()[0]
+        return self._part_of(piece).sizer.fit()[0]
 
-    def _take(self, at: int, units: int) -> Range:
-        piece = self._left[at].take(units)
+    def _take(self, part: _Part, units: int) -> Range:
+        piece = part.left.take(units)
         taken = piece.hi - piece.lo
-        self._units -= taken
-        self._cost -= taken * self._unit_costs[at]
+        self.units -= taken
+        self._cost -= taken * part.unit_cost
         return piece
 
-    def _at(self, ordinal: int) -> int:
-        return bisect_right(self._begins, ordinal) - 1
+    def _part_of(self, piece: Range) -> _Part:
+        return self._parts[bisect_right(self._begins, piece.lo) - 1]
+
+
+class _Part:
+    """The ordinals from `lo` on that are of one kind."""
+
+    __slots__ = ("extent", "left", "place", "sizer", "unit_cost")
+
+    def __init__(self, lo: int, size: PartSize, options: SizingOptions) -> None:
+        self.extent = Range(lo, lo + size.units)
+        self.left = RangeSet()
+        self.unit_cost = size.cost / size.units
+        self.sizer = ChunkSizer(
+            size.units,
+            options.in_units(size.rows_per_unit),
+            size.bytes_per_unit,
+            size.expected,
+        )
+        self.place = 0
+        """Among the parts, by the order in which they are taken."""

@@ -69,7 +69,7 @@ class Rescue:
             piece, task = busy.pieces[0], self._dag[busy.task]
             if (
                 len(busy.pieces) == 1 == busy.attempt
-                and len(piece) > 1
+                and piece.hi - piece.lo > 1
                 and task.state == "running"
                 and task.worker is None
                 and self._caps.has_room(task)
@@ -80,11 +80,8 @@ class Rescue:
 
 
 def _candidate(worker: int, task: Task, busy: Busy, piece: Range) -> stragglers.Candidate | None:
-    if task.left is None:
-        return None
-    # One that began before any other had ended is known better with each that ends.
-    expected_s = busy.expected_s if busy.expected_s is not None else task.left.seconds_for(piece)
-    if expected_s is None:
+    expected_s = busy.expects_s(piece, task.left)
+    if expected_s is None or task.left is None:
         return None
     fixed_s = task.left.fixed_s(piece)
     return stragglers.Candidate(worker, len(piece), busy.began_s, expected_s, fixed_s)

@@ -100,7 +100,7 @@ class Scheduler:
         self._dag = Dag(tasks, priority.rank, keep_going=self._options.keep_going)
         self._workers = Workers(workers)
         self._caps = Caps(self._options.per_target_max)
-        self._offers = Offers(self._caps)
+        self._offers = Offers(self._caps, self._wanted_on_each)
         self._dealer = Dealer(self._options.batch_s, jitter)
         self._draining = False
         self._now_s = 0.0
@@ -153,6 +153,8 @@ class Scheduler:
 
     def _apply(self, event: Event) -> list[Command]:
         match event:
+            case ChunkDone():  # the most frequent one
+                return self._chunk_done(event)
             case Begin() | Tick() | Drain() | WorkersAllowed():
                 self._direct(event)
                 return []
@@ -163,8 +165,6 @@ class Scheduler:
             case Skipped():
                 self._enter(event.task, {"preparing"}, "done")
                 return []
-            case ChunkDone():
-                return self._chunk_done(event)
             case ChunkFailed():
                 return self._chunk_failed(event)
             case WorkerUnavailable():
@@ -192,12 +192,12 @@ class Scheduler:
 
     def _ready(self) -> list[Command]:
         """Prepare tasks whose predecessors have ended, as many as free workers could take."""
-        startable = self._dag.startable
-        if not startable:
-            return []
         wanted = self._workers.idle_count + PREPARED_AHEAD
         wanted -= self._offers.wanting + self._dag.preparing
-        return [Prepare(self._dag.start_next().number) for _ in range(min(wanted, startable))]
+        if wanted <= 0:
+            return []
+        count = min(wanted, self._dag.startable)
+        return [Prepare(self._dag.start_next().number) for _ in range(count)]
 
     def _prepared(self, event: Prepared) -> list[Command]:
         task = self._enter(event.task, {"preparing"}, "running")
@@ -225,7 +225,7 @@ class Scheduler:
 
     def _settle(self, task: Task) -> list[Command]:
         """Offer what a task has left; finish or fail one of which nothing is left to do."""
-        self._offers.update(task, self._wanted_on_each())
+        self._offers.update(task)
         if task.running:
             return []
         if task.state == "failing":
@@ -251,10 +251,11 @@ class Scheduler:
 
     def _wanted_on_each(self) -> int:
         """Workers that should be on one task: more of them when there are few tasks left."""
-        tasks = self._offers.free + self._dag.startable + self._dag.preparing
         present = self._workers.present
-        fair = -(-present // tasks) if tasks else present
-        return min(max(fair, self._workers_wanted), present)
+        tasks = self._offers.free + self._dag.coming
+        if tasks < 2:  # nobody else wants any
+            return present
+        return min(max(-(-present // tasks), self._workers_wanted), present)
 
     def _start(self, worker: int, task: Task) -> StartChunk:
         wanted = self._wanted_on_each()
@@ -285,7 +286,7 @@ class Scheduler:
         if not busy.pieces:
             task.running -= 1
             self._workers.end(worker)
-            self._offers.ended(task, self._wanted_on_each)
+            self._offers.ended(task)
             self._rescue.reported(worker)
         return busy, piece, task
 
@@ -309,7 +310,7 @@ class Scheduler:
                 task.retries.append(Retry(piece, busy.attempt + 1))
                 if task.state == "running":
                     self._dag.move(task, "renewing")
-                    self._offers.update(task, 0)
+                    self._offers.update(task)
                     return [Renew(task.number)]
             # A piece that was tried before may be in doubt, and its halves would not meet its row.
             case "halve" if len(piece) > 1 and busy.attempt == 1:

@@ -166,23 +166,35 @@ class ChunkSizer:
 
     def observe(self, units: int, seconds: float) -> None:
         """A chunk of `units` took `seconds` in one worker; sets the size to grow from."""
-        target_s = self._options.target_s
         fixed_s, unit_s = self._fit
         # With a large fixed cost long chunks are wanted, and expected.
-        is_far_over = seconds > PANIC_ABOVE * max(target_s, fixed_s + unit_s * units)
-        self._limit *= LIMIT_GROWTH
-        self._fixed.observe(units, seconds)
-        self._weight = self._weight * FADE_UNIT + 1
-        self._sum_n = self._sum_n * FADE_UNIT + units
-        self._sum_t = self._sum_t * FADE_UNIT + seconds
-        self._fit = self._fitted()
-        if is_far_over:
-            self._size = max(1, min(self._size, units) // PANIC_DIVISOR)
+        usual_s = max(self._options.target_s, fixed_s + unit_s * units)
+        self._learn(units, seconds)
+        if self._options.fixed_units is not None:  # it stays, whatever it takes
             return
+        if seconds > PANIC_ABOVE * usual_s:
+            self._size = max(1, min(self._size, units) // PANIC_DIVISOR)
+        else:
+            self._size = self._grown(units, seconds)
+
+    def fit(self) -> tuple[float, float]:
+        """Seconds a chunk pays whatever its size, and seconds for each unit; neither negative."""
+        return self._fit
+
+    def _learn(self, units: int, seconds: float) -> None:
+        self._limit *= LIMIT_GROWTH
+        self._weight = weight = self._weight * FADE_UNIT + 1
+        self._sum_n = sum_n = self._sum_n * FADE_UNIT + units
+        self._sum_t = sum_t = self._sum_t * FADE_UNIT + seconds
+        fixed_s = min(self._fixed.observe(units, seconds), sum_t / weight)
+        self._fit = fixed_s, (sum_t - fixed_s * weight) / sum_n
+
+    def _grown(self, units: int, seconds: float) -> int:
+        """The size to go on with after a chunk of `units` took `seconds`."""
         fixed_s, unit_s = self._fit
         wanted = self._wanted(fixed_s, unit_s)
         costly = fixed_s > TAIL_FIXED_SHARE_MAX * seconds
-        ramping = costly or seconds < RAMP_BELOW * target_s
+        ramping = costly or seconds < RAMP_BELOW * self._options.target_s
         growth = RAMP_GROWTH_MAX if ramping else GROWTH_MAX
         if not self._fixed.is_told_apart and wanted in range(units // 2, PROBE_GROWTH * units):
             wanted = PROBE_GROWTH * units  # another size tells what is fixed
@@ -190,18 +202,10 @@ class ChunkSizer:
         # A late answer about a small chunk must not shrink what larger ones have shown since.
         largest = max(math.ceil(units * growth), self._size)
         if costly and unit_s:  # what grows is the time, and most of it is paid anyway
-            is_long = fixed_s > RAMP_BELOW * target_s
+            is_long = fixed_s > RAMP_BELOW * self._options.target_s
             longest_s = (COSTLY_GROWTH_MAX if is_long else growth) * seconds
             largest = max(largest, int((longest_s - fixed_s) / unit_s))
-        self._size = max(1, min(wanted, largest))
-
-    def fit(self) -> tuple[float, float]:
-        """Seconds a chunk pays whatever its size, and seconds for each unit; neither negative."""
-        return self._fit
-
-    def _fitted(self) -> tuple[float, float]:
-        fixed_s = min(self._fixed.seconds(), self._sum_t / self._weight)
-        return fixed_s, (self._sum_t - fixed_s * self._weight) / self._sum_n
+        return max(1, min(wanted, largest))
 
     def next_units(
         self, left_units: int, workers: int, others_s: Callable[[], Iterable[float]] = tuple
@@ -285,16 +289,18 @@ def _share_s(work_s: float, fixed_s: float, others_s: Iterable[float], workers: 
     Every worker pays `fixed_s` before its part; the others begin when they are free. Whoever comes
     late takes nothing, nor do those who would hardly make it shorter.
     """
-    ends_s = sorted(others_s)[: workers - 1]
-    ends_s = [0.0] * (workers - len(ends_s)) + ends_s
-    until_s = [work_s]
-    waited_s = 0.0
-    for count, end_s in enumerate(ends_s[1:], 2):
-        if end_s >= until_s[-1]:
+    busy_s = sorted(others_s)[: workers - 1]
+    free = workers - len(busy_s)
+    least_s, waited_s = work_s / free, 0.0
+    until_s = [work_s / count for count in range(1, free + 1)]
+    for count, end_s in enumerate(busy_s, free + 1):
+        if end_s >= least_s:
             break
-        waited_s += max(0.0, end_s)
-        until_s.append((work_s + waited_s) / count)
-    enough_s = until_s[-1] + WORTH_MIN * (until_s[-1] + fixed_s)
+        if end_s > 0:
+            waited_s += end_s
+        least_s = (work_s + waited_s) / count
+        until_s.append(least_s)
+    enough_s = least_s + WORTH_MIN * (least_s + fixed_s)
     return next(one_s for one_s in until_s if one_s <= enough_s)
 
 
@@ -308,22 +314,22 @@ class _FixedCost:
         self._weight = self._sum_n = self._sum_t = self._sum_nn = self._sum_nt = 0.0
         self._fastest_s = math.inf
 
-    def observe(self, units: int, seconds: float) -> None:
-        self._fastest_s = min(self._fastest_s * FASTEST_GROWTH, seconds)
+    def observe(self, units: int, seconds: float) -> float:
+        """The constant, with one chunk more."""
+        self._fastest_s = fastest_s = min(self._fastest_s * FASTEST_GROWTH, seconds)
         weight = 1 / max(seconds, TICK_S) ** 2
-        self._weight = self._weight * FADE_FIXED + weight
-        self._sum_n = self._sum_n * FADE_FIXED + weight * units
-        self._sum_t = self._sum_t * FADE_FIXED + weight * seconds
-        self._sum_nn = self._sum_nn * FADE_FIXED + weight * units * units
-        self._sum_nt = self._sum_nt * FADE_FIXED + weight * units * seconds
-
-    def seconds(self) -> float:
-        mean_n, mean_t = self._sum_n / self._weight, self._sum_t / self._weight
-        variance = self._sum_nn / self._weight - mean_n * mean_n
+        weighted = weight * units
+        self._weight = total = self._weight * FADE_FIXED + weight
+        self._sum_n = sum_n = self._sum_n * FADE_FIXED + weighted
+        self._sum_t = sum_t = self._sum_t * FADE_FIXED + weight * seconds
+        self._sum_nn = sum_nn = self._sum_nn * FADE_FIXED + weighted * units
+        self._sum_nt = sum_nt = self._sum_nt * FADE_FIXED + weighted * seconds
+        mean_n, mean_t = sum_n / total, sum_t / total
+        variance = sum_nn / total - mean_n * mean_n
         # Sizes that hardly differ cannot tell fixed cost from marginal.
         self.is_told_apart = variance > (0.01 * mean_n) ** 2
         if not self.is_told_apart:
             share = self._expected_units / (self._expected_units + mean_n)
-            return min(share * mean_t, self._fastest_s)
-        slope = max((self._sum_nt / self._weight - mean_n * mean_t) / variance, 0.0)
-        return min(max(mean_t - slope * mean_n, 0.0), self._fastest_s)
+            return min(share * mean_t, fastest_s)
+        slope = max((sum_nt / total - mean_n * mean_t) / variance, 0.0)
+        return min(max(mean_t - slope * mean_n, 0.0), fastest_s)

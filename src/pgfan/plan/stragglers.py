@@ -54,8 +54,8 @@ class Candidate(Struct, frozen=True):
 
     def left_s(self, now_s: float) -> float:
         """How long it is expected to go on."""
-        elapsed_s = now_s - self.began_s
-        return max(self.expected_s - elapsed_s, OVERRUN * (elapsed_s - self.expected_s))
+        over_s = now_s - self.began_s - self.expected_s
+        return OVERRUN * over_s if over_s > 0 else -over_s
 
     def total_s(self, now_s: float) -> float:
         """How long it is expected to take from its start to its end."""
@@ -75,13 +75,13 @@ class Candidate(Struct, frozen=True):
         elapsed_s = now_s - self.began_s
         if self.expected_s <= elapsed_s < self.late_s:
             return False
-        needed_s = max(GAIN_S_MIN, GAIN_SHARE_MIN * self.left_s(now_s))
-        return self.gain_s(now_s, pieces) >= needed_s
+        left_s = self.left_s(now_s)
+        if left_s < GAIN_S_MIN:  # most of them, at the end of a task
+            return False
+        return self.gain_s(now_s, pieces) >= max(GAIN_S_MIN, GAIN_SHARE_MIN * left_s)
 
     def worth_it_from_s(self, now_s: float, pieces: int) -> float:
-        """The next instant at which it may become worth it; `now_s` if it is."""
-        if self.is_worth_it(now_s, pieces):
-            return now_s
+        """The next instant at which it may become worth it, if it is not."""
         late_s = self.began_s + self.late_s
         # Both sides of the comparison are linear in the time from there on: solve for equality.
         enough_s = max(
@@ -125,5 +125,9 @@ def choose(
         if last.is_worth_it(now_s, pieces):
             return Rescue(last.worker, pieces), None
         return Rescue(last.worker, min(1 + idle, last.units)), None
-    soonest_s = min(one.worth_it_from_s(now_s, min(1 + idle, one.units)) for one in candidates)
+    soonest_s = float("inf")
+    for one in candidates:
+        if one.began_s + one.late_s < soonest_s:  # it is not worth it before that
+            from_s = one.worth_it_from_s(now_s, min(1 + idle, one.units))
+            soonest_s = min(soonest_s, from_s)
     return None, soonest_s if soonest_s < float("inf") else None

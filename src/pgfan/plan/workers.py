@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import ItemsView
 
     from pgfan.plan.dag import Task
+    from pgfan.plan.parts import Remainder
     from pgfan.plan.ranges import Range
 
 
@@ -29,6 +30,15 @@ class Busy(Struct):
     shares: int = 0
     """In how many pieces its range is to be given back; 0 unless its cancel was asked for."""
 
+    def expects_s(self, piece: Range, left: Remainder | None) -> float | None:
+        """`expected_s`, or what is known by now of `piece`, if it began before any had ended.
+
+        `left` is what is left of its task.
+        """
+        if self.expected_s is not None or left is None:
+            return self.expected_s
+        return left.seconds_for(piece)
+
 
 class Workers:
     """Workers numbered from 0, of which `allowed` may be busy. A worker is idle, busy, or away.
@@ -42,12 +52,14 @@ class Workers:
         self._allowed = self._known = count
         self._idle = set(range(count))
         self._away: set[int] = set()
+        self.present = count or 1
+        """How many share the work, at least 1."""
 
     @property
     def idle(self) -> list[int]:
         """Those who could take a chunk, in order."""
-        count = self.idle_count
-        return sorted(self._idle)[:count] if count else []
+        room = self._allowed - len(self._busy)
+        return sorted(self._idle)[:room] if room > 0 else []
 
     @property
     def idle_count(self) -> int:
@@ -64,17 +76,12 @@ class Workers:
         """How many run a chunk now."""
         return len(self._busy)
 
-    @property
-    def present(self) -> int:
-        """How many share the work, at least 1."""
-        count = len(self._busy) + len(self._idle)
-        return min(count, self._allowed) or 1
-
     def allow(self, count: int) -> None:
         """Have `count` workers at most; those above it end what they have. 0 is a pause."""
         self._idle |= set(range(self._known, count))
         self._known = max(self._known, count)
         self._allowed = count
+        self._count_present()
 
     def running(self) -> ItemsView[int, Busy]:
         """Who has what."""
@@ -86,14 +93,11 @@ class Workers:
         Negative for those that are late.
         """
         number, left = task.number, task.left
-        found = []
-        for busy in self._busy.values():
-            if busy.task == number:
-                expected_s = busy.expected_s
-                if expected_s is None:
-                    expected_s = left.seconds_for(busy.pieces[0]) if left is not None else None
-                found.append(busy.began_s - now_s + (expected_s or 0.0))
-        return found
+        return [
+            busy.began_s - now_s + (busy.expected_s or busy.expects_s(busy.pieces[0], left) or 0.0)
+            for busy in self._busy.values()
+            if busy.task == number
+        ]
 
     def get(self, worker: int) -> Busy | None:
         """What the worker has; None when it has nothing."""
@@ -115,9 +119,14 @@ class Workers:
         """An idle worker found no connection."""
         self._idle.discard(worker)
         self._away.add(worker)
+        self._count_present()
 
     def call_back(self) -> None:
         """Those who are away may try again."""
         if self._away:
             self._idle |= self._away
             self._away.clear()
+            self._count_present()
+
+    def _count_present(self) -> None:
+        self.present = min(self._known - len(self._away), self._allowed) or 1
