@@ -16,6 +16,8 @@ from pgfan_client import assert_holds, execute, finish, query, run, value, watch
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from wire_proxy import SILENT, WireProxy, drop_what_arrives
 
+from pgfan.errors import ConnectionLostError
+from pgfan.postgres import other_end
 from pgfan.postgres.conninfo import complete_dsn
 from pgfan.postgres.embedded import EmbeddedServer
 from pgfan.postgres.other_end import Backend, backend_of, end_sql
@@ -132,6 +134,29 @@ def test_a_network_that_forwards_nothing_more(dsn18: str, script: str, fault: Fa
     assert query(dsn18, "SELECT state FROM pgfan.run") == [("done",)]
 
 
+@pytest.mark.parametrize("fault", SILENT)
+def test_a_proxy_that_hangs(dsn18: str, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packets are acknowledged: only the server can say that nobody is at work."""
+    monkeypatch.setattr(other_end, "LOOK_AFTER_S", 0.1)
+    work = "BEGIN; CREATE TABLE t (i int)"
+    with proxy(dsn18, work.encode(), fault) as (between, through):
+        between.acknowledges = True
+        with closing(PostgresSession(f"{through} application_name=pgfan")) as session:
+            with pytest.raises(ConnectionLostError, match="nothing arrives any more"):
+                session.execute(work)
+            session.execute(work)  # waits for the first one's lock, were it not ended
+            assert between.struck == 1
+
+
+def test_a_long_statement_is_left_alone(dsn18: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(other_end, "LOOK_AFTER_S", 0.1)
+    with proxy(dsn18, b"never sent", "silent after") as (_, through):
+        session = PostgresSession(through)
+        assert session.execute("SELECT pg_sleep(1.6), 7")[0].rows == [("", "7")]
+        assert session.ended == 0
+        session.close()
+
+
 @SILENCE
 def test_a_client_that_the_network_has_cut_off(made18: Path) -> None:
     """The server does not wait for hours with its locks: it looks as often as the client."""
@@ -155,7 +180,7 @@ def test_a_client_that_the_network_has_cut_off(made18: Path) -> None:
 def test_a_session_ends_nobody_but_the_backend_that_it_had(dsn18: str) -> None:
     """A process number may be given out anew, and to others."""
     ours, other = (PostgresSession(f"{dsn18} application_name={name}") for name in ("pgfan", "x"))
-    younger = Backend(ours.backend_pid, time.monotonic() - 60)
+    younger = Backend(ours.backend_pid, time.monotonic() - 60, remote=False)
     for session, backend in ((ours, younger), (other, backend_of(ours.connection))):
         assert session.execute(end_sql(backend))[0].rows == []
     assert ours.execute(end_sql(backend_of(other.connection)))[0].rows == []

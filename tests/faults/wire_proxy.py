@@ -6,7 +6,8 @@ to roll back where the client has said COMMIT: its answer is that of a transacti
 
 A lost connection is closed on both sides, or both sides stay open and hear no more (`SILENT`): the
 client talks to the proxy by TCP then, and from the fault on the kernel drops whatever arrives there
-before TCP acknowledges it, as a network does that forwards nothing (Linux only).
+before TCP acknowledges it, as a network does that forwards nothing (Linux only). With
+`acknowledges` nothing is dropped, and nothing read: a proxy that hangs.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class WireProxy:
         at: Collection[int],
     ) -> None:
         self.struck = 0
+        self.acknowledges = False
         self._server_socket = server_socket
         self._path = folder / server_socket.name
         self._needle = needle
@@ -119,7 +121,8 @@ class WireProxy:
                 if client in ready and not self._forward(client, server):
                     return
                 if self._silence.is_set() and not spared:
-                    drop_what_arrives(client)
+                    if not self.acknowledges:
+                        drop_what_arrives(client)
                     self._over.wait()
                 elif server in ready and not _copy(server, client):
                     return

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import select
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -21,8 +20,8 @@ from pgfan.errors import ConnectionLostError, DatabaseError
 from pgfan.plan.sqlstate import TOO_MANY_CONNECTIONS, ends_connection
 from pgfan.postgres.connection_errors import connection_failure
 from pgfan.postgres.copying import again_if_stopped, blocks_of, put_blocks, take_messages
-from pgfan.postgres.other_end import Backend, as_watchful, backend_of, end_sql
-from pgfan.postgres.results import error_field, result_of
+from pgfan.postgres.other_end import Backend, Silence, as_watchful, backend_of, end_sql
+from pgfan.postgres.results import error_field, next_result, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -139,7 +138,7 @@ class PostgresSession:
         try:
             pgconn.send_query(sql.encode())
             answers = []
-            while (answer := _next_result(pgconn)) is not None:
+            while (answer := next_result(pgconn, self._silence)) is not None:
                 if answer.status == pq.ExecStatus.COPY_IN and waiting:
                     data = blocks_of(waiting.popleft())
                     failure = put_blocks(pgconn, data, lambda: len(self._notices))
@@ -171,6 +170,10 @@ class PostgresSession:
             self.close()
             raise ConnectionLostError("the server closed the connection")
         return [result_of(answer) for answer in answers]
+
+    def _silence(self) -> Silence | None:
+        backend = self._backend
+        return Silence(self._dsn, backend) if backend is not None and backend.remote else None
 
     def rollback(self) -> None:
         """See `pgfan.ports.Session.rollback`."""
@@ -333,7 +336,9 @@ class PostgresSession:
             delay_s = min(2 * delay_s, RECONNECT_DELAY_S_MAX)
 
     def _set_defaults(self) -> None:
-        defaults = SESSION_DEFAULTS | as_watchful(self.connection)
+        defaults = SESSION_DEFAULTS
+        if self._backend is not None and self._backend.remote:
+            defaults = SESSION_DEFAULTS | as_watchful(self.connection)
         settings = [f"SET {name} = {value}" for name, value in defaults.items()]
         try:
             self.execute("; ".join(settings))
@@ -375,22 +380,3 @@ def releases_locks(sql: str) -> bool:
     lower = sql.lower()
     may = "discard" in lower or "pg_advisory_unlock_all" in lower
     return may and RELEASES_LOCKS.search(lower) is not None
-
-
-SIGNALS_MS = 500
-"""A signal that comes between Python's last look and poll itself does not wake poll: look again."""
-
-
-def _next_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
-    """The next result of what was sent, None after the last.
-
-    libpq's PQgetResult would wait by itself, but psycopg calls it with the GIL held, and then no
-    other worker's thread could run meanwhile. poll lets go of it, and lets signal handlers run.
-    """
-    if pgconn.is_busy():
-        waiting = select.poll()
-        waiting.register(pgconn.socket, select.POLLIN)
-        while pgconn.is_busy():
-            waiting.poll(SIGNALS_MS)
-            pgconn.consume_input()
-    return pgconn.get_result()
