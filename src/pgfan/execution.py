@@ -181,11 +181,12 @@ class Execution:
         items = agenda.items
         in_order = InOrder(agenda.order, agenda.echoes, self._say, self._hand_out)
         guard = worker_guard(self._journal, opened.id, opened.owner)
-        self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
+        worker = partial(PostgresSession, self._dsn, guard, was_there=True)
+        self._sessions = [worker() for _ in range(scaling.most)]
         looking = self._sessions[0]
         feed: OneByOne | ScriptFeed = OneByOne(items)
         if script.files is not None:  # no worker's session is idle while others run tasks
-            looking, self._script = (PostgresSession(self._dsn, guard) for _ in range(2))
+            looking, self._script = worker(), worker()
             self._aside += [looking, self._script]
             feed = self._script_feed(server, script, looking, agenda, opened)
 

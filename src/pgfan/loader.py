@@ -276,7 +276,9 @@ class _Load:
         host = self._owner.connection.info.host or ""
         scaling = options.scaling(host, server.connections_free)
         guard = worker_guard(self._journal, opened.id, opened.owner)
-        self._sessions = [PostgresSession(self._dsn, guard) for _ in range(scaling.most)]
+        self._sessions = [
+            PostgresSession(self._dsn, guard, was_there=True) for _ in range(scaling.most)
+        ]
         coordinator = LoadCoordinator(
             self._owner,
             self._journal,

@@ -83,7 +83,7 @@ def unload(
         folder.clear(overwrite=options.overwrite)
         host = owner.connection.info.host or ""
         scaling = options.scaling(host, server.connections_free)
-        sessions += [PostgresSession(dsn) for _ in range(scaling.most)]
+        sessions += [PostgresSession(dsn, was_there=True) for _ in range(scaling.most)]
         by = read_request(options.by) if options.by is not None else None
         chosen = SplitOptions(options.split, by, jobs=scaling.workers)
         analyst = Analyst(sessions[0], snapshots, chosen, server.refuses_split)

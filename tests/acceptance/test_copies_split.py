@@ -304,6 +304,29 @@ def test_a_failed_one_of_one_copy_leaves_nothing(dsn18: str, tmp_path: Path) -> 
     assert rows_of(dsn18, "TABLE t") == []
 
 
+@pytest.mark.parametrize("directive", ["", "-- pgfan: load\n"], ids=["plain", "load"])
+def test_a_file_that_was_changed_is_not_gone_on_with(
+    dsn18: str, tmp_path: Path, directive: str
+) -> None:
+    """Ranges of the old file and of the new one would make rows of neither."""
+    for number in range(9 if directive else 1):
+        rows = range(number * 100, number * 100 + 100) if directive else range(ROWS)
+        (tmp_path / f"{number}.csv").write_text("".join(f"{i},x\n" for i in rows))
+    script = f"{directive}\\copy t FROM '{tmp_path}/{'*' if directive else 0}.csv' (FORMAT csv)\n"
+    with psycopg.connect(dsn18, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (i int CONSTRAINT c CHECK (i <> 850), t text)")
+        assert not run(dsn18, script, jobs=1).ok
+        before = rows_of(dsn18, "SELECT count(*), max(t) FROM t")
+        assert before > [(1, "x")]
+        connection.execute("ALTER TABLE t DROP CONSTRAINT c")
+    changed = tmp_path / "0.csv"
+    changed.write_text(changed.read_text().replace("x", "y"))
+    error = copy_of(run(dsn18, script, jobs=1)).error
+    assert error is not None
+    assert "changed since" in error.message
+    assert rows_of(dsn18, "SELECT count(*), max(t) FROM t") == before
+
+
 def test_a_load_that_cannot_be_is_refused_with_its_place(dsn18: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("i\n1\n", "utf-8")
     table, load = "CREATE TABLE t (i int);\n", "-- pgfan: load\n\\copy "

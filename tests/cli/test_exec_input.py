@@ -158,6 +158,7 @@ def test_a_bad_file_among_good_ones_runs_nothing(
 FILES = {
     "BOM": b"\xef\xbb\xbfSELECT 1 AS one",
     "CRLF": b"SELECT\r\n1 AS\r\none;\r\n",
+    "lone CR": b"-- one\rSELECT\r1 AS one;\r",
     "no newline": b"SELECT 1 AS one -- end",
     "dollar quotes": b"DO $a$ BEGIN PERFORM ';'; END $a$; SELECT 1 AS one;",
     "nested comments": b"/* /* ; */ ; */ SELECT 1 AS one /* ; */;",

@@ -22,7 +22,8 @@ from pgfan_client import (
 )
 
 from pgfan import api
-from pgfan.events import ChunkFinished
+from pgfan.errors import DatabaseError
+from pgfan.events import ChunkFinished, WorkersChanged
 from pgfan.plan import dealing
 
 if TYPE_CHECKING:
@@ -215,6 +216,55 @@ def test_temporary_files_that_are_too_large(dsn18: str) -> None:
     assert run(dsn18, script, "--split", "never", "--restart").code == 1
     finish(dsn18, script, "--restart", "--chunk-rows", "8000")
     assert_holds(dsn18, "t", select)
+
+
+SHORT = (
+    "CREATE SEQUENCE tries",
+    """
+    CREATE FUNCTION short(i int, code text, times int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+    BEGIN
+        IF i = 111 AND nextval('tries') <= times THEN
+            RAISE 'too little of something' USING ERRCODE = code;
+        END IF;
+        RETURN i;
+    END $$""",
+    "CREATE TABLE t (i int)",
+)
+"""A function that fails a few times, as the server would for want of memory or disk."""
+
+
+def test_out_of_memory(dsn: str) -> None:
+    """53200: fewer workers, and what did not fit again in halves."""
+    execute(dsn, *SHORT)
+    changes: list[WorkersChanged] = []
+
+    class Workers:
+        def emit(self, event: Event) -> None:
+            changes.extend([event] if isinstance(event, WorkersChanged) else [])
+
+    options = api.ExecOptions(split="always", chunk_rows=100)
+    script = f"INSERT INTO t {EXPECTED} WHERE short(g, '53200', 3) = g"
+    result = api.exec(dsn, script, options, progress=Workers())
+    assert result.ok, result.error
+    assert (result.tasks[0].verdict, result.tasks[0].rows) == ("split", 200)
+    assert value(dsn, "SELECT last_value FROM tries") == 4
+    assert query(dsn, "SELECT min(hi - lo), sum(rows) FROM pgfan.chunk") == [(12, 200)]
+    assert (changes[0].why, changes[0].workers) == ("out of memory", result.jobs // 2)
+    assert_holds(dsn, "t", EXPECTED)
+
+
+def test_no_space_left(dsn: str) -> None:
+    """53100: nothing new is begun, what is done stays, and the same command goes on."""
+    execute(dsn, *SHORT)
+    options = api.ExecOptions(split="always", chunk_rows=20)
+    script = f"INSERT INTO t {EXPECTED} WHERE short(g, '53100', 1) = g"
+    full = api.exec(dsn, script, options)
+    assert isinstance(full.error, DatabaseError)
+    assert (full.error.sqlstate, full.tasks[0].verdict) == ("53100", "split")
+    rows = value(dsn, "SELECT sum(rows) FROM pgfan.chunk")
+    assert 0 < rows == value(dsn, "SELECT count(*) FROM t") < 200
+    assert api.exec(dsn, script, options).run == full.run
+    assert_holds(dsn, "t", EXPECTED)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")

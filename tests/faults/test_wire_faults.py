@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pytest
-from pgfan_client import assert_holds, command, execute, finish, query, run, value
+from pgfan_client import assert_holds, command, execute, finish, query, run, value, watching
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from wire_proxy import WireProxy
+from wire_proxy import SILENT, WireProxy, drop_what_arrives
+
+from pgfan.errors import ConnectionLostError
+from pgfan.postgres import other_end
+from pgfan.postgres.conninfo import complete_dsn
+from pgfan.postgres.embedded import EmbeddedServer
+from pgfan.postgres.other_end import Backend, backend_of, end_sql
+from pgfan.postgres.session import PostgresSession
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from wire_proxy import Fault
 
 ROWS = 400
 EXPECTED = f"SELECT g FROM generate_series(1, {ROWS}) g"
@@ -22,8 +35,9 @@ HEAP = "INSERT INTO t SELECT i FROM s"
 FILL = f"CREATE TABLE s AS SELECT g AS i, repeat('x', 300) FROM generate_series(1, {ROWS}) g"
 # What is sent together with a chunk's COMMIT, and with nothing else.
 SETTLE = b"SET rows = "
+# As docs/faults.md says of what pgfan sets by itself, but in seconds and not in a minute.
+NOTICED_SOON = "keepalives_idle=1 keepalives_interval=1 keepalives_count=1 tcp_user_timeout=1000"
 FAULTS = pytest.mark.parametrize("fault", ["lose request", "lose answer"])
-Fault = Literal["lose request", "lose answer", "roll back"]
 
 
 @contextmanager
@@ -37,7 +51,7 @@ def proxy(
         tempfile.TemporaryDirectory() as folder,
         WireProxy(server_socket, Path(folder), needle, fault, at) as between,
     ):
-        yield between, make_conninfo(dsn, host=folder)
+        yield between, make_conninfo(dsn, **between.where)
 
 
 @FAULTS
@@ -119,6 +133,81 @@ def test_lost_while_it_is_prepared(dsn18: str, needle: bytes, fault: Fault) -> N
         finish(through, HEAP)
         assert between.struck == 1
     assert_holds(dsn18, "t", EXPECTED)
+
+
+SILENCE = pytest.mark.skipif(sys.platform != "linux", reason="made with Linux's socket filters")
+
+
+@SILENCE
+@pytest.mark.parametrize(
+    ("fault", "script"), [("silent before", SERIES), ("silent after", HEAP)], ids=SILENT
+)
+def test_a_network_that_forwards_nothing_more(dsn18: str, script: str, fault: Fault) -> None:
+    """Nobody closes a connection: the client notices by itself, and ends the backends it had."""
+    execute(dsn18, FILL, "SELECT pg_stat_force_next_flush()", "CREATE TABLE t (i int)")
+    with proxy(dsn18, SETTLE, fault, at={4}) as (between, through):
+        ended = finish(f"{through} {NOTICED_SOON}", script)
+        assert between.struck == 1
+    assert ended.report is not None
+    assert_holds(dsn18, "t", EXPECTED)
+    assert query(dsn18, "SELECT sum(rows) FROM pgfan.chunk") == [(ROWS,)]
+    assert query(dsn18, "SELECT state FROM pgfan.run") == [("done",)]
+
+
+@pytest.mark.parametrize("fault", SILENT)
+def test_a_proxy_that_hangs(dsn18: str, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packets are acknowledged: only the server can say that nobody is at work."""
+    monkeypatch.setattr(other_end, "LOOK_AFTER_S", 0.1)
+    work = "BEGIN; CREATE TABLE t (i int)"
+    with proxy(dsn18, work.encode(), fault) as (between, through):
+        between.acknowledges = True
+        with closing(PostgresSession(f"{through} application_name=pgfan")) as session:
+            with pytest.raises(ConnectionLostError, match="nothing arrives any more"):
+                session.execute(work)
+            session.execute(work)  # waits for the first one's lock, were it not ended
+            assert between.struck == 1
+
+
+def test_a_long_statement_is_left_alone(dsn18: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(other_end, "LOOK_AFTER_S", 0.1)
+    with proxy(dsn18, b"never sent", "silent after") as (_, through):
+        session = PostgresSession(through)
+        assert session.execute("SELECT pg_sleep(1.6), 7")[0].rows == [("", "7")]
+        assert session.ended == 0
+        session.close()
+
+
+@SILENCE
+def test_a_client_that_the_network_has_cut_off(made18: Path) -> None:
+    """The server does not wait for hours with its locks: it looks as often as the client."""
+    with socket.create_server(("127.0.0.1", 0)) as chosen:
+        port = str(chosen.getsockname()[1])
+    settings = {"listen_addresses": "127.0.0.1", "port": port}
+    with (made18 / "data" / "pg_hba.conf").open("w") as hba:
+        hba.write("local all all trust\nhost all all 127.0.0.1/32 trust\n")
+    with EmbeddedServer(made18, settings=settings) as server:
+        where = make_conninfo(server.dsn, host="127.0.0.1", port=port)
+        session = PostgresSession(complete_dsn(f"{where} {NOTICED_SOON}"))
+        session.execute("BEGIN; CREATE TABLE t (i int)")
+        with socket.socket(fileno=os.dup(session.connection.pgconn.socket)) as heard:
+            drop_what_arrives(heard)
+        with watching(server.dsn) as watcher:
+            assert watcher.backends() == [session.last_pid]
+            watcher.wait_for_nobody()
+        session.close()
+
+
+def test_a_session_ends_nobody_but_the_backend_that_it_had(dsn18: str) -> None:
+    """A process number may be given out anew, and to others."""
+    ours, other = (PostgresSession(f"{dsn18} application_name={name}") for name in ("pgfan", "x"))
+    younger = Backend(ours.backend_pid, time.monotonic() - 60, remote=False)
+    for session, backend in ((ours, younger), (other, backend_of(ours.connection))):
+        assert session.execute(end_sql(backend))[0].rows == []
+    assert ours.execute(end_sql(backend_of(other.connection)))[0].rows == []
+    with closing(PostgresSession(f"{dsn18} application_name=pgfan")) as again:
+        assert again.execute(end_sql(backend_of(ours.connection)))[0].rows == [("t",)]
+    for session in (ours, other):
+        session.close()
 
 
 @FAULTS

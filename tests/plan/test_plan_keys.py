@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfan.plan.keys import KeyCost, best_of, cost_of, dealt, heaviest_first, is_hot
+from pgfan.plan.keys import KeyCost, best_of, cost_of, dealt, heaviest_first, in_words, is_hot
 
 SCAN = 100_000.0
 BLOCKS = KeyCost(10, SCAN)
@@ -58,6 +58,13 @@ def test_what_is_worse_than_the_one_query_is_too_dear(
     cost: KeyCost, by_value: bool, jobs: int, too_dear: bool
 ) -> None:
     assert cost.is_too_dear(100, jobs, by_value=by_value) == too_dear
+
+
+def test_what_is_hardly_dearer_is_not_said_to_cost_the_same() -> None:
+    assert [in_words(times) for times in (1.001, 1.04, 1.06, 2.5)] == [
+        *("more than", "more than"),
+        *("1.1 times as much as", "2.5 times as much as"),
+    ]
 
 
 def test_two_chunks_tell_what_is_paid_again() -> None:

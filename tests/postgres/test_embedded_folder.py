@@ -102,6 +102,12 @@ def test_a_folder_without_a_parent_is_refused(scratch: Path) -> None:
     assert not (scratch / "none").exists()
 
 
+def test_a_file_system_that_takes_no_folders_is_said() -> None:
+    with pytest.raises(UsageError, match="/proc/nope cannot be used") as caught:
+        EmbeddedServer(Path("/proc/nope")).start()
+    assert "on a writable disk" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("name", ["$(touch x)", "`x`", 'a"b', "a\nb", "a\\b"])
 def test_a_name_that_a_shell_would_read_is_refused(scratch: Path, name: str) -> None:
     with pytest.raises(UsageError, match="character in its name"):

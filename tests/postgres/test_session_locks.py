@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import psycopg
 import pytest
 
-from pgfan.errors import RunLockedError
+from pgfan.errors import ResumeRefusedError, RunLockedError
+from pgfan.postgres.fence import owner_guard, worker_guard
+from pgfan.postgres.journal import PostgresJournal
 from pgfan.postgres.session import PostgresSession
 
 KEY = 4711
@@ -41,6 +45,21 @@ def test_it_is_taken_again_before_the_next_task(
     assert not may_take(other)
     session.close()
     other.close()
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["no journal", "no row"])
+def test_a_server_that_never_heard_of_the_run_is_told_from_another_client(
+    dsn18: str, *, made: bool
+) -> None:
+    """As a standby may be that is promoted before everything has come to it."""
+    journal = PostgresJournal("pgfan")
+    if made:
+        with closing(PostgresSession(dsn18)) as session:
+            journal.create(session)
+    for fence in (worker_guard, owner_guard):
+        session = PostgresSession(dsn18, fence(journal, "some run", "me"))
+        with pytest.raises(ResumeRefusedError, match="promoted before the run had come to it"):
+            session.execute("SELECT 1")
 
 
 def test_whoever_took_it_meanwhile_has_it(dsn18: str, other: psycopg.Connection) -> None:

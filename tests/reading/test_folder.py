@@ -102,6 +102,19 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
         | {"b": "CREATE SCHEMA IF NOT EXISTS s; CREATE TABLE s.b ()"},
         "b a",
     ),
+    "names that differ in case alone": (
+        {"a": 'TABLE "T"', "b": "TABLE t", "c": "CREATE TABLE T ()", "d": 'CREATE TABLE "T" ()'},
+        "c b d a",
+    ),
+    "what reads itself waits for nobody": (
+        {"a": "CREATE TABLE t AS TABLE t", "b": "INSERT INTO u TABLE u"}
+        | {"c": "CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN f()"},
+        "a b c",
+    ),
+    "what no file makes is the server's": (
+        {"a": "SELECT * FROM nowhere JOIN t ON true", "b": "CREATE TABLE t AS TABLE not_here"},
+        "b a",
+    ),
     "overloads are two functions": (
         {"a": "SELECT f(1)", "b": "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql RETURN 1"}
         | {"c": "CREATE FUNCTION f(text) RETURNS int LANGUAGE sql RETURN 1"},

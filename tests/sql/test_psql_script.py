@@ -2,9 +2,12 @@ r"""psql scripts to statements: what psql's own rules make of text, variables an
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pgfan.errors import UnsupportedError, UsageError
+from pgfan.sql.program import Program, Source
 from pgfan.sql.psql_copy import client_copy
 from pgfan.sql.psql_script import PsqlScript, read_psql
 
@@ -187,6 +190,17 @@ def test_what_a_value_holds_stands_where_the_variable_does() -> None:
     script = read("\\set v 'SELECT 1; SELECT 2'\nSELECT 0; :v;\n :v, 3;")
     places = [str(item.first.position) for item in script.items]
     assert places == [f"main.sql:{place}" for place in ("2:1", "2:11", "2:11", "3:2", "3:2")]
+
+
+def test_the_journal_keeps_each_text_once() -> None:
+    texts_of = {"part.sql": "SELECT 2;"}
+    sources = [Source("main.sql", "SELECT 'it';\n\\i part.sql\n"), Source("-", "SELECT 3;")]
+    program = Program.read_psql(sources, {}, texts_of.__getitem__)
+    kept = json.dumps(program.to_json())
+    assert kept.count("'it'") == 1
+    assert Program.from_json(json.loads(kept)) == program
+    earlier = program.to_json() | {"sources": [[one.name, one.text] for one in sources]}
+    assert Program.from_json(earlier) == program
 
 
 def test_settings_and_blocks_are_as_everywhere() -> None:

@@ -79,6 +79,11 @@ class KeyCost(Struct, frozen=True):
         return self.longest(jobs) > serial
 
 
+def in_words(times: float) -> str:
+    """How much dearer something is, by what it costs of the other, which is more than once."""
+    return f"{times:.1f} times as much as" if round(times, 1) > 1 else "more than"
+
+
 def cost_of(small: tuple[float, float], large: tuple[float, float], largest: float) -> KeyCost:
     """From two chunks, each the share of the rows that it has and its cost.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pgfan.plan.keys import CHUNKS, NEARLY, KeyCost, best_of, is_hot
+from pgfan.plan.keys import CHUNKS, NEARLY, KeyCost, best_of, in_words, is_hot
 from pgfan.postgres.cells import read_cells
 from pgfan.postgres.chosen import PAGE_BYTES, Chosen, Cut, key_name
 from pgfan.postgres.key_bounds import read_key_bounds
@@ -233,8 +233,7 @@ class Chooser:
         if cost is None or not cost.is_too_dear(serial, jobs, by_value=by_value):
             return None
         times = cost.together(CHUNKS if by_value else jobs) / max(serial, 1)
-        why = f"by EXPLAIN the chunks cost {times:.1f} times as much as one query"
-        return Reason("too-dear", why)
+        return Reason("too-dear", f"by EXPLAIN the chunks cost {in_words(times)} one query")
 
     def _wanted(self, split: Split, rejected: Rejected) -> tuple[Candidate, ...] | Reason:
         """The candidates that the user asks for; all of them when nothing is asked for."""

@@ -10,7 +10,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgfan.errors import UsageError
 
 CONNECT_TIMEOUT_S = 10
-# Dead networks are noticed after about a minute; only where the user has not said otherwise.
+# Dead networks are noticed after about a minute, here and by the server (`other_end`); only where
+# the user has not said otherwise.
 NETWORK_DEFAULTS = {
     "connect_timeout": str(CONNECT_TIMEOUT_S),
     "keepalives_idle": "30",

@@ -160,6 +160,8 @@ class ServerFolder:
             if stat.S_IMODE(self.path.stat().st_mode) != 0o700:
                 self.path.chmod(0o700)
         except FileNotFoundError as error:
+            if self.path.parent.is_dir():  # a file system in which nobody makes folders
+                raise self.unwritable(error) from error
             raise UsageError(
                 f"{self.path.parent} does not exist", hint=f"mkdir -p {self.path.parent}"
             ) from error

@@ -18,7 +18,7 @@ from pgfan.errors import (
     ResumeRefusedError,
     RunLockedError,
 )
-from pgfan.plan.sqlstate import LOCK_NOT_AVAILABLE
+from pgfan.plan.sqlstate import LOCK_NOT_AVAILABLE, UNDEFINED_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +95,7 @@ def worker_guard(
             return
         key = lock_key("worker", run)
         taken = session.execute(f"SELECT pg_catalog.pg_try_advisory_lock_shared({key})")[0].rows
-        if taken[0][0] != "t" or journal.owner_of(session, run) != owner:
-            raise RunLockedError(f"another client has taken over run {run}")
+        _still_owned(journal, session, run, owner, locked=taken[0][0] == "t")
         # What follows may read a table that an earlier statement filled and a crash has emptied.
         if session.reconnected and journal.vanished(session, run):
             raise ResumeRefusedError(
@@ -115,10 +114,30 @@ def owner_guard(
 
     def guard(session: PostgresSession) -> None:
         session.execute(NO_TIMEOUTS)
-        if not own(session, run) or journal.owner_of(session, run) != owner:
-            raise RunLockedError(f"another client has taken over run {run}")
+        _still_owned(journal, session, run, owner, locked=own(session, run))
 
     return guard
+
+
+def _still_owned(
+    journal: PostgresJournal, session: PostgresSession, run: str, owner: str, *, locked: bool
+) -> None:
+    """Raise RunLockedError when another client has the run, ResumeRefusedError when nobody can."""
+    found: str | None = None
+    if locked:
+        try:
+            found = journal.owner_of(session, run)
+        except DatabaseError as error:
+            if error.sqlstate != UNDEFINED_TABLE:
+                raise
+    if locked and found is None:
+        raise ResumeRefusedError(
+            f"run {run} is not in the journal of this server: it has been forgotten, or this is "
+            "a standby that was promoted before the run had come to it",
+            hint="run the same command again: a standby without the run has no rows of it either",
+        )
+    if found != owner:
+        raise RunLockedError(f"another client has taken over run {run}")
 
 
 def _lock(session: PostgresSession, call: str, wait_ms: int) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgfan.errors import ConnectionLostError
+from pgfan.postgres.other_end import PARAMETERS
 from pgfan.postgres.session import SESSION_DEFAULTS
 from pgfan.quoting import literal
 from pgfan.sql.reasons import Reason
@@ -18,12 +19,13 @@ from pgfan.sql.reasons import Reason
 if TYPE_CHECKING:
     from pgfan.postgres.session import PostgresSession
 
+OWN = ", ".join(map(literal, (*SESSION_DEFAULTS, *PARAMETERS)))
 SET_HERE = f"""
 SELECT pg_catalog.string_agg(name OPERATOR(pg_catalog.||) '=' OPERATOR(pg_catalog.||) setting, ' '
     ORDER BY name COLLATE "C")
 FROM pg_catalog.pg_settings
 WHERE source = 'session' AND name OPERATOR(pg_catalog.!~) '^(idle_in_)?transaction_'
-    AND name OPERATOR(pg_catalog.<>) ALL (ARRAY[{", ".join(map(literal, SESSION_DEFAULTS))}])"""
+    AND name OPERATOR(pg_catalog.<>) ALL (ARRAY[{OWN}])"""
 """But for what belongs to one transaction, and what pgfan sets itself, which RESET ALL undoes."""
 OBJECTION = Reason(
     "session", "an earlier statement left a setting in the session that is not carried along"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import select
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -19,14 +18,15 @@ from psycopg import pq
 
 from pgfan.errors import ConnectionLostError, DatabaseError
 from pgfan.plan.sqlstate import TOO_MANY_CONNECTIONS, ends_connection
-from pgfan.ports import Result
 from pgfan.postgres.connection_errors import connection_failure
 from pgfan.postgres.copying import again_if_stopped, blocks_of, put_blocks, take_messages
+from pgfan.postgres.other_end import Backend, Silence, as_watchful, backend_of, end_sql
+from pgfan.postgres.results import error_field, next_result, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pgfan.ports import CopyData
+    from pgfan.ports import CopyData, Result
 
 SESSION_DEFAULTS = {
     # A backend whose client was killed in the middle of a statement finds out after a second.
@@ -41,7 +41,6 @@ RESETS = re.compile(r"\b(reset|discard)\s+all\b")
 RELEASES_LOCKS = re.compile(r"\bdiscard\s+all\b|\bpg_advisory_unlock_all\b")
 """What gives up the session's advisory locks, and with them the run's own; in lower case."""
 CANCEL_TIMEOUT_S = 5.0
-NUMERIC_OIDS = frozenset({20, 21, 23, 26, 700, 701, 790, 1700})
 RESET = "RESET ALL"
 NO_FLUSH = ("SET synchronous_commit = off",)
 """For chunks: chunk and journal row are lost together in a crash, and the commit that marks the
@@ -63,16 +62,23 @@ class PostgresSession:
         dsn: str,
         on_connect: Callable[[PostgresSession], None] | None = None,
         patience_s: float = RECONNECT_PATIENCE_S,
+        *,
+        was_there: bool = False,
     ) -> None:
-        """`patience_s`: how long to wait for a server that was there before and is away."""
+        """`patience_s`: how long to wait for a server that was there before and is away.
+
+        `was_there`: another session has reached it already.
+        """
         self._dsn = dsn
+        self._was_there = was_there
         self.on_connect = on_connect
         self._patience_s = patience_s
-        self._was_connected = False
         self.reconnected = False
-        """Whether an earlier connection of this session was lost."""
-        self.last_pid: int | None = None
-        """The server process behind the last connection; other threads may read it."""
+        """Whether an earlier connection of this session was lost, or the first had to wait."""
+        self._backend: Backend | None = None
+        """The server process behind the last connection."""
+        self._left_behind: Backend | None = None
+        """One that may not have noticed that its connection is lost."""
         self._connection: psycopg.Connection | None = None
         self._settings: tuple[str, ...] = ()
         self.ended = 0
@@ -94,6 +100,11 @@ class PostgresSession:
     def is_open(self) -> bool:
         """Whether there is a connection (that has not been seen to break)."""
         return self._connection is not None
+
+    @property
+    def last_pid(self) -> int | None:
+        """The server process behind the last connection; other threads may ask."""
+        return self._backend.pid if self._backend is not None else None
 
     @property
     def backend_pid(self) -> int:
@@ -127,7 +138,7 @@ class PostgresSession:
         try:
             pgconn.send_query(sql.encode())
             answers = []
-            while (answer := _next_result(pgconn)) is not None:
+            while (answer := next_result(pgconn, self._silence)) is not None:
                 if answer.status == pq.ExecStatus.COPY_IN and waiting:
                     data = blocks_of(waiting.popleft())
                     failure = put_blocks(pgconn, data, lambda: len(self._notices))
@@ -153,12 +164,16 @@ class PostgresSession:
                 if isinstance(refusal, DatabaseError):
                     refusal = failure or again_if_stopped(refusal)
                     refusal.completed = completed
-                    refusal.answers = tuple(map(_result, answers[:completed]))
+                    refusal.answers = tuple(map(result_of, answers[:completed]))
                 raise refusal
         if pgconn.status != pq.ConnStatus.OK:
             self.close()
             raise ConnectionLostError("the server closed the connection")
-        return [_result(answer) for answer in answers]
+        return [result_of(answer) for answer in answers]
+
+    def _silence(self) -> Silence | None:
+        backend = self._backend
+        return Silence(self._dsn, backend) if backend is not None and backend.remote else None
 
     def rollback(self) -> None:
         """See `pgfan.ports.Session.rollback`."""
@@ -240,6 +255,8 @@ class PostgresSession:
         connection, self._connection = self._connection, None
         if connection is not None:
             self.ended += 1
+            if connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+                self._left_behind = self._backend
             with contextlib.suppress(psycopg.Error):
                 connection.close()
 
@@ -287,9 +304,12 @@ class PostgresSession:
         connection = self._reach()
         connection.pgconn.nonblocking = 0
         connection.add_notice_handler(self._take_notice)
-        self._connection, self.last_pid = connection, connection.pgconn.backend_pid
+        self._connection, self._backend = connection, backend_of(connection)
         self._set_defaults()
-        self.reconnected, self._was_connected = self._was_connected, True
+        if self._left_behind is not None:
+            with contextlib.suppress(DatabaseError):  # not allowed: its own timeouts end it
+                self.execute(end_sql(self._left_behind))
+            self._left_behind = None
         if self.on_connect is not None:
             try:
                 self.on_connect(self)
@@ -299,7 +319,9 @@ class PostgresSession:
 
     def _reach(self) -> psycopg.Connection:
         """Connect; wait for a server that restarts or recovers, if it was there before."""
-        deadline_s = time.monotonic() + (self._patience_s if self._was_connected else 0.0)
+        self.reconnected = self._backend is not None
+        expected = self._was_there or self.reconnected
+        deadline_s = time.monotonic() + (self._patience_s if expected else 0.0)
         delay_s = RECONNECT_DELAY_S_FIRST
         while True:
             try:
@@ -309,11 +331,15 @@ class PostgresSession:
                 full = failure.sqlstate == TOO_MANY_CONNECTIONS
                 if full or time.monotonic() + delay_s > deadline_s:
                     raise failure from error
+            self.reconnected = True
             time.sleep(delay_s)
             delay_s = min(2 * delay_s, RECONNECT_DELAY_S_MAX)
 
     def _set_defaults(self) -> None:
-        settings = [f"SET {name} = {value}" for name, value in SESSION_DEFAULTS.items()]
+        defaults = SESSION_DEFAULTS
+        if self._backend is not None and self._backend.remote:
+            defaults = SESSION_DEFAULTS | as_watchful(self.connection)
+        settings = [f"SET {name} = {value}" for name, value in defaults.items()]
         try:
             self.execute("; ".join(settings))
         except DatabaseError:
@@ -327,25 +353,25 @@ class PostgresSession:
         self._notices.append((severity, diagnostic.message_primary or ""))
 
     def _error(self, answer: pq.abc.PGresult) -> DatabaseError | ConnectionLostError:
-        message = _field(answer, pq.DiagnosticField.MESSAGE_PRIMARY)
-        sqlstate = _field(answer, pq.DiagnosticField.SQLSTATE)
+        message = error_field(answer, pq.DiagnosticField.MESSAGE_PRIMARY)
+        sqlstate = error_field(answer, pq.DiagnosticField.SQLSTATE)
         broken = self._connection is None or (self._connection.pgconn.status != pq.ConnStatus.OK)
         if broken or not sqlstate or ends_connection(sqlstate):
             self.close()
             text = message or answer.error_message.decode("utf-8", "replace").strip()
             return ConnectionLostError(text or "the server closed the connection")
-        position = _field(answer, pq.DiagnosticField.STATEMENT_POSITION)
+        position = error_field(answer, pq.DiagnosticField.STATEMENT_POSITION)
         return DatabaseError(
             message or "",
             sqlstate=sqlstate,
-            detail=_field(answer, pq.DiagnosticField.MESSAGE_DETAIL),
-            hint=_field(answer, pq.DiagnosticField.MESSAGE_HINT),
+            detail=error_field(answer, pq.DiagnosticField.MESSAGE_DETAIL),
+            hint=error_field(answer, pq.DiagnosticField.MESSAGE_HINT),
             statement_offset=int(position) - 1 if position else None,
             relation=(
-                _field(answer, pq.DiagnosticField.SCHEMA_NAME) or "",
-                _field(answer, pq.DiagnosticField.TABLE_NAME) or "",
+                error_field(answer, pq.DiagnosticField.SCHEMA_NAME) or "",
+                error_field(answer, pq.DiagnosticField.TABLE_NAME) or "",
             ),
-            context=_field(answer, pq.DiagnosticField.CONTEXT),
+            context=error_field(answer, pq.DiagnosticField.CONTEXT),
         )
 
 
@@ -354,45 +380,3 @@ def releases_locks(sql: str) -> bool:
     lower = sql.lower()
     may = "discard" in lower or "pg_advisory_unlock_all" in lower
     return may and RELEASES_LOCKS.search(lower) is not None
-
-
-SIGNALS_MS = 500
-"""A signal that comes between Python's last look and poll itself does not wake poll: look again."""
-
-
-def _next_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
-    """The next result of what was sent, None after the last.
-
-    libpq's PQgetResult would wait by itself, but psycopg calls it with the GIL held, and then no
-    other worker's thread could run meanwhile. poll lets go of it, and lets signal handlers run.
-    """
-    if pgconn.is_busy():
-        waiting = select.poll()
-        waiting.register(pgconn.socket, select.POLLIN)
-        while pgconn.is_busy():
-            waiting.poll(SIGNALS_MS)
-            pgconn.consume_input()
-    return pgconn.get_result()
-
-
-def _field(answer: pq.abc.PGresult, field: pq.DiagnosticField) -> str | None:
-    value = answer.error_field(field)
-    return value.decode("utf-8", "replace") if value is not None else None
-
-
-def _result(answer: pq.abc.PGresult) -> Result:
-    tag = (answer.command_status or b"").decode()
-    if answer.status != pq.ExecStatus.TUPLES_OK:
-        return Result(tag)
-    width = answer.nfields
-    columns = tuple((answer.fname(i) or b"").decode("utf-8", "replace") for i in range(width))
-    numeric = tuple(answer.ftype(i) in NUMERIC_OIDS for i in range(width))
-    rows = [
-        tuple(_text(answer.get_value(row, column)) for column in range(width))
-        for row in range(answer.ntuples)
-    ]
-    return Result(tag, columns, numeric, rows)
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "replace")

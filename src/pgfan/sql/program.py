@@ -111,7 +111,8 @@ class Program(Struct, frozen=True):
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Program:
         """The inverse of `to_json`."""
-        sources = [Source(*pair) for pair in value["sources"]]
+        files = value.get("files", {})
+        sources = [Source(name, *(text or [files[name]])) for name, *text in value["sources"]]
         if value.get("folder"):
             folder, variables = value["folder"], value["variables"]
             fetch = value["files"].__getitem__
@@ -124,7 +125,8 @@ class Program(Struct, frozen=True):
         return found.chosen(set(value["numbers"])) if "numbers" in value else found
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
+        """JSON values; the text of a source stands among the files where it is one of them."""
+        files = self.files or {}
         kept: dict[str, Any] = (
             {"command": "exec"}
             if self.files is None
@@ -136,7 +138,10 @@ class Program(Struct, frozen=True):
             kept["numbers"] = list(self.numbers)
         return {
             **kept,
-            "sources": [[source.name, source.text] for source in self.sources],
+            "sources": [
+                [one.name] if files.get(one.name) == one.text else [one.name, one.text]
+                for one in self.sources
+            ],
             "variables": dict(self.variables),
             "tasks": len(self.items),
         }
