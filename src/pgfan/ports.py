@@ -38,6 +38,8 @@ class Result(Struct, frozen=True):
     columns: tuple[str, ...] | None = None
     numeric: tuple[bool, ...] = ()
     rows: Sequence[tuple[str | None, ...]] = ()
+    made: tuple[Result, ...] = ()
+    """What statements answered that its rows made inside of a transaction block."""
 
     @property
     def row_count(self) -> int | None:
@@ -252,6 +254,8 @@ class PreparedTask(Struct, frozen=True):
     counts: bool = False
     """Whether `rows_done` is a count, and not just the absence of one."""
     skipped: bool = False
+    is_block: bool = False
+    """Whether `begin` is the user's own."""
     rolls_back: bool = False
     pinned: bool = True
     """Whether only the first worker may run it, unless it is split."""
@@ -270,6 +274,10 @@ class PreparedTask(Struct, frozen=True):
     """What a chunk's COPY ... TO STDOUT writes."""
     keep: Callable[[Sequence[tuple[str | None, ...]]], str] | None = None
     """SQL that keeps the rows of a query, of which statements are made, in its transaction."""
+    makes: Mapping[int, Callable[[Sequence[tuple[str | None, ...]]], Iterable[str]]] = field(
+        default_factory=dict
+    )
+    """By the places in `statements` of queries that make statements: the texts of their rows."""
     members: tuple[Member, ...] = ()
     """The tasks of a bundle (`pgfan.plan.bundles`), which has nothing else of its own: its ordinals
     are their places."""

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from pgfan.errors import DatabaseError, RunLockedError, UsageError
+from pgfan.plan.fingerprints import fingerprints_of
 from pgfan.plan.preview import ProjectPlan
-from pgfan.plan.rebuild import Decision, Rebuild, Task, fingerprints_of, rebuild
+from pgfan.plan.rebuild import Decision, Rebuild, Task, rebuild
 from pgfan.plan.sqlstate import DEPENDENT_OBJECTS
 from pgfan.postgres.fence import own
 from pgfan.postgres.journal import UNFINISHED

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 import random
+from typing import TYPE_CHECKING
 
 import psycopg
 from test_orders import result, sessions, some_orders, steps_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCRIPTS = int(os.environ.get("PGFAN_ORDER_SCRIPTS", "12"))
 SEED = int(os.environ.get("PGFAN_ORDER_SEED", "1"))
@@ -75,9 +79,9 @@ DO $$ BEGIN INSERT INTO {t} (id, n) SELECT count(*), {x} FROM {rel}; END $$
 """.strip().splitlines()  # fmt: skip
 
 
-def statement(choose: random.Random) -> str:
+def statement(choose: random.Random, templates: Sequence[str] = TEMPLATES) -> str:
     """A template with each of its gaps filled on its own."""
-    text = choose.choice(TEMPLATES)
+    text = choose.choice(templates)
     for gap, names in NAMES.items():
         while "{" + gap + "}" in text:
             text = text.replace("{" + gap + "}", choose.choice(names), 1)

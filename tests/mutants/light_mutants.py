@@ -10,7 +10,7 @@ LIGHT_RULES: dict[str, list[Mutant]] = {
             "a light INSERT may have a WITH", "rows_of_light", "tree.HasField('with_clause')", "0"
         ),
         Mutant(
-            "a light INSERT may have subqueries", "rows_of_light", "all(map(_is_light, ...))", "1"
+            "a light INSERT may have subqueries", "rows_of_light", "all(map(is_light, ...))", "1"
         ),
         Mutant(
             "what a conflict does may read",
@@ -20,12 +20,12 @@ LIGHT_RULES: dict[str, list[Mutant]] = {
         ),
         Mutant(
             "light statements may call a user's functions",
-            "_is_alone",
+            "is_alone",
             "any(effect.object.kind == 'function' for effect in found.effects)",
             "False",
         ),
-        Mutant("light statements may need their session", "_is_alone", "found.session", "False"),
-        Mutant("any function is light", "_is_light", "name[-1] in FUNCTIONS", "True"),
+        Mutant("light statements may need their session", "is_alone", "found.session", "False"),
+        Mutant("any function is light", "is_light", "name[-1] in FUNCTIONS", "True"),
         Mutant(
             "a light definition may have a notice",
             "is_light_definition",

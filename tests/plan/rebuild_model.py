@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from pgfan.plan.rebuild import Built, Rebuild, Task, rebuild
 from pgfan.sql.effects import ObjectName
 from pgfan.sql.footprint import NONE, TEMPORARY, Footprint
@@ -21,7 +23,7 @@ BASE = "base"
 
 class Op(NamedTuple):
     """`make x`, `fill x y` (makes it from y), `add x y`, `modify x`, `alter x`, `drop x`,
-    `view x y`, `read x`; `text` tells two of them apart."""
+    `clear x` (drops it if it exists), `view x y`, `read x`; `text` tells two of them apart."""
 
     verb: str
     name: str
@@ -42,11 +44,23 @@ class Op(NamedTuple):
                 found = Footprint(adds=own, reads=other if self.source else NONE)
             case "modify":
                 found = Footprint(modifies=own)
-            case "alter" | "drop":
+            case "alter" | "drop" | "clear":
                 found = Footprint(alters=own)
             case _:
                 found = Footprint(reads=own)
         return Task(repr(self), self.text or "a.sql", found)
+
+
+def tasks_of(ops: Sequence[Op]) -> list[Task]:
+    """A script's tasks; see `pgfan.sql.footprint.Footprint.clears`."""
+    found, touched = [], set[ObjectName]()
+    for op in ops:
+        task, own = op.task, frozenset({name_of(op.name)})
+        if op.verb == "clear" and not own & touched and not op.name.startswith("temp"):
+            task = replace(task, footprint=Footprint(clears=own))
+        touched |= task.footprint.touched
+        found.append(task)
+    return found
 
 
 def name_of(name: str) -> ObjectName:
@@ -75,11 +89,13 @@ class Database:
     def apply(self, op: Op, *, half: bool = False) -> None:
         """Run an operation; `half`: the client was killed while a split one ran."""
         verb, name, source, _ = op
+        if verb == "clear" and name not in self.objects:
+            return
         if (verb in {"make", "fill", "view"}) == (name in self.objects):
             raise Wrong(op)
         if source and source not in self.objects:
             raise Wrong(op)
-        if name in self.views and verb not in {"view", "drop", "read"}:
+        if name in self.views and verb not in {"view", "drop", "clear", "read"}:
             raise Wrong(op)
         definition, rows = self.objects.get(name, ("", ()))
         saw = str(self.objects.get(source)) if source else ""
@@ -98,7 +114,7 @@ class Database:
                 self.objects[name] = (definition, tuple(f"{op}({row})" for row in rows))
             case "alter":
                 self.objects[name] = (f"{definition} {op}", rows)
-            case "drop":
+            case "drop" | "clear":
                 self.drop(name)
 
     def drop(self, name: str) -> None:
@@ -134,32 +150,71 @@ class Project:
     def __init__(self) -> None:
         self.database = Database()
         self.built: list[Built] = []
+        self.owned: set[str] = set()
+        """What the journal knows that the project has made; somebody may have dropped it."""
+        self.others: set[str] = set()
+        """What somebody else has made since."""
 
     def run(
         self, ops: Sequence[Op], *, full: bool = False, killed_at: int | None = None
     ) -> Rebuild:
-        """Build what `ops` say now; `killed_at`: only so many tasks end, the next one not quite."""
-        found = rebuild([op.task for op in ops], self.built, full=full)
+        """Build what `ops` say now; `killed_at`: only so many tasks end, the next one not quite.
+
+        Raises Wrong where the server would, which ends the run.
+        """
+        tasks = tasks_of(ops)
+        foreign = [name_of(name) for name in self.foreign]
+        missing = [name_of(name) for name in self.owned if name not in self.database.objects]
+        missing += [name_of(name) for name in self.owned & self.others]
+        found = rebuild(tasks, self.built, foreign=foreign, missing=missing, full=full)
         if found.refusals:
             return found
         for name in found.dropped:
-            if name.name in self.database.objects:
+            if name.name in self.owned - self.others and name.name in self.database.objects:
                 self.database.drop(name.name)
+            self.owned.discard(name.name)
         self.built = [b for index, b in enumerate(self.built) if index not in found.undone]
         runs = [number for number, decision in enumerate(found.decisions) if decision.runs]
-        for number in runs[:killed_at]:
-            self.database.apply(ops[number])
-            self._keep(ops[number], found.fingerprints[number])
-        if killed_at is not None and killed_at < len(runs):
-            number = runs[killed_at]
-            if ops[number].verb == "add":
-                self.database.apply(ops[number], half=True)
-                self._keep(ops[number], found.fingerprints[number], complete=False)
-        self.database.end_session()
+        try:
+            for number in runs[:killed_at]:
+                self._apply(ops[number])
+                self._keep(tasks[number], found.fingerprints[number])
+            if killed_at is not None and killed_at < len(runs):
+                number = runs[killed_at]
+                if ops[number].verb == "add":
+                    self.database.apply(ops[number], half=True)
+                    self._keep(tasks[number], found.fingerprints[number], complete=False)
+        finally:
+            self.database.end_session()
         return found
 
-    def _keep(self, op: Op, fingerprint: str, *, complete: bool = True) -> None:
-        task = op.task
+    @property
+    def foreign(self) -> set[str]:
+        """What exists and the project has not made."""
+        return self.others | {BASE}
+
+    def replace_by_others(self, name: str) -> None:
+        """Somebody drops what is called so, and makes another one."""
+        if name in self.database.objects:
+            self.database.drop(name)
+        self.database.objects[name] = ("others", ("theirs",))
+        self.others.add(name)
+
+    def others_leave(self) -> None:
+        """They drop what they have made."""
+        for name in self.others:
+            self.database.objects.pop(name, None)
+        self.others.clear()
+
+    def _apply(self, op: Op) -> None:
+        self.database.apply(op)
+        if op.verb in {"clear", "drop"}:
+            self.owned.discard(op.name)
+            self.others.discard(op.name)
+        elif op.verb in {"make", "fill", "view"}:
+            self.owned.add(op.name)
+
+    def _keep(self, task: Task, fingerprint: str, *, complete: bool = True) -> None:
         self.built.append(
             Built(fingerprint, task.text, task.place, task.footprint, complete=complete)
         )

@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 from rebuild_model import BASE, Op, Project, fresh, name_of
 
-from pgfan.plan.rebuild import Built, Task, fingerprints_of, rebuild
+from pgfan.plan.fingerprints import fingerprints_of
+from pgfan.plan.rebuild import Built, Task, rebuild
 from pgfan.sql.effects import ObjectName
 from pgfan.sql.footprint import SESSION, Footprint
 
@@ -138,6 +139,33 @@ CASES = [
     ),
     ("rows of a table of others", "add base 1", "add base 1; add base 2", "2", ""),
     ("a query", "make t 1; read t 2", "make t 1; read t 3", "2", ""),
+    ("a preamble is put in front of what is built", "make t", "clear t; make t", "", ""),
+    ("a preamble is changed", "clear t 1; make t", "clear t 2; make t", "", ""),
+    ("a preamble is taken out", "clear t; make t; fill r t", "make t; fill r t", "", ""),
+    (
+        "what follows a preamble is changed",
+        "clear t 1; make t 2; clear u 3; make u 4",
+        "clear t 1; make t 5; clear u 3; make u 4",
+        "1 2",
+        "t",
+    ),
+    ("a preamble's object is called otherwise", "clear t; make t", "clear u; make u", "1 2", "t"),
+    ("a preamble of what nobody makes is changed", "clear t 1", "clear t 2", "1", ""),
+    ("a preamble of what nobody makes is taken out", "clear t 1; make u", "make u", "", ""),
+    (
+        "a DROP further down is no preamble",
+        "make t 1; fill r t; clear t 2; make t 3",
+        "make t 1; fill r t; clear t 4; make t 3",
+        "1 2 3 4",
+        "t r",
+    ),
+    (
+        "a DROP at the end is taken out",
+        "clear t 1; make t; clear t 2",
+        "clear t 1; make t",
+        "1 2",
+        "t",
+    ),
 ]
 
 
@@ -218,6 +246,68 @@ def test_an_object_that_somebody_else_has_made_meanwhile_is_not_dropped() -> Non
     project.run([Op("make", "t")])
     found = rebuild([replace(task, text="other")], project.built, foreign=[name_of("t")])
     assert "made by somebody else" in found.refusals[0]
+
+
+OTHERS = [
+    # The script was and is, who has made t meanwhile, and what runs.
+    ("clear t; make t; make u 1", "clear t; make t; make u 2", "1 2 3"),
+    ("make t 1; make u", "clear t; make t 1; make u", "1 2"),
+    ("make u", "clear t; make u", "1"),
+    ("make u", "clear t; make u; make t", "1 3"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "runs"), OTHERS)
+def test_what_somebody_else_has_made_is_dropped_by_the_scripts_own_words_alone(
+    before: str, after: str, runs: str
+) -> None:
+    project = Project()
+    project.run(script(before))
+    project.replace_by_others("t")
+    found = project.run(script(after))
+    assert found.refusals == ()
+    numbers = [str(n) for n, decision in enumerate(found.decisions, 1) if decision.runs]
+    assert " ".join(numbers) == runs
+    assert project.database.shape() == fresh(script(after)).shape()
+
+
+def test_rows_that_were_added_to_somebody_elses_table_go_with_the_drop_in_front_of_it() -> None:
+    project = Project()
+    project.replace_by_others("t")
+    project.run(script("add t 1"))
+    assert project.run(script("add t 2")).refusals
+    found = project.run(script("clear t; make t; add t 2"))
+    assert (found.refusals, found.dropped) == ((), ())
+    assert project.database.shape() == fresh(script("make t; add t 2")).shape()
+
+
+def test_one_preamble_for_many_does_not_drop_those_that_stay() -> None:
+    both = frozenset({name_of("t"), name_of("u")})
+    clear = Task("clear", "1", Footprint(clears=both))
+    t, u = Op("make", "t").task, Op("make", "u").task
+    built = built_of(clear, t, u)
+    found = rebuild([clear, replace(t, text="x"), u], built)
+    assert [one.runs for one in found.decisions] == [False, True, False]
+    found = rebuild([clear, t, u], built, foreign=[name_of("t")], missing=[name_of("t")])
+    assert [one.runs for one in found.decisions] == [True, True, True]
+    assert found.refusals == ()
+    found = rebuild([clear, t, u], built, full=True)
+    assert [one.reason for one in found.decisions] == ["--full"] * 3
+
+
+def test_of_a_function_there_may_be_another_one_of_somebody_elses() -> None:
+    own = frozenset({ObjectName("function", "s", "f")})
+    clear = Task("clear", "1", Footprint(clears=own))
+    make = Task("make", "2", Footprint(alters=own, makes=own))
+    built = built_of(clear, make)
+    assert not any(one.runs for one in rebuild([make], built).decisions)
+    found = rebuild([replace(clear, text="x"), make], built)
+    assert [one.runs for one in found.decisions] == [True, True]
+    found = rebuild([clear, replace(make, text="x")], built, foreign=own)
+    assert "made by somebody else" in found.refusals[0]
+    view = Task("view", "3", Footprint(uses=own))
+    found = rebuild([clear, view], built_of(view))  # CASCADE would take it
+    assert [one.runs for one in found.decisions] == [True, True]
 
 
 def test_what_is_gone_is_made_again_with_its_readers() -> None:

@@ -50,6 +50,37 @@ def test_it_leaves_and_says_what_psql_does(server: EmbeddedServer) -> None:
     assert found == expected
 
 
+CHANGES = "\n".join(
+    text.format(n=n, x=n % 3, y=n % 5, other=n + 5, some=n % 7)
+    for text in (
+        "UPDATE known SET b = 'y{n}', n = n * 2 + {n} WHERE a = {some};",
+        "UPDATE made SET at = 'x{n}' WHERE x = {x} AND y = {y};",
+        "INSERT INTO made VALUES ({x}, {other}, 'new');",
+        "DELETE FROM known WHERE a = {other};",
+    )
+    for n in range(30)
+)
+
+
+def test_changes_of_single_rows_leave_and_say_what_psql_does(dsn: str) -> None:
+    script = (
+        "DO $$ BEGIN EXECUTE 'CREATE TABLE known (a int PRIMARY KEY, b text, n numeric)'; END $$;\n"
+        "INSERT INTO known SELECT i, '', 1 FROM generate_series(0, 40, 2) i;\n"
+        "CREATE TABLE made (x int, y int, at text, UNIQUE (x, y) DEFERRABLE);\n"
+        "INSERT INTO made SELECT x, y FROM generate_series(0, 2) x, generate_series(0, 4) y;\n"
+        f"{CHANGES}\nSELECT * FROM known ORDER BY a;\nSELECT * FROM made ORDER BY x, y;\n"
+    )
+    expected = by_psql(dsn, script)
+    assert expected.ok
+    found = by_pgfan(dsn, script, 2)
+    assert found.ok
+    assert found == expected
+    alone = "SELECT count(*) FROM pgfan.task WHERE key IN (SELECT task FROM pgfan.chunk) AND kind "
+    assert query(dsn, alone + "IN ('update', 'delete')") == [(0,)]
+    done = "SELECT kind, count(*), sum(rows) FROM pgfan.task WHERE kind IN ('update', 'delete')"
+    assert query(dsn, f"{done} GROUP BY 1 ORDER BY 1") == [("delete", 30, 15), ("update", 60, 47)]
+
+
 DEFINITIONS = "\n".join(
     f"CREATE TYPE e{n} AS ENUM ('a', 'b');\nCREATE TABLE d{n} (a serial PRIMARY KEY, b e{n});\n"
     f"COMMENT ON TABLE d{n} IS 'number {n}';\nINSERT INTO d{n} (b) VALUES ('a');\n"

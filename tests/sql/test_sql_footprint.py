@@ -6,7 +6,7 @@ import pytest
 
 from pgfan.sql.accesses import accesses_of
 from pgfan.sql.footprint import Footprint, footprint_of, footprints_of
-from pgfan.sql.known import KnownObjects
+from pgfan.sql.known import KnownForeignKey, KnownObjects, KnownRelation
 from pgfan.sql.program import Program, Source
 
 BEFORE = "CREATE TABLE t (i int); CREATE TABLE u (i int);"
@@ -22,11 +22,11 @@ def footprint(sql: str) -> Footprint:
 def written(found: Footprint) -> str:
     """`uses t; reads u`, the schema public left out."""
     parts = []
-    for field in ("uses", "reads", "adds", "modifies", "alters", "indexes", "makes"):
+    for field in ("uses", "reads", "adds", "modifies", "alters", "indexes", "makes", "clears"):
         names = sorted(
             f"{'' if one.kind == 'relation' else one.kind + ':'}{one}".replace("public.", "")
             for one in getattr(found, field)
-            if one.kind != "schema"
+            if one.kind != "schema" or field == "clears"
         )
         if names:
             parts.append(f"{field} {' '.join(names)}")
@@ -90,3 +90,55 @@ def test_behind_a_change_that_nobody_foresees_nothing_is_known() -> None:
     assert [one.opaque for one in found[:4]] == [None, None, None, "dynamic-sql"]
     assert found[4].opaque == "a.sql:1 before it may have changed any definition"
     assert found[5].upkeep
+
+
+PREAMBLES = [
+    ("DROP TABLE IF EXISTS x, y; CREATE TABLE x ()", ["clears x y", "alters x; makes x"]),
+    ("DROP SCHEMA IF EXISTS s CASCADE", ["clears schema:s"]),
+    ("DROP FUNCTION IF EXISTS f(int)", ["clears function:f"]),
+    ("BEGIN; DROP TABLE IF EXISTS x; DROP VIEW IF EXISTS v; COMMIT", ["clears v x"]),
+    ("DROP TABLE IF EXISTS x; DROP TABLE IF EXISTS x CASCADE", ["clears x", "clears x"]),
+    # Its CASCADE alters what the next one takes.
+    (
+        "DROP TABLE IF EXISTS old CASCADE; DROP TABLE IF EXISTS ref",
+        ["clears old", "uses old; clears ref"],
+    ),
+    (
+        "DROP TABLE IF EXISTS ref; DROP TABLE IF EXISTS old",
+        ["uses old; clears ref", "clears old"],
+    ),
+    # Something of the project's may be there, or something may be left.
+    ("DROP TABLE IF EXISTS old CASCADE; TABLE ref", ["alters ref; clears old", "reads ref"]),
+    ("CREATE TABLE x (); DROP TABLE IF EXISTS x", ["alters x; makes x", "alters x"]),
+    ("INSERT INTO x VALUES (1); DROP TABLE IF EXISTS x", ["adds x", "alters x"]),
+    ("DROP TABLE x", ["alters x"]),
+    ("BEGIN; DROP TABLE IF EXISTS x; ROLLBACK", ["alters x"]),
+    ("BEGIN; DROP TABLE IF EXISTS x; CREATE TABLE x (); COMMIT", ["alters x; makes x"]),
+    ("DROP TRIGGER IF EXISTS r ON x", ["alters x"]),
+    ("DROP ROLE IF EXISTS r", ["alters role:r"]),
+    ("SET search_path = o, public; DROP TABLE IF EXISTS x", ["", "alters o.x x"]),
+    (
+        "CREATE TEMP TABLE x (); DROP TABLE IF EXISTS x",
+        ["alters pg_temp.x; makes pg_temp.x", "alters pg_temp.x"],
+    ),
+    ("DO $$ BEGIN EXECUTE 'x'; END $$; DROP TABLE IF EXISTS x", ["", "alters x"]),
+]
+
+
+@pytest.mark.parametrize(("sql", "expected"), PREAMBLES, ids=[sql for sql, _ in PREAMBLES])
+def test_what_is_dropped_before_anybody_has_touched_it(sql: str, expected: list[str]) -> None:
+    known = KnownObjects(
+        schemas=frozenset({"public", "o"}),
+        relations=(
+            KnownRelation(("public", "old"), "table"),
+            KnownRelation(
+                ("public", "ref"),
+                "table",
+                foreign_keys=(KnownForeignKey(references=("public", "old")),),
+            ),
+        ),
+    )
+    program = Program.read_psql([Source("a.sql", f"{sql};")], {}, str)
+    found = footprints_of(program.items, accesses_of(program.items, known))
+    shown = [written(one) for one in found]
+    assert shown == expected

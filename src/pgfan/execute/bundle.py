@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from pgfan.errors import ConnectionLostError, DatabaseError, PgfanError
 from pgfan.execute.cancelling import CancelGate
+from pgfan.execute.generating import SEPARATOR
 from pgfan.execute.worker import (
-    SEPARATOR,
     ChunkDoneReport,
     ChunkErrorReport,
     lost,

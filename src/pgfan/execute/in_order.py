@@ -63,7 +63,7 @@ class InOrder:
         echoes = self._echoes(task)
         if not any(echoes):
             for results in answers:
-                self._write(results)
+                self._write(_with_made(results))
             return
         # One result for each statement of a block, but for its first and last one.
         results = deque(result for each in answers for result in each)
@@ -72,4 +72,11 @@ class InOrder:
             for text in texts:
                 self._say(text)
             if results and (silent < EDGES or 0 < at < len(echoes) - 1):
-                self._write((results.popleft(),))
+                self._write(_with_made((results.popleft(),)))
+
+
+def _with_made(results: Sequence[Result]) -> Sequence[Result]:
+    """The answers, each behind those of the statements that it made: so does psql say them."""
+    if not any(result.made for result in results):
+        return results
+    return tuple(one for result in results for one in (*result.made, result))

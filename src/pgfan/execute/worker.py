@@ -23,6 +23,7 @@ from pgfan.errors import (
     PgfanError,
 )
 from pgfan.execute.cancelling import CancelGate
+from pgfan.execute.generating import SEPARATOR, run_generating, said
 from pgfan.execute.salvage import is_row_error, salvage
 from pgfan.plan.sqlstate import (
     NOT_IN_A_TRANSACTION_BLOCK,
@@ -40,11 +41,7 @@ if TYPE_CHECKING:
     from pgfan.ports import Clock, Journal, PreparedTask, Rejects, Session
 
 ROLLED_BACK = "25P02"
-SEPARATOR = "\n;"
-"""A statement's text may end in a line comment."""
 SNAPSHOT = "SET TRANSACTION SNAPSHOT"
-SAID = ("INSERT", "UPDATE", "DELETE", "MERGE")
-"""Tags that are shown although the rows are not."""
 _TIMEOUT = (
     "SELECT setting FROM pg_catalog.pg_settings "
     "WHERE name OPERATOR(pg_catalog.=) 'statement_timeout'"
@@ -158,7 +155,7 @@ class _Batch:
         try:
             self._session.prepare(task.settings)
             self._gate.open()
-            results = self._send(closing + opening + SEPARATOR.join(body), piece)
+            results = self._send(closing + opening, body, piece)
         except ConnectionLostError as error:
             error.in_doubt = before is not None
             self._reports.append(self._lost(error))
@@ -188,8 +185,11 @@ class _Batch:
             return None
         return self._worked(piece, results, len(body), self._clock.now_s() - began_s)
 
-    def _send(self, text: str, piece: Range) -> list[Result]:
+    def _send(self, opening: str, body: Sequence[str], piece: Range) -> list[Result]:
         feed, sink, session = self._task.feed, self._task.sink, self._session
+        if self._task.makes:
+            return run_generating(session, self._task, opening)
+        text = opening + SEPARATOR.join(body)
         if feed is not None:
             return session.copy_from(text, feed.blocks(piece))
         if sink is None:
@@ -213,7 +213,7 @@ class _Batch:
         kept = task.keep(answers[-1].rows) if task.keep is not None else ""
         rows = answers[0].row_count if len(answers) == 1 else None
         if task.keep is not None:  # as psql, which shows the rows of such a query to nobody
-            answers = tuple(Result(one.tag) for one in answers if one.tag.startswith(SAID))
+            answers = tuple(Result(said(one)) for one in answers if said(one))
         report = ChunkDoneReport(rows, seconds, answers, self._notices())
         closing = "COMMIT;"
         if task.rolls_back:
@@ -339,7 +339,7 @@ class _Batch:
         The journal says so first: if the client is lost now, nobody knows how it ended.
         """
         task, journal, session = self._task, self._journal, self._session
-        if len(task.statements) != 1 or task.keep is not None:
+        if task.is_block or len(task.statements) != 1 or task.keep is not None:
             return ChunkErrorReport(refusal, "fatal", self._notices())
         try:
             if journal is not None:

@@ -17,14 +17,14 @@ taken back, the answer is a refusal with the reason. Values in, values out.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pgfan.plan.fingerprints import by_text, fingerprints_of
+from pgfan.plan.preambles import Preambles
 from pgfan.sql.footprint import SESSION, TEMPORARY, Footprint
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from pgfan.sql.effects import ObjectName
 
-_MODULUS = 1 << 256
 _REPLACED = frozenset({"file", "channel", "task", "script"})
 """Kinds of objects that are written over, never taken back; directives' names are no objects."""
 
@@ -80,67 +79,6 @@ class Rebuild(Struct, frozen=True):
     dropped: tuple[ObjectName, ...] = ()
     undone: frozenset[int] = frozenset()
     refusals: tuple[str, ...] = ()
-
-
-class _Version(Struct):
-    """What the tasks so far have made of an object; sums, because additions have no order."""
-
-    definition: str = ""
-    rows: str = ""
-    added: int = 0
-    indexed: int = 0
-
-
-def fingerprints_of(tasks: Sequence[Task]) -> tuple[str, ...]:
-    """The fingerprints of the tasks of a script, which differ from each other.
-
-    Names of objects must be canonical: one object, one name.
-    """
-    versions: dict[ObjectName, _Version] = {}
-    equal: Counter[str] = Counter()
-    found: list[str] = []
-    everything, barrier = 0, ""
-    for task in tasks:
-        print_ = task.footprint
-        seen = [
-            [*name, *_seen(print_, name, versions.get(name, _Version()))]
-            for name in sorted(print_.touched, key=_by_text)
-        ]
-        whole = everything if print_.barrier or print_.upkeep else 0
-        own = _digest([task.text, task.files, seen, barrier, whole])
-        fingerprint = _digest([own, equal[own]])
-        equal[own] += 1
-        found.append(fingerprint)
-        _write(print_, versions, fingerprint)
-        everything = (everything + int(fingerprint, 16)) % _MODULUS
-        barrier = fingerprint if print_.barrier else barrier
-    return tuple(found)
-
-
-def _seen(print_: Footprint, name: ObjectName, version: _Version) -> list[str | int]:
-    """What of an object counts for a task, by how it touches the object."""
-    if name in print_.alters or name in print_.modifies:
-        return [version.definition, version.rows, version.added, version.indexed]
-    if name in print_.adds:
-        read = version.added if name in print_.reads else -1
-        return [version.definition, version.rows, read, version.indexed]
-    if name in print_.reads:
-        return [version.definition, version.rows, version.added, -1]
-    return [version.definition, "", -1, -1]
-
-
-def _write(print_: Footprint, versions: dict[ObjectName, _Version], fingerprint: str) -> None:
-    number = int(fingerprint, 16)
-    for name in print_.written | print_.indexes:
-        version = versions.setdefault(name, _Version())
-        if name in print_.alters:
-            version.definition = fingerprint
-        if name in print_.modifies:
-            version.rows = fingerprint
-        if name in print_.adds:
-            version.added = (version.added + number) % _MODULUS
-        if name in print_.indexes:
-            version.indexed = (version.indexed + number) % _MODULUS
 
 
 def rebuild(
@@ -196,7 +134,7 @@ class _Canonical:
         )
 
     def _footprint(self, print_: Footprint) -> Footprint:
-        sets = ("uses", "reads", "adds", "modifies", "alters", "indexes", "makes")
+        sets = ("uses", "reads", "adds", "modifies", "alters", "indexes", "makes", "clears")
         changed = {name: self.names(getattr(print_, name)) for name in sets}
         return replace(print_, **changed)
 
@@ -233,6 +171,7 @@ class _Rebuilding:
         self._foreign = foreign
         self._full = full
         self._fingerprints = fingerprints_of(tasks)
+        self._preambles = Preambles(tasks, built, foreign)
         self._matches = self._matched()
         """The built task of each task that has one."""
         self._by_text: dict[str, list[Built]] = {}
@@ -278,15 +217,17 @@ class _Rebuilding:
         stale_places = {self._built[index].place for index in stale}
         for number in range(len(self._tasks)):
             if number not in self._matches:
-                self._todo.append((number, self._why_new(number, stale_places)))
+                if number not in self._preambles.tasks or self._preambles.may_find(number):
+                    self._todo.append((number, self._why_new(number, stale_places)))
             elif self._full:
                 self._todo.append((number, "--full"))
         for index in sorted(stale):
             self._take_back(self._built[index], "is no more as it was")
-        for name in sorted(missing, key=_by_text):
+        for name in sorted(missing, key=by_text):
             self._drop(name, "is gone")
         while self._todo:
             self._run(*self._todo.popleft())
+        self._run_preambles(stale_places)
         if self._runs:
             for number, task in enumerate(self._tasks):
                 if task.footprint.upkeep:
@@ -319,6 +260,23 @@ class _Rebuilding:
                 self._todo += [(writer, why) for writer in self._writing.get(name, ())]
             elif self._is_changed_after(number, name):
                 self._drop(name, f"has changed since {task.place} would have seen it")
+        for name in task.footprint.clears:
+            if self._preambles.begins(name) or self._is_changed_after(number, name):
+                self._drop(name, f"is dropped by {task.place}")
+            else:
+                why = f"uses {name.name}, which {task.place} drops"
+                self._todo += [(other, why) for other in self._touching.get(name, ())]
+
+    def _run_preambles(self, stale_places: Collection[str]) -> None:
+        """What may run without harm, and has nothing to find: psql would have run it, too."""
+        stand = {n for number in self._matches for n in self._tasks[number].footprint.makes}
+        for number, names in self._preambles.tasks.items():
+            if number in self._runs or not stand.isdisjoint(names - self._dirty.keys()):
+                continue
+            if number not in self._matches:
+                self._runs[number] = self._why_new(number, stale_places)
+            elif name := next((one for one in names if one in self._dirty), None):
+                self._runs[number] = f"drops {name.name}, which is rebuilt"
 
     def _take_back(self, built: Built, why: str) -> None:
         print_ = built.footprint
@@ -327,7 +285,7 @@ class _Rebuilding:
                 f"what {built.place} did cannot be seen ({print_.opaque}), so it cannot be taken "
                 f"back, and it {why}"
             )
-        for name in sorted(print_.written, key=_by_text):
+        for name in sorted(print_.written, key=by_text):
             self._drop(name, f"was written by {built.place}, which {why}")
 
     def _drop(self, name: ObjectName, why: str) -> None:
@@ -335,7 +293,12 @@ class _Rebuilding:
         if name in self._dirty or name.kind in _REPLACED or _is_fleeting(name):
             return
         self._dirty[name] = why
-        if name not in self._makers:
+        preamble = self._preambles.needed_for(name)
+        if preamble is not None:
+            self._todo.append((preamble, f"drops {name.name}, which the project did not make"))
+        elif self._preambles.begins(name):
+            pass  # whatever there was is dropped by the time that its life begins
+        elif name not in self._makers:
             self._refuse(f"{_shown(name)} {why}; the project did not make it")
         elif name in self._foreign:
             self._refuse(f"{_shown(name)} {why}; the one that exists was made by somebody else")
@@ -371,7 +334,7 @@ class _Rebuilding:
             return "file changed"
         if not any(one.complete for one in alike):
             return "ended in the middle"
-        for name in sorted(task.footprint.touched, key=_by_text):
+        for name in sorted(task.footprint.touched, key=by_text):
             writer = self._first_new.get(name, number)
             if writer < number:
                 return f"reads {name.name}, which {self._tasks[writer].place} changes"
@@ -380,7 +343,7 @@ class _Rebuilding:
     def _in_order_of_drops(self) -> tuple[ObjectName, ...]:
         """What was made last goes first: it may depend on what was made before it."""
         made = [name for name in self._dirty if name in self._makers]
-        return tuple(sorted(made, key=lambda name: (-self._makers[name], _by_text(name))))
+        return tuple(sorted(made, key=lambda name: (-self._makers[name], by_text(name))))
 
 
 def _is_fleeting(name: ObjectName) -> bool:
@@ -390,11 +353,3 @@ def _is_fleeting(name: ObjectName) -> bool:
 
 def _shown(name: ObjectName) -> str:
     return str(name) if name.kind == "relation" else f"{name.kind} {name}"
-
-
-def _by_text(name: ObjectName) -> tuple[str, str, str]:
-    return name.kind, name.schema or "", name.name
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -20,6 +20,7 @@ QUERY_CANCELED = "57014"
 TOO_MANY_CONNECTIONS = "53300"
 DEPENDENT_OBJECTS = "2BP01"
 LOCK_NOT_AVAILABLE = "55P03"
+NOT_SUPPORTED = "0A000"
 NOT_IN_A_TRANSACTION_BLOCK = frozenset({"25001", "2D000"})
 """The statement is barred from transaction blocks, or ends transactions itself."""
 

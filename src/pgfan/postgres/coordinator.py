@@ -372,11 +372,13 @@ class PostgresCoordinator:
             rows_done=totals.rows,
             chunks_done=totals.chunks,
             counts=bool(totals.chunks),
+            is_block=item.is_block,
             rolls_back=item.rolls_back,
             pinned=self._feed.is_pinned(number),
             needs=self._feed.needs(number),
             copies=item.copies,
             feed=self._sources.feed(number),
             keep=self._feed.keep(number),
+            makes=self._feed.makes(number),
             sink=client_file_of(item),
         )

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pgfan.errors import UnsupportedError
 from pgfan.plan.dag import TaskSpec
 from pgfan.plan.graph import Sequencer
 from pgfan.plan.outline import session_objection
@@ -24,7 +23,7 @@ from pgfan.plan.statistics import Unanalysed
 from pgfan.sql.accesses import ScriptAccesses, client_files, mentions_currval
 from pgfan.sql.bulk import fills, plans
 from pgfan.sql.effects import Accesses, Barrier, Effect
-from pgfan.sql.generated import generated_items
+from pgfan.sql.generated import generated_items, texts_in_block, without_currval
 from pgfan.sql.settings import is_setting
 from pgfan.sql.tree import kind_of
 
@@ -144,6 +143,15 @@ class ScriptFeed:
         generates = self._agenda.items[number].first.generates is not None
         return partial(self._made_of.keep, number) if generates else None
 
+    def makes(self, number: int) -> dict[int, Callable[[Sequence[Row]], Iterable[str]]]:
+        """See `pgfan.ports.PreparedTask.makes`."""
+        item = self._agenda.items[number]
+        if not item.makes_inside:
+            return {}
+        texts = partial(texts_in_block, knows_currval=self._currval)
+        inside = enumerate(item.statements[1:-1])
+        return {at: texts for at, one in inside if one.generates is not None}
+
     def segment(self, lost: frozenset[int] = frozenset()) -> tuple[TaskSpec, ...]:
         """The next segment's tasks; what came before has ended. Empty at the end.
 
@@ -206,7 +214,13 @@ class ScriptFeed:
         trees = [statement.skeleton for statement in item.statements]
         stated = item.directives.stated if item.directives is not None else None
         rolls_back, form = item.rolls_back, item.form
-        read = self._accesses.read(trees, rolls_back=rolls_back, stated=stated, form=form)
+        read = self._accesses.read(
+            trees,
+            rolls_back=rolls_back,
+            stated=stated,
+            form=form,
+            makes_inside=item.makes_inside,
+        )
         return read if form is not None else read | client_files(item)
 
     def _generate(self, number: int) -> None:
@@ -279,12 +293,7 @@ def _without_currval(item: ScriptItem) -> ScriptItem:
     """Earlier statements may have drawn from their sequences on any connection."""
     if item.refusal is not None or not any(map(mentions_currval, _texts((item,)))):
         return item
-    error = UnsupportedError(
-        "currval() or lastval() in a generated statement, and in no text of the script: statements "
-        "before it were not kept on one connection",
-        hint="have the words currval or lastval in the query that makes it",
-    )
-    return replace(item, refusal=error)
+    return replace(item, refusal=without_currval())
 
 
 def copy_s(copies: Sequence[CopyData]) -> float:

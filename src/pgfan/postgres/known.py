@@ -98,6 +98,11 @@ SELECT pg_catalog.json_build_object(
         JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
         LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = t.oid AND k.attnum = w.num
             AND k.attnum > 0 LIMIT 1),
+    'key', (SELECT pg_catalog.json_agg(a.attname) FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid
+            AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+        WHERE i.indexrelid = c.oid AND i.indisunique AND i.indisvalid
+            AND i.indexprs IS NULL AND i.indpred IS NULL),
     'triggers', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_array(g.tgname,
             pg_catalog.json_build_array(fn.nspname, f.proname), g.tgtype,
             CASE WHEN g.tgqual IS NOT NULL THEN pg_catalog.pg_get_triggerdef(g.oid) END))
@@ -248,6 +253,7 @@ def _relation(value: dict[str, Any]) -> KnownRelation:
         is_default_partition=value["default"],
         table=_pair(table) if table else None,
         column=column,
+        key=tuple(value["key"] or ()),
         triggers=tuple(
             KnownTrigger(
                 name,

@@ -18,6 +18,7 @@ from pgfan.sql.light import (
     shared_without_clock,
     unless_clock,
 )
+from pgfan.sql.light_changes import is_light_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ Judged: TypeAlias = "tuple[int | None, Shares]"
 
 
 class LightTask(Struct, frozen=True):
-    """A member of a bundle; see `pgfan.ports.Member`."""
+    """A member of a bundle; see `pgfan.ports.Member`. `rows`: as many as it most likely has."""
 
     number: int
     rows: int | None
@@ -105,6 +106,8 @@ class LightTasks:
         judged: Judged | None = None
         if rows is not None:
             judged = (rows, shared_without_clock(item, found, definitions))
+        elif is_light_change(item, found, definitions):
+            judged = (1, "message")
         elif is_light_definition(item, found):
             judged = (None, "message")
         if form is not None:

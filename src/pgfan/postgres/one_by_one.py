@@ -9,11 +9,12 @@ from pgfan.plan.session_state import STATE_LOST, needs_of
 from pgfan.sql.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pgfan.plan.session_state import Needs
     from pgfan.postgres.light_tasks import LightTask
     from pgfan.sql.effects import ObjectName
+    from pgfan.sql.generated import Row
     from pgfan.sql.script import ScriptItem
 
 
@@ -55,6 +56,10 @@ class OneByOne:
 
     def keep(self, number: int) -> None:
         """As of `ScriptFeed`: no statement makes others here."""
+
+    def makes(self, number: int) -> dict[int, Callable[[Sequence[Row]], Iterable[str]]]:  # noqa: ARG002
+        """As of `ScriptFeed`: no statement makes others here."""
+        return {}
 
     def segment(self, lost: frozenset[int] = frozenset()) -> tuple[TaskSpec, ...]:
         """See `pgfan.postgres.feed.ScriptFeed.segment`."""

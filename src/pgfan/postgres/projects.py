@@ -203,7 +203,7 @@ class ProjectJournal:
         decode = msgspec.json.Decoder(Footprint).decode
         found = [decode(row[0] or "{}") for row in rows]
         makes = frozenset[ObjectName]().union(*(one.makes for one in found))
-        alters = frozenset[ObjectName]().union(*(one.alters for one in found))
+        alters = frozenset[ObjectName]().union(*(one.alters | one.clears for one in found))
         there = existing(session, makes | {one.name for one in memory.made})
         oids = {(one.catalog, one.oid) for one in there}
         before = {*pending.before, *memory.owned}

@@ -23,6 +23,7 @@ from pgfan.load.discovery import find_files
 from pgfan.load.formats import KINDS
 from pgfan.load.remote import is_remote
 from pgfan.load.sources import IO_ERROR, FileError, Identity
+from pgfan.plan.sqlstate import NOT_SUPPORTED
 from pgfan.postgres.catalog import read_facts
 from pgfan.postgres.load_plan import LoadRequest, kept_of, open_again, open_files, plan_of
 from pgfan.postgres.load_target import read_load_target
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 16_000_000
 """A smaller file is over in half a second; the start of more chunks is not worth it."""
-NOT_SUPPORTED = "0A000"
 _TEXTS = ("delimiter", "null", "quote", "escape", "default", "encoding")
 _COLUMNS = ("force_null", "force_not_null")
 _PLAIN = {"format", "header", *_TEXTS, *_COLUMNS} - {"default"}

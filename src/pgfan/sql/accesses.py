@@ -36,6 +36,10 @@ GENERATES = Accesses(
     barrier=Barrier("dynamic-sql", "its rows are statements, known when it has run", opaque=False)
 )
 """Of a query that makes statements, as long as nobody knows which."""
+MAKES_INSIDE = Accesses(
+    barrier=Barrier("dynamic-sql", "\\gexec in a block: its statements are made while it runs")
+)
+"""Of a block that runs such statements itself."""
 
 
 _CHANGES_ROWS = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt"})
@@ -109,16 +113,20 @@ class ScriptAccesses:
         rolls_back: bool = False,
         stated: Stated | None = None,
         form: str | None = None,
+        makes_inside: bool = False,
     ) -> Accesses:
         """The accesses of the next task: a statement's tree, or all those of a transaction block.
 
         `rolls_back`: the block ends in ROLLBACK, so that its definitions are gone after it.
         `stated`: what directives say of it, None for nothing. `form`: that of the one statement.
+        `makes_inside`: see `ScriptItem`; whatever is stated, it may have changed anything.
         """
         if form is None or stated is not None:
             if any(kind_of(tree) not in _CHANGES_ROWS for tree in statements):
                 self._of_forms.clear()
-            return self._read(statements, rolls_back=rolls_back, stated=stated)
+            return self._read(
+                statements, rolls_back=rolls_back, stated=stated, makes_inside=makes_inside
+            )
         definitions = self._definitions
         if self._waits_for is not None or definitions.until_commit:
             return self._read(statements)
@@ -136,6 +144,7 @@ class ScriptAccesses:
         *,
         rolls_back: bool = False,
         stated: Stated | None = None,
+        makes_inside: bool = False,
     ) -> Accesses:
         path = self._session.lasting_path
         undone = rolls_back or any(map(_rolls_back_to, statements))
@@ -146,6 +155,8 @@ class ScriptAccesses:
             found |= self._statement(tree)
         if stated is not None:
             found = self._with_stated(found, stated)
+        if makes_inside:
+            found |= MAKES_INSIDE
         if defines and not rolls_back:
             found |= Accesses(barrier=Barrier("catalogue", "definitions are undone by ROLLBACK TO"))
         if rolls_back:
@@ -265,7 +276,13 @@ def accesses_of(items: Sequence[ScriptItem], known: KnownObjects) -> tuple[Acces
         trees = [statement.skeleton for statement in item.statements]
         stated = item.directives.stated if item.directives is not None else None
         form = item.form
-        accesses = script.read(trees, rolls_back=item.rolls_back, stated=stated, form=form)
+        accesses = script.read(
+            trees,
+            rolls_back=item.rolls_back,
+            stated=stated,
+            form=form,
+            makes_inside=item.makes_inside,
+        )
         accesses |= client_files(item)
         if item.first.generates is not None:
             accesses |= GENERATES

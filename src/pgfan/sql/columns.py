@@ -192,7 +192,8 @@ def _indexed(collector: Collector, node: Message, parts: Parts, column: str) -> 
         taken = {relation.name.name for relation in parts.made}
         primary = node.contype == pb.CONSTR_PRIMARY
         index = choose_name(collector, parts.table, () if primary else columns, label, taken)
-    parts.made.append(Relation(index, "index", table=parts.table))
+    key = () if node.contype == pb.CONSTR_EXCLUSION else tuple(columns)
+    parts.made.append(Relation(index, "index", table=parts.table, key=key))
 
 
 def _foreign_key(collector: Collector, node: Message, parts: Parts) -> None:

@@ -79,6 +79,8 @@ class Relation(Struct, frozen=True):
     """Of an index or an owned sequence."""
     column: str = ""
     """Of an owned sequence."""
+    key: tuple[str, ...] = ()
+    """Of a unique index over all rows, of columns alone: their names when it was made."""
     server: str = ""
     is_others: bool = False
     """It belongs to another role: views, and checks of foreign keys, run with that one's rights."""

@@ -98,7 +98,9 @@ def _touched(
     session = _another(together, apart=apart)
     found = []
     for item, trees, said in zip(items, of_items, stated, strict=True):
-        read = session.read(trees, rolls_back=item.rolls_back, stated=said) | client_files(item)
+        read = session.read(
+            trees, rolls_back=item.rolls_back, stated=said, makes_inside=item.makes_inside
+        ) | client_files(item)
         found.append(read | GENERATES if item.first.generates is not None else read)
     return found
 

@@ -18,6 +18,8 @@ from msgspec.structs import replace as changed
 from postgast import pg_query_pb2 as pb
 
 from pgfan.errors import UnsupportedError, UsageError
+from pgfan.sql.accesses import mentions_currval
+from pgfan.sql.places import with_statement
 from pgfan.sql.psql_lexer import PsqlLexer
 from pgfan.sql.script import (
     ScriptItem,
@@ -30,6 +32,7 @@ from pgfan.sql.script import (
     statements_of,
 )
 from pgfan.sql.tree import Message, kind_of
+from pgfan.sql.unsupported import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,6 +102,38 @@ def generated_items(item: ScriptItem, rows: Sequence[Row]) -> tuple[ScriptItem, 
         refused = _refused(generator, *failure, settings_after(last))
         items.append(changed(refused, session=item.session))
     return tuple(items)
+
+
+def texts_in_block(rows: Sequence[Row], *, knows_currval: bool) -> Iterator[str]:
+    r"""What the rows of a \gexec inside of a transaction block make, one message each.
+
+    `knows_currval`: the script's own texts ask for what sequences gave, so that what draws from
+    them is kept on one connection. Raises UsageError where a text must not be run there.
+    """
+    for text in (cell for row in rows for cell in row if cell is not None):
+        try:
+            for statement in statements_of(text, "\\gexec"):
+                refuse(statement, in_block=True)
+                if begins_block(statement) or ends_block(statement):
+                    raise UnsupportedError(
+                        "the block must end with its own COMMIT, and not with one that is made",
+                        hint="take the \\gexec out of the block: there it may make blocks",
+                    )
+            if not knows_currval and mentions_currval(text):
+                raise without_currval()
+        except UsageError as error:
+            error.message = with_statement(error.message, "\\gexec", text)
+            raise
+        yield text
+
+
+def without_currval() -> UnsupportedError:
+    """The refusal of what earlier statements were not prepared for: they may be anywhere."""
+    return UnsupportedError(
+        "currval() or lastval() in a generated statement, and in no text of the script: statements "
+        "before it were not kept on one connection",
+        hint="have the words currval or lastval in the query that makes it",
+    )
 
 
 def _texts(generator: Generator, rows: Sequence[Row]) -> Iterator[str]:

@@ -83,6 +83,8 @@ class KnownRelation(Struct, frozen=True):
     """Of an index its table; of a sequence the table that owns it."""
     column: str = ""
     """Of an owned sequence: the column."""
+    key: tuple[str, ...] = ()
+    """Of a unique index over all rows, of columns alone: their names."""
     triggers: tuple[KnownTrigger, ...] = ()
     foreign_keys: tuple[KnownForeignKey, ...] = ()
     rules: tuple[KnownRule, ...] = ()

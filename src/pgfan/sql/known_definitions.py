@@ -71,6 +71,7 @@ def _relation(known: KnownRelation, rows: set[Qualified]) -> Relation:
         is_default_partition=known.is_default_partition,
         table=_named(known.table) if known.table else None,
         column=known.column,
+        key=known.key,
         server=known.server,
         is_others=known.is_others,
     )

@@ -86,11 +86,11 @@ class Unlogged:
             self._names.update(self._made(statement.skeleton))
 
     def is_written(self, item: ScriptItem) -> bool:
-        """Whether an INSERT names one."""
+        """Whether a statement that changes rows names one."""
         tree = item.first.skeleton
         return (
             bool(self._names)
-            and kind_of(tree) == "InsertStmt"
+            and kind_of(tree) in {"InsertStmt", "UpdateStmt", "DeleteStmt"}
             and tree.relation.relname in self._names
         )
 
@@ -120,7 +120,7 @@ def rows_of_light(item: ScriptItem, found: Accesses) -> int | None:
     tree = item.first.skeleton
     if (
         kind_of(tree) != "InsertStmt"
-        or not _is_alone(item, found)
+        or not is_alone(item, found)
         or tree.HasField("with_clause")
         or tree.HasField("returning_clause")
     ):
@@ -130,7 +130,7 @@ def rows_of_light(item: ScriptItem, found: Accesses) -> int | None:
         return None
     for row in rows:
         for value in row.list.items:
-            if not _is_constant(value) and not all(map(_is_light, walk(value))):
+            if not is_constant(value) and not all(map(is_light, walk(value))):
                 return None
     if tree.HasField("on_conflict_clause") and any(
         kind_of(node) == "SubLink" for node in walk(tree.on_conflict_clause)
@@ -146,7 +146,7 @@ def is_light_definition(item: ScriptItem, found: Accesses) -> bool:
     others write: no IF NOT EXISTS, OR REPLACE, foreign key, parent or partition.
     """
     tree = item.first.skeleton
-    if not _is_alone(item, found):
+    if not is_alone(item, found):
         return False
     match kind_of(tree):
         case "CreateStmt":
@@ -175,7 +175,7 @@ def _names_table(node: Message) -> bool:
     return kind == "TableLikeClause"
 
 
-def _is_alone(item: ScriptItem, found: Accesses) -> bool:
+def is_alone(item: ScriptItem, found: Accesses) -> bool:
     """Whether an item is one short statement, on any connection, that runs no code of a user's."""
     return not (
         item.is_block
@@ -222,7 +222,7 @@ def shared_without_clock(item: ScriptItem, found: Accesses, definitions: Definit
         or not relation.is_plain
         or relation.name in definitions.parents
         or tree.HasField("on_conflict_clause")
-        or not all(map(_is_constant, values))
+        or not all(map(is_constant, values))
     ):
         return "message"
     return "transaction"
@@ -246,11 +246,13 @@ def _is_drawn(default: Code) -> bool:
     return bool(default.effects) and default.barrier is None
 
 
-def _is_constant(value: Message) -> bool:
+def is_constant(value: Message) -> bool:
+    """Whether it is a literal, as it stands."""
     return bool(value.WhichOneof("node") == "a_const")
 
 
-def _is_light(node: Message) -> bool:
+def is_light(node: Message) -> bool:
+    """Whether a node of an expression costs next to nothing, whatever the tables hold."""
     node = inner(node)
     kind = kind_of(node)
     if kind == "FuncCall":

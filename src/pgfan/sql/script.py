@@ -148,6 +148,11 @@ class ScriptItem(Struct, frozen=True):
         )
 
     @property
+    def makes_inside(self) -> bool:
+        r"""Whether it is a block in which queries make statements (`\gexec`)."""
+        return self.is_block and any(one.generates is not None for one in self.statements)
+
+    @property
     def leaves(self) -> tuple[str, ...]:
         """The settings that it adds to those in force."""
         if self.is_block:
@@ -270,6 +275,9 @@ def items_of(
             rolls_back = ends == "rollback"
             item = ScriptItem(tuple(block), settings, is_block=True, rolls_back=rolls_back)
             block = []
+            if item.makes_inside and item.copies:
+                what = "\\gexec and COPY ... FROM STDIN in one block are not supported"
+                raise refusal(item.first, what, "take one of them out of the block")
         elif begins_block(statement):
             block = [statement]
             continue

@@ -59,7 +59,9 @@ def _index(collector: Collector, tree: Message) -> None:
             collector.touch("alter", table)
         columns = _distinct([_index_column(part) or "expr" for part in parts])
         index = choose_name(collector, table, columns, "idx", set())
-    relation = Relation(index, "index", table=table)
+    plain = tree.unique and not code
+    key = tuple(inner(part).name for part in tree.index_params) if plain else ()
+    relation = Relation(index, "index", table=table, key=key)
     collector.then(partial(collector.definitions.put, relation))
     runs = _code(collector, *code) if code else NOTHING
     if runs != NOTHING:

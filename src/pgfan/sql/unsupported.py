@@ -63,12 +63,12 @@ def refuse(statement: Statement, *, in_block: bool) -> None:
                 "\\copy ... TO inside of BEGIN ... COMMIT is not supported",
                 "take it out of the block",
             )
-        case _ if statement.generates is not None and in_block:
+        case _ if in_block and statement.generates and statement.generates.template is not None:
             raise refusal(
                 statement,
-                f"{statement.generates.name} inside of BEGIN ... COMMIT is not supported: a block "
-                "is one task, whose statements are known before it begins",
-                "take it out of the block",
+                "for each inside of BEGIN ... COMMIT is not supported: it makes a task of each "
+                "row, and a block is one task",
+                "take it out of the block, or use \\gexec there",
             )
         case "TransactionStmt" if tree.chain or "PREPARE" in transaction_kind(tree):
             raise refusal(
