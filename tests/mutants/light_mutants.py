@@ -45,11 +45,11 @@ LIGHT_RULES: dict[str, list[Mutant]] = {
     "what light statements share": [
         Mutant(
             "nothing tells the time",
-            "unless_clock",
+            "mentions_clock",
             "any(word in lower for word in _OF_THE_CLOCK)",
             "False",
         ),
-        Mutant("the clock's words are in small letters", "unless_clock", "text.lower()", "text"),
+        Mutant("the clock's words are in small letters", "mentions_clock", "text.lower()", "text"),
         Mutant(
             "defaults take no time", "shared_without_clock", "all(map(_is_drawn, defaults))", "True"
         ),

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from pgfan.postgres.cells import read_spaces
 from pgfan.postgres.leaves import read_leaves
-from pgfan.postgres.unseen import read_unseen
+from pgfan.postgres.unseen import UNSAFE_CONSTRAINTS, read_unseen
 from pgfan.postgres.views import read_views
 from pgfan.quoting import array, literal, qualified
 from pgfan.sql.access import References, expression_references
@@ -129,15 +129,10 @@ SELECT w.ord, pg_catalog.row_to_json(facts) FROM wanted w CROSS JOIN LATERAL (
             AND f.confrelid IN (SELECT oid FROM down WHERE root = c.oid
                 UNION SELECT oid FROM up WHERE root = c.oid)
             AND (f.confdeltype NOT IN ('a', 'r') OR f.confupdtype NOT IN ('a', 'r'))) AS cascades,
-        ARRAY(SELECT DISTINCT k.conname FROM pg_catalog.pg_constraint k
-            JOIN pg_catalog.pg_depend d ON d.objid = k.oid
-                AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-            LEFT JOIN pg_catalog.pg_operator o ON o.oid = d.refobjid
-                AND d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass
-            JOIN pg_catalog.pg_proc p ON p.oid = COALESCE(o.oprcode, d.refobjid)
-                AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass,
-                    'pg_catalog.pg_operator'::pg_catalog.regclass)
-            WHERE k.contype = 'c' AND p.provolatile <> 'i' AND (
+        ARRAY(SELECT DISTINCT k.conname FROM """
+    + UNSAFE_CONSTRAINTS
+    + """
+            AND k.contype = 'c' AND (
                 k.conrelid IN (SELECT oid FROM down WHERE root = c.oid)
                 OR k.contypid IN (SELECT oid FROM domains WHERE root = c.oid))) AS unsafe_checks,
         EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f'

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["cast", "type", "temporary", "sequence"]
 
-UNSEEN: LiteralString = """
-WITH RECURSIVE checked (oid) AS (
-    SELECT k.contypid FROM pg_catalog.pg_constraint k
+UNSAFE_CONSTRAINTS: LiteralString = """pg_catalog.pg_constraint k
         JOIN pg_catalog.pg_depend d ON d.objid = k.oid
             AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
         LEFT JOIN pg_catalog.pg_operator o ON o.oid = d.refobjid
@@ -23,7 +21,15 @@ WITH RECURSIVE checked (oid) AS (
         JOIN pg_catalog.pg_proc p ON p.oid = COALESCE(o.oprcode, d.refobjid)
             AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass,
                 'pg_catalog.pg_operator'::pg_catalog.regclass)
-        WHERE k.contypid <> 0 AND p.provolatile <> 'i'
+        WHERE p.provolatile <> 'i'"""
+"""Behind FROM: the constraints `k` that call a function which is not immutable."""
+
+UNSEEN: LiteralString = (
+    """
+WITH RECURSIVE checked (oid) AS (
+    SELECT k.contypid FROM """
+    + UNSAFE_CONSTRAINTS
+    + """ AND k.contypid <> 0
     UNION SELECT t.oid FROM checked JOIN pg_catalog.pg_type t ON checked.oid IN (
             t.typbasetype, t.typelem,
             (SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid))
@@ -41,6 +47,7 @@ UNION ALL SELECT 'temporary', t.typname FROM pg_catalog.pg_type t
 UNION ALL SELECT 'sequence', c.relname FROM pg_catalog.pg_sequence q
     JOIN pg_catalog.pg_class c ON c.oid = q.seqrelid WHERE q.seqcycle
 ORDER BY 1, 2"""
+)
 
 
 def read_unseen(session: Session) -> dict[str, tuple[str, ...]]:

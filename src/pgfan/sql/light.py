@@ -194,8 +194,13 @@ def unless_clock(shares: Shares, text: str) -> Shares:
 
     `shares` is what it may share if it does not (`shared_without_clock`).
     """
+    return "nothing" if mentions_clock(text) else shares
+
+
+def mentions_clock(text: str) -> bool:
+    """Whether a text may ask for the time."""
     lower = text.lower()
-    return "nothing" if any(word in lower for word in _OF_THE_CLOCK) else shares
+    return any(word in lower for word in _OF_THE_CLOCK)
 
 
 def shared_without_clock(item: ScriptItem, found: Accesses, definitions: Definitions) -> Shares:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
 
-from pgfan.sql.light import is_alone, is_constant, is_light, unless_clock
+from pgfan.sql.light import is_alone, is_constant, is_light, mentions_clock
 from pgfan.sql.tree import inner, kind_of, names, walk
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _only_target(found: Accesses, definitions: Definitions) -> Relation | None:
 
 def _is_timeless(code: Accesses | str) -> bool:
     """Whether a CHECK, generated column or rule, as the server prints it, asks for no time."""
-    return isinstance(code, str) and unless_clock("message", code) == "message"
+    return isinstance(code, str) and not mentions_clock(code)
 
 
 def _keys(relation: Relation, definitions: Definitions) -> Iterator[tuple[str, ...]]:
